@@ -1,0 +1,39 @@
+#include "base/error.h"
+
+namespace wgqa {
+
+const char* errorCodeName(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalidArgument:
+      return "INVALID_ARGUMENT";
+    case ErrorCode::invalidFile:
+      return "INVALID_FILE";
+    case ErrorCode::unsupported:
+      return "UNSUPPORTED";
+    case ErrorCode::io:
+      return "IO";
+    case ErrorCode::outOfMemory:
+      return "OUT_OF_MEMORY";
+    case ErrorCode::alreadyConverted:
+      return "ALREADY_CONVERTED";
+    case ErrorCode::nothingToFold:
+      return "NOTHING_TO_FOLD";
+    case ErrorCode::nonFinite:
+      return "NON_FINITE";
+    case ErrorCode::aborted:
+      return "ABORTED";
+    case ErrorCode::disposed:
+      return "DISPOSED";
+    case ErrorCode::internal:
+      return "INTERNAL";
+  }
+  return "INTERNAL";
+}
+
+Error invalidArgument(const std::string& field, const std::string& allowed,
+                      const std::string& actual) {
+  return Error(ErrorCode::invalidArgument, field + " must be " + allowed + ", not " + actual, field,
+               allowed);
+}
+
+}  // namespace wgqa

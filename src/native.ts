@@ -1,0 +1,326 @@
+/**
+ * The only file that loads the native addon, and the one description of what it exports.
+ * Everything here is internal: shapes and options are already validated by the layer above, and
+ * native errors arrive as plain Error objects with `code`, `field` and `allowed`; `fromNative` turns
+ * them into WgqaError.
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
+
+export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
+export type ComputeDtype = 'float32' | 'bfloat16';
+export type Activation = 'relu' | 'geluTanh' | 'silu';
+export type MergeGranularity = 'head' | 'row' | 'column';
+export type AttentionModule = 'decoder.self' | 'decoder.cross' | 'encoder.self';
+
+/** T5 as the native model sees it; sizes are counts of elements. */
+export interface NativeModelConfig {
+  vocabSize: number;
+  dModel: number;
+  dKv: number;
+  dFf: number;
+  encoderLayers: number;
+  decoderLayers: number;
+  heads: number;
+  /** K/V heads of each module; equal to heads where the module is multi-head. */
+  kvHeads: Record<AttentionModule, number>;
+  /** Modules that carry merge weights (their K/V projections still have all heads). */
+  mergedModules: AttentionModule[];
+  /** Present iff mergedModules is not empty. */
+  granularity?: MergeGranularity;
+  relativeBuckets: number;
+  relativeMaxDistance: number;
+  layerNormEpsilon: number;
+  activation: Activation;
+  gated: boolean;
+  tiedEmbeddings: boolean;
+  /** Multiply decoder outputs by dModel^-0.5 before the vocabulary projection (T5 v1.0). */
+  scaleDecoderOutputs: boolean;
+  dropoutRate: number;
+  initializerFactor: number;
+  padTokenId: number;
+  eosTokenIds: number[];
+  decoderStartTokenId: number;
+}
+
+/** Where a tensor of a checkpoint lies: `bytes` at `offset` of `file`, little-endian, dense. */
+export interface NativeTensorSource {
+  name: string;
+  dtype: FloatDtype;
+  shape: number[];
+  file: string;
+  offset: number;
+  bytes: number;
+}
+
+export interface NativeModelOptions {
+  /** Compute type of inference; training always computes in float32. */
+  dtype: ComputeDtype;
+  /** Threads of native work, 0 for the default. */
+  threads: number;
+}
+
+export interface NativeParameterInfo {
+  name: string;
+  shape: number[];
+  dtype: FloatDtype;
+}
+
+export interface NativeConvertOptions {
+  kvHeads: number;
+  merge: 'mean' | 'weighted';
+  granularity: MergeGranularity;
+  init: 'mean' | 'random';
+  seed: number;
+  modules: AttentionModule[];
+}
+
+/** Sequences one after another; sequence i owns [offsets[i], offsets[i + 1]). */
+export interface NativeRagged {
+  ids: Int32Array;
+  offsets: Int32Array;
+}
+
+/** decoder.ids are decoder inputs; labels (same length as decoder.ids) use -100 for "ignored". */
+export interface NativeBatch {
+  encoder: NativeRagged;
+  decoder: NativeRagged;
+  labels?: Int32Array;
+}
+
+export interface NativeForwardResult {
+  /** [decoder tokens, vocab]; absent if not asked for. */
+  logits?: Float32Array;
+  /** [encoder tokens, dModel]; absent if not asked for. */
+  encoderStates?: Float32Array;
+  /** Sum of the cross-entropy over counted labels; present iff labels were given. */
+  lossSum?: number;
+  lossTokens?: number;
+}
+
+/** Set from the event loop, read by native code between layers and steps. */
+export interface NativeAbortFlag {
+  abort(): void;
+}
+
+export interface NativeModel {
+  config(): NativeModelConfig;
+  parameters(): NativeParameterInfo[];
+  /** Always float32, row-major. */
+  readParameter(name: string): Promise<Float32Array>;
+  /** Little-endian bytes in `dtype`: what a checkpoint file holds. */
+  readParameterBytes(name: string, dtype: FloatDtype): Promise<Uint8Array>;
+  writeParameter(name: string, data: Float32Array): Promise<void>;
+  convert(options: NativeConvertOptions): Promise<NativeModel>;
+  fold(): Promise<NativeModel>;
+  forward(
+    batch: NativeBatch,
+    want: { logits: boolean; encoderStates: boolean },
+    abort: NativeAbortFlag | undefined,
+  ): Promise<NativeForwardResult>;
+  /** Bytes of parameters, packed weights and scratch memory held by native code. */
+  memoryBytes(): { parameters: number; packed: number };
+  /** Waits for running work, then frees everything. Idempotent. */
+  dispose(): Promise<void>;
+}
+
+export type NativeOptimizer =
+  | { type: 'adamw'; beta1: number; beta2: number; epsilon: number; weightDecay: number }
+  | {
+      type: 'adafactor';
+      decayRate: number;
+      gradEpsilon: number;
+      parameterEpsilon: number;
+      clipThreshold: number;
+      scaleParameter: boolean;
+      weightDecay: number;
+    };
+
+export interface NativeTrainerOptions {
+  optimizer: NativeOptimizer;
+  trainable: 'all' | 'merge';
+  /** Weight decay on merge weights (the paper's code decays them, `sound` does not). */
+  decayMergeWeights: boolean;
+  /** Clip the global norm of the gradient to this; 0: no clipping. */
+  maxGradNorm: number;
+  dropoutRate: number;
+  seed: number;
+}
+
+export interface NativeStepResult {
+  /** Mean cross-entropy per counted label. */
+  loss: number;
+  /** Global norm before clipping. */
+  gradNorm: number;
+  /** Encoder plus decoder tokens processed. */
+  tokens: number;
+  /** Seconds of the step, and of them inside dense products and attention. */
+  seconds: number;
+  denseSeconds: number;
+  attentionSeconds: number;
+}
+
+export interface NativeTrainer {
+  /** One optimiser step over micro-batches; a failed or aborted step leaves everything as it was. */
+  step(
+    microBatches: NativeBatch[],
+    learningRate: number,
+    abort: NativeAbortFlag | undefined,
+  ): Promise<NativeStepResult>;
+  /** Gradient of the mean loss; no dropout, no clipping, nothing is updated. */
+  gradients(
+    microBatches: NativeBatch[],
+    abort: NativeAbortFlag | undefined,
+  ): Promise<{ name: string; shape: number[]; data: Float32Array }[]>;
+  /** Optimiser state, e.g. "<parameter>.firstMoment", float32. */
+  stateTensors(): { name: string; shape: number[] }[];
+  readState(name: string): Promise<Float32Array>;
+  writeState(name: string, data: Float32Array): Promise<void>;
+  /** Optimiser steps taken; dropout of a step depends on the seed and this number alone. */
+  stepCount(): number;
+  setStepCount(steps: number): void;
+  dispose(): Promise<void>;
+}
+
+export interface NativeDecoderOptions {
+  blockTokens: number;
+  /** Budget of the KV cache (self- and cross-attention together), in bytes. */
+  maxCacheBytes: number;
+  cacheDtype: ComputeDtype;
+  maxBatchSize: number;
+}
+
+/** Hugging Face generation options, resolved: every field is set. */
+export interface NativeGenerationOptions {
+  maxNewTokens: number;
+  minNewTokens: number;
+  numBeams: number;
+  numReturnSequences: number;
+  lengthPenalty: number;
+  earlyStopping: boolean | 'never';
+  noRepeatNgramSize: number;
+  repetitionPenalty: number;
+  doSample: boolean;
+  temperature: number;
+  /** 0: off. */
+  topK: number;
+  /** 1: off. */
+  topP: number;
+  /** 0: off. */
+  minP: number;
+  seed: number;
+  eosTokenIds: number[];
+  decoderStartTokenId: number;
+  padTokenId: number;
+  /** Keep the log-probability of each generated token. */
+  logProbs: boolean;
+}
+
+export interface NativeGenerationRequest {
+  inputIds: Int32Array;
+  options: NativeGenerationOptions;
+  abort: NativeAbortFlag | undefined;
+  /** Greedy and sampling with one sequence: called on the event loop with each new token. */
+  onToken?: (tokenId: number) => void;
+}
+
+export interface NativeGeneratedSequence {
+  /** Without the start token, with the end token if one was generated. */
+  tokenIds: Int32Array;
+  /** Beam search: sum of log-probabilities / length^lengthPenalty. */
+  score?: number;
+  logProbs?: Float32Array;
+  finishReason: 'stop' | 'length';
+}
+
+export interface NativeDecoderStats {
+  cacheBytes: number;
+  cacheBytesPerToken: { selfAttention: number; crossAttention: number };
+  blocksTotal: number;
+  blocksFree: number;
+  decodeSteps: number;
+  generatedTokens: number;
+  decodeSeconds: number;
+  encodeSeconds: number;
+  /** Bytes of weights read by decoding steps: what a bandwidth figure counts. */
+  decodeWeightBytes: number;
+}
+
+export interface NativeDecoder {
+  /** Decodes the requests together; the n-th result belongs to the n-th request. A request that
+   *  fails alone (aborted, too long) gives an error entry and does not disturb the others. */
+  run(requests: NativeGenerationRequest[]): Promise<
+    (
+      | { sequences: NativeGeneratedSequence[] }
+      | { error: { code: string; message: string; field?: string; allowed?: string } }
+    )[]
+  >;
+  stats(): NativeDecoderStats;
+  dispose(): Promise<void>;
+}
+
+export interface NativeBinding {
+  version: string;
+  cpu(): { threads: number; instructionSets: string[]; bfloat16: boolean };
+  AbortFlag: new () => NativeAbortFlag;
+  loadModel(
+    config: NativeModelConfig,
+    tensors: NativeTensorSource[],
+    options: NativeModelOptions,
+    abort: NativeAbortFlag | undefined,
+    onProgress: ((done: number, total: number) => void) | undefined,
+  ): Promise<NativeModel>;
+  createModel(
+    config: NativeModelConfig,
+    seed: number,
+    options: NativeModelOptions,
+  ): Promise<NativeModel>;
+  createTrainer(model: NativeModel, options: NativeTrainerOptions): NativeTrainer;
+  createDecoder(model: NativeModel, options: NativeDecoderOptions): NativeDecoder;
+}
+
+const require = createRequire(import.meta.url);
+const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+let loaded: NativeBinding | undefined;
+
+/** Loads the addon on first use. Throws NATIVE_UNAVAILABLE with the cure. */
+export function native(): NativeBinding {
+  if (loaded) return loaded;
+  const file = process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
+  try {
+    loaded = require(file) as NativeBinding;
+    return loaded;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new WgqaError(
+      'NATIVE_UNAVAILABLE',
+      `the native addon could not be loaded (${reason}); build it with \`npm rebuild wgqa\`, ` +
+        'or `npm run build` in a clone (needs a C++ compiler, cmake, libdnnl-dev and libhwy-dev)',
+      { cause },
+    );
+  }
+}
+
+/** Turns an error of the addon into a WgqaError; anything else passes through. */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof WgqaError || typeof error !== 'object' || error === null) return error;
+  const { code, message, field, allowed } = error as Partial<WgqaError>;
+  if (!ERROR_CODES.includes(code as ErrorCode)) return error;
+  return new WgqaError(code as ErrorCode, message ?? String(code), {
+    field: field === '' ? undefined : field,
+    allowed: allowed === '' ? undefined : allowed,
+    cause: error,
+  });
+}
+
+/** Awaits native work, translating its errors. */
+export async function callNative<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
