@@ -1,0 +1,51 @@
+// The architecture of a T5 encoder-decoder, as the native code sees it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace wgqa {
+
+/// The three kinds of attention module whose K/V heads can be grouped.
+enum class AttentionModule : std::uint8_t { encoderSelf, decoderSelf, decoderCross };
+inline constexpr int kAttentionModules = 3;
+
+struct ModuleHeads {
+  /// K/V heads the attention runs with.
+  std::int64_t kvHeads = 0;
+  /// The K/V projections still hold all heads, and merge weights reduce them to kvHeads.
+  bool merged = false;
+};
+
+struct T5Config {
+  std::int64_t vocabSize = 0;
+  std::int64_t dModel = 0;
+  std::int64_t dKv = 0;
+  std::int64_t dFf = 0;
+  std::int64_t encoderLayers = 0;
+  std::int64_t decoderLayers = 0;
+  std::int64_t heads = 0;
+  ModuleHeads modules[kAttentionModules];
+  MergeGranularity granularity = MergeGranularity::head;
+  std::int32_t relativeBuckets = 32;
+  std::int32_t relativeMaxDistance = 128;
+  float layerNormEpsilon = 1e-6f;
+  Activation activation = Activation::relu;
+  bool gated = false;
+  bool tiedEmbeddings = true;
+  bool scaleDecoderOutputs = true;
+  float dropoutRate = 0.1f;
+  float initializerFactor = 1.0f;
+  std::int32_t padTokenId = 0;
+  std::int32_t decoderStartTokenId = 0;
+  std::vector<std::int32_t> eosTokenIds;
+
+  std::int64_t innerDim() const { return heads * dKv; }
+  const ModuleHeads& module(AttentionModule m) const { return modules[static_cast<int>(m)]; }
+  ModuleHeads& module(AttentionModule m) { return modules[static_cast<int>(m)]; }
+};
+
+}  // namespace wgqa
