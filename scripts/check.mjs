@@ -1,0 +1,40 @@
+// Every formatter and linter in turn; fails if any found something, and says which at the end.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { BUILD, ROOT } from './lib/addon.mjs';
+import { findProgram, run } from './lib/process.mjs';
+
+const NATIVE_FILES = '{native,bench/native}/**/*.{h,cc}';
+const SANITIZED_BUILD = path.join(BUILD, 'sanitize');
+
+const checks = [
+  { name: 'prettier', command: 'prettier', args: ['--check', '--log-level=warn', '.'] },
+  { name: 'eslint', command: 'eslint', args: ['--max-warnings=0', '.'] },
+  { name: 'tsc', command: 'tsc', args: ['-p', 'tsconfig.json'] },
+  {
+    name: 'clang-format',
+    command: 'clang-format',
+    args: [`--glob=${NATIVE_FILES}`, '--dry-run', '--Werror'],
+  },
+];
+if (!findProgram('run-clang-tidy')) {
+  console.log('clang-tidy: skipped, it is not installed');
+} else if (!existsSync(path.join(SANITIZED_BUILD, 'compile_commands.json'))) {
+  console.log('clang-tidy: skipped, it needs the compile commands that `npm test` leaves');
+} else {
+  const args = ['-quiet', '-p', SANITIZED_BUILD, '/native/'];
+  checks.push({ name: 'clang-tidy', command: 'run-clang-tidy', args });
+}
+
+const local = path.join(ROOT, 'node_modules/.bin');
+const env = { ...process.env, PATH: `${local}${path.delimiter}${process.env['PATH'] ?? ''}` };
+const failed = [];
+for (const { name, command, args } of checks) {
+  const status = await run(command, args, { cwd: ROOT, env });
+  console.log(`${name}: ${status === 0 ? 'ok' : 'FAILED'}`);
+  if (status !== 0) failed.push(name);
+}
+if (failed.length > 0) {
+  console.error(`check failed: ${failed.join(', ')}`);
+  process.exitCode = 1;
+}

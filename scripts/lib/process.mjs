@@ -1,0 +1,40 @@
+// Child processes for the scripts: run one, and find a program without starting it.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+/**
+ * Runs a program to its end, passing each line of its standard output to `onLine`; standard error
+ * goes through. Resolves to the exit status, 1 if the program could not be started or was killed.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} [options]
+ * @returns {Promise<number>}
+ */
+export function run(command, args, { cwd, env, onLine } = {}) {
+  return new Promise((resolve) => {
+    const stdout = onLine ? 'pipe' : 'inherit';
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', stdout, 'inherit'] });
+    if (onLine && child.stdout) createInterface({ input: child.stdout }).on('line', onLine);
+    child.on('error', (error) => {
+      process.stderr.write(`${command}: ${error.message}\n`);
+      resolve(1);
+    });
+    child.on('close', (status) => {
+      resolve(status ?? 1);
+    });
+  });
+}
+
+/**
+ * The full path of a program, or undefined where PATH has none.
+ * @param {string} program
+ * @returns {string | undefined}
+ */
+export function findProgram(program) {
+  return (process.env['PATH'] ?? '')
+    .split(path.delimiter)
+    .map((folder) => path.join(folder, program))
+    .find((file) => existsSync(file));
+}

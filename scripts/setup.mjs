@@ -1,0 +1,152 @@
+// Makes a bare Debian or Ubuntu machine ready and does only what is missing: system packages, node
+// modules, native code. Built on Node alone, since nothing else may be there yet.
+//
+//   node scripts/setup.mjs [modules | addon | tests]     each includes those before it; default addon
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BUILD, ROOT, buildTargets, cmakeBuild, isConfigured } from './lib/addon.mjs';
+import { findProgram, run } from './lib/process.mjs';
+
+const STAGES = ['modules', 'addon', 'tests'];
+
+/** Debian's package, and what shows that it, or another source of the same thing, is there. */
+const SYSTEM_PACKAGES = [
+  { name: 'g++', program: 'c++' },
+  { name: 'cmake', program: 'cmake' },
+  { name: 'ninja-build', program: 'ninja' },
+  { name: 'libdnnl-dev', header: 'oneapi/dnnl/dnnl.hpp' },
+  { name: 'libhwy-dev', header: 'hwy/highway.h' },
+];
+
+/** @param {string} message */
+function say(message) {
+  process.stderr.write(`setup: ${message}\n`);
+}
+
+/**
+ * @param {string} header
+ * @returns {boolean}
+ */
+function hasHeader(header) {
+  const prefixes = (process.env['CMAKE_PREFIX_PATH'] ?? '').split(path.delimiter).filter(Boolean);
+  const folders = (process.env['CPATH'] ?? '').split(path.delimiter).filter(Boolean);
+  return ['/usr', '/usr/local', ...prefixes]
+    .map((prefix) => path.join(prefix, 'include'))
+    .concat(folders)
+    .some((folder) => existsSync(path.join(folder, header)));
+}
+
+function installSystemPackages() {
+  const missing = SYSTEM_PACKAGES.filter(({ program, header }) =>
+    program === undefined ? !hasHeader(header) : !findProgram(program),
+  ).map(({ name }) => name);
+  if (missing.length === 0) return;
+  const list = missing.join(' ');
+  if (!findProgram('apt-get')) {
+    throw new Error(`please install what Debian calls ${list}, then run this command again`);
+  }
+  const command = `apt-get update && apt-get install -y --no-install-recommends ${list}`;
+  if (process.getuid?.() !== 0) {
+    throw new Error(`system packages are missing; please run:\n\n  sudo sh -c '${command}'\n`);
+  }
+  say(`installing ${list}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const { status } = spawnSync('sh', ['-c', command], { env, stdio: ['ignore', 2, 2] });
+  if (status !== 0) throw new Error(`this command failed: ${command}`);
+}
+
+/**
+ * @typedef {{ version?: string, integrity?: string, optional?: boolean }} LockedPackage
+ * @param {string} file a package lock, relative to the repository
+ * @returns {Record<string, LockedPackage>} by installation path
+ */
+function lockedPackages(file) {
+  const text = readFileSync(path.join(ROOT, file), 'utf8');
+  return /** @type {{ packages: Record<string, LockedPackage> }} */ (JSON.parse(text)).packages;
+}
+
+/** Whether node_modules holds what package-lock.json asks for; npm writes the inner lock last. */
+function hasNodeModules() {
+  if (!existsSync(path.join(ROOT, 'node_modules/.package-lock.json'))) return false;
+  const installed = lockedPackages('node_modules/.package-lock.json');
+  return Object.entries(lockedPackages('package-lock.json')).every(
+    ([place, wanted]) =>
+      place === '' ||
+      (place in installed
+        ? installed[place]?.integrity === wanted.integrity
+        : wanted.optional === true),
+  );
+}
+
+function installNodeModules() {
+  if (hasNodeModules()) return;
+  say('installing node modules');
+  const npm = process.env['npm_execpath'];
+  const [command, ...args] = npm ? [process.execPath, npm] : ['npm'];
+  const options = ['ci', '--include=dev', '--ignore-scripts'];
+  const { status } = spawnSync(command, [...args, ...options], {
+    cwd: ROOT,
+    stdio: ['ignore', 2, 2],
+  });
+  if (status !== 0) throw new Error('npm ci failed');
+}
+
+/** @param {string} line */
+function showBuild(line) {
+  process.stderr.write(`${line}\n`);
+}
+
+async function buildAddon() {
+  if (!(await buildTargets(['wgqa'], showBuild))) throw new Error('building the addon failed');
+}
+
+async function buildSanitizedTests() {
+  const configured =
+    isConfigured(path.join(BUILD, 'sanitize')) ||
+    (await run('cmake', ['--preset', 'sanitize'], { cwd: ROOT, onLine: showBuild })) === 0;
+  if (!configured || !(await cmakeBuild(['--build', '--preset', 'sanitize'], showBuild))) {
+    throw new Error('building the native tests failed');
+  }
+}
+
+/** @param {string} last */
+async function setUp(last) {
+  const wanted = STAGES.slice(0, STAGES.indexOf(last) + 1);
+  if (wanted.includes('addon')) installSystemPackages();
+  installNodeModules();
+  if (wanted.includes('addon')) await buildAddon();
+  if (wanted.includes('tests')) await buildSanitizedTests();
+}
+
+/**
+ * Runs this script again under flock(1), part of every Debian, so that set-ups of one checkout
+ * follow one another; the kernel frees the lock however its holder ends.
+ * @param {string} stage
+ * @returns {number} exit status
+ */
+function runLocked(stage) {
+  mkdirSync(BUILD, { recursive: true });
+  const busy = 75;
+  const script = [path.join(BUILD, 'setup.lock'), process.execPath, fileURLToPath(import.meta.url)];
+  const env = { ...process.env, WGQA_SETUP_LOCKED: '1' };
+  /** @param {string[]} options */
+  const flock = (...options) =>
+    spawnSync('flock', [...options, ...script, stage], { env, stdio: 'inherit' }).status ?? 1;
+  const status = flock('--nonblock', '--conflict-exit-code', String(busy));
+  if (status !== busy) return status;
+  say('waiting for another set-up of this checkout');
+  return flock();
+}
+
+const stage = process.argv[2] ?? 'addon';
+try {
+  if (!STAGES.includes(stage))
+    throw new Error(`expected one of ${STAGES.join(', ')}, not ${stage}`);
+  if (process.env['WGQA_SETUP_LOCKED'] || !findProgram('flock')) await setUp(stage);
+  else process.exitCode = runLocked(stage);
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,101 @@
+// Runs the native tests (ctest, under sanitizers) and the TypeScript tests (jest), and ends with the
+// total of both: `N passed, N failed`. Set-up comes before: see package.json.
+//
+//   node scripts/test.mjs [native | js] [jest arguments]
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { BUILD, ROOT } from './lib/addon.mjs';
+import { run } from './lib/process.mjs';
+import { countNativeTests } from './lib/ctest-output.mjs';
+
+/** @typedef {import('./lib/ctest-output.mjs').Counts} Counts */
+
+/** @returns {Promise<Counts>} */
+async function runNativeTests() {
+  /** @type {string[]} */
+  const lines = [];
+  const args = ['--preset', 'sanitize', '--verbose', '--parallel', String(availableParallelism())];
+  const status = await run('ctest', args, { cwd: ROOT, onLine: (line) => lines.push(line) });
+  const { suites, total } = countNativeTests(lines);
+  for (const suite of suites) {
+    if (suite.failed > 0) console.log(suite.output.join('\n'));
+    console.log(`native ${suite.name}: ${describe(suite)}`);
+  }
+  if (status !== 0 && total.failed === 0) {
+    console.log(lines.slice(-40).join('\n'));
+    total.failed = 1;
+  }
+  return total;
+}
+
+/**
+ * @param {readonly string[]} jestArguments
+ * @returns {Promise<Counts>}
+ */
+async function runJest(jestArguments) {
+  const report = path.join(BUILD, 'jest.json');
+  rmSync(report, { force: true });
+  mkdirSync(BUILD, { recursive: true });
+  const jest = path.join(ROOT, 'node_modules/jest/bin/jest.js');
+  const status = await run(
+    process.execPath,
+    [
+      '--experimental-vm-modules',
+      '--disable-warning=ExperimentalWarning',
+      jest,
+      '--json',
+      `--outputFile=${report}`,
+      ...jestArguments,
+    ],
+    { cwd: ROOT },
+  );
+  const counts = readJestReport(report);
+  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+/**
+ * What is used of jest's report.
+ * @typedef {object} JestReport
+ * @property {number} numPassedTests
+ * @property {number} numFailedTests
+ * @property {number} numPendingTests
+ * @property {number} numTodoTests
+ * @property {number} numRuntimeErrorTestSuites
+ */
+
+/**
+ * @param {string} file
+ * @returns {Counts} none where jest ended before it wrote a report
+ */
+function readJestReport(file) {
+  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0 };
+  const report = /** @type {JestReport} */ (JSON.parse(readFileSync(file, 'utf8')));
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}
+
+/** @param {Counts} counts */
+function describe({ passed, failed, skipped }) {
+  const skips = skipped > 0 ? `, ${skipped} skipped` : '';
+  return `${passed} passed, ${failed} failed${skips}`;
+}
+
+const [first = '', ...rest] = process.argv.slice(2);
+const only = ['native', 'js'].includes(first) ? first : undefined;
+const jestArguments = only ? rest : process.argv.slice(2);
+
+const results = [];
+if (only !== 'js') results.push(await runNativeTests());
+if (only !== 'native') results.push(await runJest(jestArguments));
+const total = results.reduce((sum, counts) => ({
+  passed: sum.passed + counts.passed,
+  failed: sum.failed + counts.failed,
+  skipped: sum.skipped + counts.skipped,
+}));
+console.log(`\n${describe(total)}`);
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
