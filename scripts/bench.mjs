@@ -3,10 +3,10 @@
 //   node scripts/bench.mjs [gemm decode ...]      bench/native/bench_<name>.cc
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { BUILD, ROOT, cmakeBuild, isConfigured } from './lib/addon.mjs';
+import { BUILD, ROOT, buildPreset } from './lib/native-build.mjs';
 import { run } from './lib/process.mjs';
 
-const FOLDER = path.join(BUILD, 'native');
+const PROGRAMS = path.join(BUILD, 'standalone/bench/native');
 
 /** @param {readonly string[]} names */
 function choose(names) {
@@ -20,21 +20,13 @@ function choose(names) {
   return names.length > 0 ? names : all;
 }
 
-/** @param {readonly string[]} programs */
-async function build(programs) {
-  const configured =
-    isConfigured(FOLDER) || (await run('cmake', ['--preset', 'release'], { cwd: ROOT })) === 0;
-  const args = ['--build', '--preset', 'release', '--target', ...programs];
-  if (!configured || !(await cmakeBuild(args, console.error))) {
-    throw new Error('building the benchmarks failed');
-  }
-}
-
 try {
   const programs = choose(process.argv.slice(2)).map((name) => `bench_${name}`);
-  await build(programs);
+  if (!(await buildPreset('standalone', programs, console.error))) {
+    throw new Error('building the benchmarks failed');
+  }
   for (const program of programs) {
-    const status = await run(path.join(FOLDER, 'bench/native', program), [], { cwd: ROOT });
+    const status = await run(path.join(PROGRAMS, program), [], { cwd: ROOT });
     if (status !== 0) throw new Error(`${program} failed`);
   }
 } catch (error) {

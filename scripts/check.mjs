@@ -1,7 +1,7 @@
 // Every formatter and linter in turn; fails if any found something, and says which at the end.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { BUILD, ROOT } from './lib/addon.mjs';
+import { BUILD, ROOT } from './lib/native-build.mjs';
 import { findProgram, run } from './lib/process.mjs';
 
 const NATIVE_FILES = '{native,bench/native}/**/*.{h,cc}';

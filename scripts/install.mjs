@@ -2,7 +2,7 @@
 // fails their install: the package says what is missing when the addon is first needed, and
 // `npm rebuild wgqa` comes back here. WGQA_SKIP_BUILD=1 leaves the build out.
 import { spawnSync } from 'node:child_process';
-import { ADDON, buildTargets } from './lib/addon.mjs';
+import { ADDON, buildAddon } from './lib/native-build.mjs';
 import { findProgram } from './lib/process.mjs';
 
 /** In a process of its own: a broken binary must not end this one. */
@@ -16,7 +16,7 @@ async function install() {
   if (!findProgram('cmake')) throw new Error('cmake was not found');
   /** @type {string[]} */
   const log = [];
-  if (!(await buildTargets(['wgqa'], (line) => log.push(line)))) {
+  if (!(await buildAddon((line) => log.push(line)))) {
     throw new Error(`the build failed:\n${log.slice(-40).join('\n')}`);
   }
 }

@@ -6,8 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BUILD, ROOT, buildTargets, cmakeBuild, isConfigured } from './lib/addon.mjs';
-import { findProgram, run } from './lib/process.mjs';
+import { BUILD, ROOT, buildAddon, buildPreset } from './lib/native-build.mjs';
+import { findProgram } from './lib/process.mjs';
 
 const STAGES = ['modules', 'addon', 'tests'];
 
@@ -93,20 +93,12 @@ function installNodeModules() {
   if (status !== 0) throw new Error('npm ci failed');
 }
 
-/** @param {string} line */
-function showBuild(line) {
-  process.stderr.write(`${line}\n`);
-}
-
-async function buildAddon() {
-  if (!(await buildTargets(['wgqa'], showBuild))) throw new Error('building the addon failed');
+async function buildNativeAddon() {
+  if (!(await buildAddon(say))) throw new Error('building the native addon failed');
 }
 
 async function buildSanitizedTests() {
-  const configured =
-    isConfigured(path.join(BUILD, 'sanitize')) ||
-    (await run('cmake', ['--preset', 'sanitize'], { cwd: ROOT, onLine: showBuild })) === 0;
-  if (!configured || !(await cmakeBuild(['--build', '--preset', 'sanitize'], showBuild))) {
+  if (!(await buildPreset('sanitize', ['wgqa_native_tests'], say))) {
     throw new Error('building the native tests failed');
   }
 }
@@ -116,7 +108,7 @@ async function setUp(last) {
   const wanted = STAGES.slice(0, STAGES.indexOf(last) + 1);
   if (wanted.includes('addon')) installSystemPackages();
   installNodeModules();
-  if (wanted.includes('addon')) await buildAddon();
+  if (wanted.includes('addon')) await buildNativeAddon();
   if (wanted.includes('tests')) await buildSanitizedTests();
 }
 

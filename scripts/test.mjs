@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { BUILD, ROOT } from './lib/addon.mjs';
+import { BUILD, ROOT } from './lib/native-build.mjs';
 import { run } from './lib/process.mjs';
 import { countNativeTests } from './lib/ctest-output.mjs';
 

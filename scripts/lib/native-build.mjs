@@ -1,0 +1,93 @@
+// Builds native code from source: the addon, in this repository and where the package is installed as
+// someone's dependency, and the programs of CMakePresets.json. A build folder is configured once;
+// from then on the build tool itself decides, cheaply, what is out of date.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { run } from './process.mjs';
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+export const BUILD = path.join(ROOT, 'build');
+export const ADDON = path.join(BUILD, 'Release/wgqa.node');
+
+/** What ninja says when there is nothing to do. */
+const IDLE = /^ninja: no work to do\.$|^\[0\/\d+\] Re-checking globbed directories/;
+
+/**
+ * Brings build/Release/wgqa.node up to date.
+ * @param {(line: string) => void} onLine receives the build's output: nothing if all is up to date
+ * @returns {Promise<boolean>} whether it succeeded
+ */
+export async function buildAddon(onLine) {
+  const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  const options = ['--CDWGQA_TESTS=OFF', '--CDWGQA_BENCH=OFF'];
+  return (
+    (await configure(BUILD, process.execPath, [cmakeJs, 'configure', ...options], onLine)) &&
+    (await build(['--build', BUILD, '--target', 'wgqa'], onLine))
+  );
+}
+
+/**
+ * Brings `targets` of a preset up to date, in the folder build/<preset>.
+ * @param {string} preset
+ * @param {readonly string[]} targets
+ * @param {(line: string) => void} onLine as of buildAddon
+ * @returns {Promise<boolean>} whether it succeeded
+ */
+export async function buildPreset(preset, targets, onLine) {
+  return (
+    (await configure(path.join(BUILD, preset), 'cmake', ['--preset', preset], onLine)) &&
+    (await build(['--build', '--preset', preset, '--target', ...targets], onLine))
+  );
+}
+
+/**
+ * Configures `folder` where that was not done yet; shows the output only of a failure.
+ * @param {string} folder
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {(line: string) => void} onLine
+ */
+async function configure(folder, command, args, onLine) {
+  if (isConfigured(folder)) return true;
+  onLine(`configuring ${path.relative(ROOT, folder)}`);
+  /** @type {string[]} */
+  const lines = [];
+  const status = await run(command, args, { cwd: ROOT, onLine: (line) => lines.push(line) });
+  if (status !== 0) lines.forEach(onLine);
+  return status === 0;
+}
+
+/**
+ * Whether a folder can be built as it is. A failed configuration leaves a cache and no build files;
+ * a moved repository leaves a cache that names the old place, which CMake would refuse.
+ * @param {string} folder
+ */
+function isConfigured(folder) {
+  const cache = path.join(folder, 'CMakeCache.txt');
+  if (!existsSync(cache)) return false;
+  const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
+  if (home !== ROOT) {
+    rmSync(cache);
+    rmSync(path.join(folder, 'CMakeFiles'), { recursive: true, force: true });
+    return false;
+  }
+  return ['build.ninja', 'Makefile'].some((file) => existsSync(path.join(folder, file)));
+}
+
+/**
+ * @param {readonly string[]} args
+ * @param {(line: string) => void} onLine
+ */
+async function build(args, onLine) {
+  const parallel = ['--parallel', String(availableParallelism())];
+  const status = await run('cmake', [...args, ...parallel], {
+    cwd: ROOT,
+    onLine: (line) => {
+      if (!IDLE.test(line)) onLine(line);
+    },
+  });
+  return status === 0;
+}
