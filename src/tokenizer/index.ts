@@ -1,0 +1,2 @@
+export { loadTokenizer, Tokenizer, type DecodeOptions, type EncodeOptions } from './tokenizer.ts';
+export { type TextStream } from './text-stream.ts';

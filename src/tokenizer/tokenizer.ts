@@ -1,0 +1,143 @@
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { invalidArgument, WgqaError } from '../errors.ts';
+import { isObject, malformed, readTokenizerFiles, type TokenizerFiles } from './files.ts';
+import { TextStream } from './text-stream.ts';
+
+export interface EncodeOptions {
+  /** Whether to add what the tokenizer's template adds (T5: the end token). Default true. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Whether to leave out special tokens such as padding and the end token. Default true. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+// A text of this length takes seconds and hundreds of megabytes: beyond it, it is no prompt.
+const MAX_TEXT_CHARACTERS = 1_000_000;
+const BYTE_TOKEN = /^<0x[0-9A-Fa-f]{2}>$/;
+
+/**
+ * Text to token ids and back, as a Hugging Face `tokenizer.json` describes it. Made by
+ * {@link loadTokenizer}.
+ */
+export class Tokenizer {
+  /** One more than the largest token id. A model's embedding may have more rows. */
+  readonly vocabSize: number;
+  readonly padTokenId: number | undefined;
+  readonly eosTokenId: number | undefined;
+  readonly unkTokenId: number | undefined;
+  readonly #tokenizer: HuggingFaceTokenizer;
+  readonly #tokens: ReadonlyMap<number, string>;
+  readonly #specialIds: ReadonlySet<number>;
+
+  /** @throws WgqaError `INVALID_FILE` where the files cannot be interpreted. */
+  constructor(files: TokenizerFiles) {
+    try {
+      this.#tokenizer = new HuggingFaceTokenizer(files.tokenizer, files.config);
+      // Parts that are missing or of unknown type show only when they are used.
+      const trial = this.#tokenizer.encode('a b', { add_special_tokens: true });
+      this.#tokenizer.decode(trial.ids, {});
+    } catch (cause) {
+      throw malformed('tokenizer.json', `cannot be interpreted: ${String(cause)}`, cause);
+    }
+    const vocabulary = this.#tokenizer.get_vocab(true);
+    this.#tokens = new Map([...vocabulary].map(([token, id]) => [id, token]));
+    this.vocabSize = [...this.#tokens.keys()].reduce((size, id) => Math.max(size, id + 1), 0);
+    const added = [...this.#tokenizer.get_added_tokens_decoder().values()];
+    this.#specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
+    const find = (key: string, usual: string) =>
+      this.#tokenizer.token_to_id(namedToken(files.config[key]) ?? usual);
+    this.padTokenId = find('pad_token', '<pad>');
+    this.eosTokenId = find('eos_token', '</s>');
+    this.unkTokenId = find('unk_token', '<unk>');
+  }
+
+  /**
+   * The text's token ids, with the end token where the tokenizer's template has one.
+   *
+   * @throws WgqaError `INVALID_ARGUMENT` when `text` is no string or has over a million characters.
+   */
+  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): Int32Array {
+    if (typeof text !== 'string') throw invalidArgument('text', 'a string', text);
+    if (text.length > MAX_TEXT_CHARACTERS) {
+      const length = `${String(text.length)} characters`;
+      throw new WgqaError('INVALID_ARGUMENT', `text has ${length}`, {
+        field: 'text',
+        allowed: `at most ${String(MAX_TEXT_CHARACTERS)} characters`,
+      });
+    }
+    const { ids } = this.#tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
+    return Int32Array.from(ids);
+  }
+
+  /** {@link encode} of each text. */
+  encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Int32Array[] {
+    return texts.map((text) => this.encode(text, options));
+  }
+
+  /**
+   * The text of token ids. It is what the pieces spell: spaces before punctuation are never
+   * cleaned up. Ids from `vocabSize` on, which a model with spare embedding rows may produce,
+   * have no text.
+   *
+   * @throws WgqaError `INVALID_ARGUMENT` when an id is no non-negative integer.
+   */
+  decode(ids: Iterable<number>, { skipSpecialTokens = true }: DecodeOptions = {}): string {
+    return this.#decodeIds(this.#keepIds(ids, skipSpecialTokens));
+  }
+
+  /** A stream that returns text while tokens arrive. */
+  createTextStream({ skipSpecialTokens = true }: DecodeOptions = {}): TextStream {
+    return new TextStream({
+      decodeIds: (ids) => this.#decodeIds(ids),
+      keepIds: (ids) => this.#keepIds(ids, skipSpecialTokens),
+      isByteToken: (id) => BYTE_TOKEN.test(this.#tokens.get(id) ?? ''),
+    });
+  }
+
+  /** The piece of a token id ("▁the"), or undefined where the id has none. */
+  tokenOf(id: number): string | undefined {
+    return this.#tokens.get(id);
+  }
+
+  /** The id of a piece, or undefined where the vocabulary lacks it. */
+  idOf(token: string): number | undefined {
+    return this.#tokenizer.token_to_id(token);
+  }
+
+  #decodeIds(ids: readonly number[]): string {
+    if (ids.length === 0) return '';
+    return this.#tokenizer.decode([...ids], { clean_up_tokenization_spaces: false });
+  }
+
+  #keepIds(ids: Iterable<number>, skipSpecialTokens: boolean): number[] {
+    const kept: number[] = [];
+    for (const id of ids) {
+      if (!Number.isInteger(id) || id < 0) throw invalidArgument('ids', 'non-negative integers', id);
+      if (!this.#tokens.has(id)) continue;
+      if (!skipSpecialTokens || !this.#specialIds.has(id)) kept.push(id);
+    }
+    return kept;
+  }
+}
+
+/**
+ * Loads the tokenizer of a Hugging Face model directory from `tokenizer.json` and, where there is
+ * one, `tokenizer_config.json`.
+ *
+ * @throws WgqaError `NOT_FOUND` without tokenizer.json, `INVALID_FILE` or `UNSUPPORTED` where its
+ *   content cannot be used (`field` names the key), `IO` where it cannot be read.
+ */
+export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+  if (typeof directory !== 'string' || directory === '') {
+    throw invalidArgument('directory', 'the path of a model directory', directory);
+  }
+  return new Tokenizer(await readTokenizerFiles(directory));
+}
+
+/** `"</s>"` of `"</s>"` or `{"content": "</s>", ...}`, the two ways a token is written. */
+function namedToken(value: unknown): string | undefined {
+  const content = isObject(value) ? value['content'] : value;
+  return typeof content === 'string' ? content : undefined;
+}
