@@ -1,0 +1,83 @@
+#include "ops/reference/wide.h"
+
+namespace wgqa::reference {
+namespace {
+
+// Calls visit(index in row-major order, offset in elements) for each element.
+template <typename Visit>
+void forEachOffset(const ConstTensorView& view, const Visit& visit) {
+  const std::int64_t count = view.elements();
+  for (std::int64_t index = 0; index < count; ++index) {
+    std::int64_t rest = index;
+    std::int64_t offset = 0;
+    for (int i = view.rank - 1; i >= 0; --i) {
+      offset += rest % view.shape[i] * view.strides[i];
+      rest /= view.shape[i];
+    }
+    visit(index, offset);
+  }
+}
+
+}  // namespace
+
+double readElement(const ConstTensorView& view, std::int64_t offset) {
+  switch (view.dtype) {
+    case DType::float32:
+      return view.as<float>()[offset];
+    case DType::float16:
+      return toFloat(view.as<Float16>()[offset]);
+    case DType::bfloat16:
+      return toFloat(view.as<BFloat16>()[offset]);
+    case DType::int32:
+      return view.as<std::int32_t>()[offset];
+  }
+  throw Error(ErrorCode::internal, "tensor of an unknown element type");
+}
+
+void writeElement(const TensorView& view, std::int64_t offset, double value) {
+  const auto rounded = static_cast<float>(value);
+  switch (view.dtype) {
+    case DType::float32:
+      view.as<float>()[offset] = rounded;
+      return;
+    case DType::float16:
+      view.as<Float16>()[offset] = toFloat16(rounded);
+      return;
+    case DType::bfloat16:
+      view.as<BFloat16>()[offset] = toBFloat16(rounded);
+      return;
+    case DType::int32:
+      break;
+  }
+  throw Error(ErrorCode::internal, "no operation writes this element type");
+}
+
+Wide load(const ConstTensorView& view) {
+  Wide values(view.elements());
+  forEachOffset(view, [&](std::int64_t index, std::int64_t offset) {
+    values[index] = readElement(view, offset);
+  });
+  return values;
+}
+
+Wide loadIfGiven(const ConstTensorView& view) { return view.given() ? load(view) : Wide(); }
+
+void store(const Wide& values, const TensorView& view) {
+  require(static_cast<std::int64_t>(values.size()) == view.elements(), "result of another size");
+  forEachOffset(view, [&](std::int64_t index, std::int64_t offset) {
+    writeElement(view, offset, values[index]);
+  });
+}
+
+void storeIfGiven(const Wide& values, const TensorView& view) {
+  if (view.given()) store(values, view);
+}
+
+void accumulate(const Wide& values, const TensorView& view) {
+  require(static_cast<std::int64_t>(values.size()) == view.elements(), "sum of another size");
+  forEachOffset(view, [&](std::int64_t index, std::int64_t offset) {
+    writeElement(view, offset, readElement(view, offset) + values[index]);
+  });
+}
+
+}  // namespace wgqa::reference
