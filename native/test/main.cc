@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "test/harness.h"
+
+namespace wgqa::test {
+namespace {
+
+struct Test {
+  std::string name;
+  std::function<void()> body;
+};
+
+// A function's static: tests are added while other files' constants are still being initialised.
+std::vector<Test>& tests() {
+  static std::vector<Test> all;
+  return all;
+}
+
+int failures = 0;
+
+struct Options {
+  std::string filter;
+  bool list = false;
+};
+
+bool parseOptions(int argc, char** argv, Options& options) {
+  constexpr std::string_view kFilter = "--filter=";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--list") {
+      options.list = true;
+    } else if (argument.starts_with(kFilter)) {
+      options.filter = argument.substr(kFilter.size());
+    } else {
+      std::fprintf(stderr, "usage: %s [--list] [--filter=substring]\n", argv[0]);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool passes(const Test& test) {
+  failures = 0;
+  try {
+    test.body();
+  } catch (const std::exception& error) {
+    fail(std::string("stopped by an exception: ") + error.what());
+  } catch (...) {
+    fail("stopped by an exception of unknown type");
+  }
+  std::printf("%s %s\n", failures == 0 ? "ok  " : "FAIL", test.name.c_str());
+  std::fflush(stdout);
+  return failures == 0;
+}
+
+}  // namespace
+
+bool addTest(std::string name, std::function<void()> body) {
+  tests().push_back({std::move(name), std::move(body)});
+  return true;
+}
+
+void fail(const std::string& message, const std::source_location& where) {
+  ++failures;
+  std::printf("  %s:%u: %s\n", where.file_name(), where.line(), message.c_str());
+}
+
+void note(const std::string& message) { std::printf("  note: %s\n", message.c_str()); }
+
+int failuresOfRunningTest() { return failures; }
+
+int runTests(int argc, char** argv) {
+  Options options;
+  if (!parseOptions(argc, argv, options)) return 2;
+  std::sort(tests().begin(), tests().end(),
+            [](const Test& a, const Test& b) { return a.name < b.name; });
+  int passed = 0;
+  int failed = 0;
+  for (const Test& test : tests()) {
+    if (test.name.find(options.filter) == std::string::npos) continue;
+    if (options.list) {
+      std::printf("%s\n", test.name.c_str());
+    } else {
+      ++(passes(test) ? passed : failed);
+    }
+  }
+  if (options.list) return 0;
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+}  // namespace wgqa::test
+
+int main(int argc, char** argv) { return wgqa::test::runTests(argc, argv); }
