@@ -1,0 +1,46 @@
+// How one request is decoded: Hugging Face's generation options with every field resolved.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace wgqa {
+
+/// When beam search stops once numBeams hypotheses are finished: `no` when no running beam can beat
+/// the worst of them at its present length, `yes` at once, `never` when none can at any length.
+enum class EarlyStopping : std::uint8_t { no, yes, never };
+
+/// Names, meanings and defaults are Hugging Face's `generate` options.
+struct GenerationOptions {
+  std::int64_t maxNewTokens = 20;
+  std::int64_t minNewTokens = 0;
+  std::int64_t numBeams = 1;
+  std::int64_t numReturnSequences = 1;
+  double lengthPenalty = 1.0;  // a hypothesis scores sum of log-probabilities / length^lengthPenalty
+  EarlyStopping earlyStopping = EarlyStopping::no;
+  std::int64_t noRepeatNgramSize = 0;  // 0: off
+  double repetitionPenalty = 1.0;      // 1: off
+  bool doSample = false;
+  double temperature = 1.0;
+  std::int64_t topK = 50;  // 0: off
+  double topP = 1.0;       // 1: off
+  double minP = 0.0;       // 0: off
+  std::uint64_t seed = 0;
+  std::vector<std::int32_t> eosTokenIds;
+  std::int32_t decoderStartTokenId = 0;
+  std::int32_t padTokenId = 0;
+  bool logProbs = false;  // keep each token's log-probability
+
+  /// Throws ErrorCode::invalidArgument naming the first bad field and its allowed values.
+  void validate(std::int64_t vocabSize) const;
+  bool isEos(std::int32_t token) const;
+  /// Sequences that decode at once: beams, or samples.
+  std::int64_t sequences() const { return numBeams > 1 ? numBeams : numReturnSequences; }
+};
+
+/// Throws ErrorCode::invalidArgument with field `inputIds` for an empty source or an id outside
+/// [0, vocabSize).
+void validateInputIds(std::span<const std::int32_t> inputIds, std::int64_t vocabSize);
+
+}  // namespace wgqa
