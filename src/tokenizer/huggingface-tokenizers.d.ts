@@ -1,0 +1,14 @@
+/** What is used of the library. Its own declarations import without extensions, which NodeNext refuses. */
+declare module '@huggingface/tokenizers' {
+  export class Tokenizer {
+    constructor(tokenizer: object, config: object);
+    encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] };
+    decode(
+      ids: number[],
+      options?: { skip_special_tokens?: boolean; clean_up_tokenization_spaces?: boolean },
+    ): string;
+    token_to_id(token: string): number | undefined;
+    get_added_tokens_decoder(): Map<number, { id: number; special: boolean }>;
+    get_vocab(withAddedTokens?: boolean): Map<string, number>;
+  }
+}
