@@ -91,4 +91,17 @@ struct BasicTensorView {
 using TensorView = BasicTensorView<void*>;
 using ConstTensorView = BasicTensorView<const void*>;
 
+/// [rows, heads * headDim] seen as [rows, heads, headDim].
+template <typename Pointer>
+BasicTensorView<Pointer> columnsAsHeads(const BasicTensorView<Pointer>& matrix,
+                                        std::int64_t heads) {
+  return {matrix.data, matrix.dtype, {matrix.shape[0], heads, matrix.shape[1] / heads}};
+}
+
+/// [heads * headDim, columns] seen as [heads, headDim, columns].
+template <typename Pointer>
+BasicTensorView<Pointer> rowsAsHeads(const BasicTensorView<Pointer>& matrix, std::int64_t heads) {
+  return {matrix.data, matrix.dtype, {heads, matrix.shape[0] / heads, matrix.shape[1]}};
+}
+
 }  // namespace wgqa

@@ -1,0 +1,31 @@
+// Which query heads share a K/V head, and the learned weights that sum the heads of a group
+// (arXiv 2407.10855, Section 3).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/philox.h"
+#include "ops/ops.h"
+
+namespace wgqa {
+
+/// Starting values of merge weights.
+enum class MergeInit : std::uint8_t {
+  mean,    // kvHeads / heads everywhere: mean pooling
+  random,  // standard normal draws: the paper's RAND rows
+};
+
+/// [heads]: neighbouring heads share, kvHeadOf[h] = h * kvHeads / heads. kvHeads divides heads.
+std::vector<std::int32_t> neighbouringGroups(std::int64_t heads, std::int64_t kvHeads);
+
+/// Shape of the merge weight of one projection.
+std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::int64_t heads,
+                                           std::int64_t headDim, std::int64_t dModel);
+
+/// Fills one merge weight; `random` is used by MergeInit::random alone.
+void fillMergeWeight(std::span<float> weight, MergeInit init, float meanValue,
+                     const RandomField& random);
+
+}  // namespace wgqa

@@ -1,0 +1,66 @@
+#include "model/arena.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace wgqa {
+namespace {
+
+constexpr std::size_t kSmallestChunkBytes = std::size_t{1} << 20;
+
+std::size_t roundUp(std::size_t bytes) {
+  return (bytes + kBufferAlignmentBytes - 1) / kBufferAlignmentBytes * kBufferAlignmentBytes;
+}
+
+}  // namespace
+
+TensorView Arena::make(DType dtype, std::initializer_list<std::int64_t> shape) {
+  TensorView view(nullptr, dtype, shape);
+  const std::size_t bytes =
+      std::max(roundUp(static_cast<std::size_t>(view.bytes())), kBufferAlignmentBytes);
+  while (chunk_ < chunks_.size() && offset_ + bytes > chunks_[chunk_].bytes()) {
+    ++chunk_;
+    offset_ = 0;
+  }
+  if (chunk_ == chunks_.size()) {
+    chunks_.emplace_back(std::max({bytes, kSmallestChunkBytes, this->bytes()}));
+  }
+  view.data = chunks_[chunk_].as<std::byte>() + offset_;
+  offset_ += bytes;
+  return view;
+}
+
+TensorView Arena::zeros(std::initializer_list<std::int64_t> shape) {
+  const TensorView view = floats(shape);
+  std::memset(view.data, 0, static_cast<std::size_t>(view.bytes()));
+  return view;
+}
+
+void Arena::rewind(const Mark& mark) {
+  chunk_ = mark.chunk;
+  offset_ = mark.offset;
+}
+
+void Arena::reset() {
+  if (chunks_.size() > 1) {
+    const std::size_t total = bytes();
+    release();
+    chunks_.emplace_back(total);
+  }
+  chunk_ = 0;
+  offset_ = 0;
+}
+
+void Arena::release() {
+  chunks_.clear();
+  chunk_ = 0;
+  offset_ = 0;
+}
+
+std::size_t Arena::bytes() const {
+  std::size_t total = 0;
+  for (const Buffer& chunk : chunks_) total += chunk.bytes();
+  return total;
+}
+
+}  // namespace wgqa

@@ -1,0 +1,54 @@
+// Scratch tensors of one pass: allocated by bumping an offset, freed all at once, memory kept for
+// the next pass, so that a step in steady state allocates nothing.
+#pragma once
+
+#include <initializer_list>
+#include <vector>
+
+#include "base/buffer.h"
+#include "ops/tensor_view.h"
+
+namespace wgqa {
+
+class Arena {
+ public:
+  struct Mark {
+    std::size_t chunk = 0;
+    std::size_t offset = 0;
+  };
+
+  /// Uninitialised memory that lives until the next reset() or a rewind() to an earlier mark.
+  TensorView make(DType dtype, std::initializer_list<std::int64_t> shape);
+  TensorView floats(std::initializer_list<std::int64_t> shape) {
+    return make(DType::float32, shape);
+  }
+  TensorView zeros(std::initializer_list<std::int64_t> shape);
+
+  Mark mark() const { return {chunk_, offset_}; }
+  void rewind(const Mark& mark);
+  /// Starts a new pass; joins the chunks of the last one so that the next fits in a single chunk.
+  void reset();
+  /// Frees all memory.
+  void release();
+  std::size_t bytes() const;
+
+ private:
+  std::vector<Buffer> chunks_;
+  std::size_t chunk_ = 0;
+  std::size_t offset_ = 0;
+};
+
+/// Rewinds an arena at the end of a scope.
+class ArenaScope {
+ public:
+  explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
+  ~ArenaScope() { arena_.rewind(mark_); }
+  ArenaScope(const ArenaScope&) = delete;
+  ArenaScope& operator=(const ArenaScope&) = delete;
+
+ private:
+  Arena& arena_;
+  Arena::Mark mark_;
+};
+
+}  // namespace wgqa

@@ -1,0 +1,175 @@
+#include "model/t5_training.h"
+
+#include <cstring>
+
+namespace wgqa {
+namespace {
+
+TensorView likeShape(Arena& arena, const std::vector<std::int64_t>& shape) {
+  if (shape.size() == 1) return arena.floats({shape[0]});
+  if (shape.size() == 2) return arena.floats({shape[0], shape[1]});
+  return arena.floats({shape[0], shape[1], shape[2]});
+}
+
+void zero(const TensorView& view) {
+  std::memset(view.data, 0, static_cast<std::size_t>(view.bytes()));
+}
+
+bool isMergeWeight(const Parameter& parameter) {
+  return parameter.name().ends_with(".merge_weight");
+}
+
+}  // namespace
+
+T5Training::T5Training(T5Model& model, Trainable trainable)
+    : model_(model), config_(model.config()), ops_(model.ops()), trainable_(trainable) {
+  allocateGradients();
+  if (gradients_.empty()) {
+    throw invalidArgument("trainable", "'all' for a model without merge weights", "'merge'");
+  }
+}
+
+T5Training::~T5Training() = default;
+
+void T5Training::allocateGradients() {
+  for (const auto& parameter : model_.parameters().all()) {
+    if (trainable_ == Trainable::merge && !isMergeWeight(*parameter)) continue;
+    Parameter& owned = model_.parameter(parameter->name());
+    gradients_.push_back({&owned, {}, likeShape(gradientArena_, owned.shape())});
+    encoderNeedsGradient_ |=
+        owned.name().starts_with("encoder.") || owned.name() == "shared.weight";
+  }
+}
+
+const TensorView* T5Training::gradientOf(const Parameter* parameter) const {
+  for (const Gradient& gradient : gradients_) {
+    if (gradient.parameter == parameter) return &gradient.grad;
+  }
+  return nullptr;
+}
+
+T5Training::Weight T5Training::bind(Parameter* parameter) {
+  if (parameter == nullptr) return {};
+  if (parameter->dtype() != DType::float32) model_.writable(*parameter);
+  const TensorView* grad = gradientOf(parameter);
+  return {parameter->view(), grad == nullptr ? TensorView{} : *grad};
+}
+
+T5Training::Weight T5Training::bindMerged(AttentionModule module, Parameter* base,
+                                          Parameter* mergeWeight) {
+  const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
+  bind(base);
+  MergedProjection projection{module, base, mergeWeight,
+                              mergedArena_.floats({rows, config_.dModel}),
+                              mergedArena_.zeros({rows, config_.dModel})};
+  mergeProjection(model_, module, *base, *mergeWeight, projection.merged);
+  mergedProjections_.push_back(projection);
+  return {projection.merged, projection.gradMerged};
+}
+
+T5Training::AttentionWeights T5Training::bindAttention(AttentionModule module,
+                                                       const AttentionParameters& parameters) {
+  AttentionWeights weights;
+  weights.norm = bind(parameters.norm);
+  weights.q = bind(parameters.q);
+  weights.o = bind(parameters.o);
+  if (config_.module(module).merged) {
+    weights.k = bindMerged(module, parameters.k, parameters.kMergeWeight);
+    weights.v = bindMerged(module, parameters.v, parameters.vMergeWeight);
+  } else {
+    weights.k = bind(parameters.k);
+    weights.v = bind(parameters.v);
+  }
+  weights.kvHeadOf = model_.kvHeadOf(module);
+  weights.kvHeads = config_.module(module).kvHeads;
+  return weights;
+}
+
+T5Training::StackWeights T5Training::bindStack(bool decoder, const StackParameters& parameters) {
+  StackWeights stack;
+  for (const BlockParameters& block : parameters.blocks) {
+    BlockWeights weights;
+    weights.self = bindAttention(
+        decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf, block.self);
+    if (decoder) weights.cross = bindAttention(AttentionModule::decoderCross, block.cross);
+    weights.feedForward = {bind(block.feedForward.norm), bind(block.feedForward.gate),
+                           bind(block.feedForward.linear), bind(block.feedForward.out)};
+    stack.blocks.push_back(weights);
+  }
+  stack.relativeBias = bind(parameters.relativeBias);
+  stack.finalNorm = bind(parameters.finalNorm);
+  return stack;
+}
+
+void T5Training::begin() {
+  for (Gradient& gradient : gradients_) {
+    gradient.value = model_.writable(*gradient.parameter);
+    zero(gradient.grad);
+  }
+  mergedArena_.reset();
+  mergedProjections_.clear();
+  const T5Parameters& bound = model_.bound();
+  embedding_ = bind(bound.embedding);
+  head_ = bind(bound.head);
+  encoder_ = bindStack(false, bound.encoder);
+  decoder_ = bindStack(true, bound.decoder);
+}
+
+void T5Training::finish() {
+  for (const MergedProjection& projection : mergedProjections_) {
+    ops_.mergeHeadsBackward(mergeBackward(projection));
+  }
+}
+
+MergeHeadsBackward T5Training::mergeBackward(const MergedProjection& projection) const {
+  MergeHeadsBackward backward;
+  backward.granularity = config_.granularity;
+  backward.base = rowsAsHeads(projection.base->view(), config_.heads);
+  backward.weight = projection.mergeWeight->view();
+  backward.kvHeadOf = model_.kvHeadOf(projection.module);
+  backward.gradMerged =
+      rowsAsHeads(projection.gradMerged, config_.module(projection.module).kvHeads);
+  if (const TensorView* grad = gradientOf(projection.base)) {
+    backward.gradBase = rowsAsHeads(*grad, config_.heads);
+  }
+  backward.gradWeight = *gradientOf(projection.mergeWeight);
+  return backward;
+}
+
+TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,
+                                           DropoutPlan dropout, const AbortFlag* abort) {
+  arena_.reset();
+  AttentionShape encoderSelf;
+  encoderSelf.queries = batch.encoder;
+  encoderSelf.keys = batch.encoder;
+  encoderSelf.bias = {encoder_.relativeBias.value, true, config_.relativeMaxDistance};
+  AttentionShape decoderSelf;
+  decoderSelf.queries = batch.decoder;
+  decoderSelf.keys = batch.decoder;
+  decoderSelf.causal = true;
+  decoderSelf.bias = {decoder_.relativeBias.value, false, config_.relativeMaxDistance};
+  AttentionShape cross;
+  cross.queries = batch.decoder;
+  cross.keys = batch.encoder;
+
+  stackForward(encoder_, batch.encoderIds, encoderSelf, {}, {}, dropout, encoderTape_, abort);
+  stackForward(decoder_, batch.decoderIds, decoderSelf, cross, encoderTape_.states, dropout,
+               decoderTape_, abort);
+  const TensorView gradDecoder = arena_.floats({batch.decoder.tokens(), config_.dModel});
+  const TeacherForcedResult result = headForwardBackward(batch, gradScale, gradDecoder, abort);
+  const TensorView gradEncoder = encoderNeedsGradient_
+                                     ? arena_.zeros({batch.encoder.tokens(), config_.dModel})
+                                     : TensorView{};
+  stackBackward(decoder_, batch.decoderIds, decoderTape_, gradDecoder, gradEncoder, abort);
+  if (encoderNeedsGradient_) {
+    stackBackward(encoder_, batch.encoderIds, encoderTape_, gradEncoder, {}, abort);
+  }
+  return result;
+}
+
+std::int64_t T5Training::bytes() const {
+  return static_cast<std::int64_t>(arena_.bytes() + mergedArena_.bytes() +
+                                   gradientArena_.bytes());
+}
+
+}  // namespace wgqa
