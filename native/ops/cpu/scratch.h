@@ -26,6 +26,25 @@ class ThreadSlices {
   std::size_t stride_;
 };
 
+/// Hands out cache-line aligned pieces of one buffer of floats; over a null base it only counts, so
+/// that one function both sizes and lays out a kernel's working memory.
+class ScratchCarver {
+ public:
+  explicit ScratchCarver(float* base) : base_(base) {}
+
+  float* take(std::size_t count) {
+    constexpr std::size_t kLine = kBufferAlignmentBytes / sizeof(float);
+    float* piece = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += (count + kLine - 1) / kLine * kLine;
+    return piece;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  float* base_;
+  std::size_t used_ = 0;
+};
+
 /// Not thread-safe: an operation takes its buffers before it starts its parallel region. Memory is
 /// uninitialised and 64-byte aligned. Throws ErrorCode::outOfMemory.
 class Scratch {
