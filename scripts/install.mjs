@@ -2,7 +2,8 @@
 // fails their install: the package says what is missing when the addon is first needed, and
 // `npm rebuild wgqa` comes back here. WGQA_SKIP_BUILD=1 leaves the build out.
 import { spawnSync } from 'node:child_process';
-import { ADDON, buildAddon } from './lib/native-build.mjs';
+import { rmSync } from 'node:fs';
+import { ADDON, BUILD, buildAddon } from './lib/native-build.mjs';
 import { findProgram } from './lib/process.mjs';
 
 /** In a process of its own: a broken binary must not end this one. */
@@ -14,6 +15,8 @@ function addonLoads() {
 async function install() {
   if (process.env['WGQA_SKIP_BUILD'] || addonLoads()) return;
   if (!findProgram('cmake')) throw new Error('cmake was not found');
+  // What is there does not load, so its objects are not to be trusted either.
+  rmSync(BUILD, { recursive: true, force: true });
   /** @type {string[]} */
   const log = [];
   if (!(await buildAddon((line) => log.push(line)))) {
