@@ -1,0 +1,61 @@
+import { malformedLine, type Line } from './lines.ts';
+
+/** The fields of one record, and the line it starts on. */
+export interface DelimitedRecord {
+  readonly fields: string[];
+  readonly line: number;
+}
+
+/** Yields the records of tab-separated text, which knows no quoting. */
+export async function* readTsv(lines: AsyncIterable<Line>): AsyncGenerator<DelimitedRecord> {
+  for await (const { text, number } of lines) {
+    if (text !== '') yield { fields: text.split('\t'), line: number };
+  }
+}
+
+/**
+ * Yields the records of comma-separated text (RFC 4180): a field in double quotes may hold commas,
+ * line breaks, and quotes written twice.
+ *
+ * @throws WgqaError `INVALID_FILE` for a quote that is not closed, text behind a closing quote, or
+ *   a record of more than `maxLength` characters.
+ */
+export async function* readCsv(
+  lines: AsyncIterable<Line>,
+  path: string,
+  maxLength: number,
+): AsyncGenerator<DelimitedRecord> {
+  let open: { text: string; line: number } | undefined;
+  for await (const { text, number } of lines) {
+    if (open === undefined && text === '') continue;
+    open = open ? { ...open, text: `${open.text}\n${text}` } : { text, line: number };
+    if (open.text.length > maxLength) {
+      throw malformedLine(path, open.line, `the record has over ${String(maxLength)} characters`);
+    }
+    // Quotes come in pairs in a whole record, since an escaped quote is two.
+    if (hasOddQuotes(open.text)) continue;
+    yield { fields: splitRecord(open.text, path, open.line), line: open.line };
+    open = undefined;
+  }
+  if (open) throw malformedLine(path, open.line, 'the quote is never closed');
+}
+
+function hasOddQuotes(text: string): boolean {
+  let odd = false;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) odd = !odd;
+  return odd;
+}
+
+// One field: quoted, or free of quotes and commas; then a comma or the end.
+const FIELD = /(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/y;
+
+function splitRecord(text: string, path: string, line: number): string[] {
+  const fields: string[] = [];
+  FIELD.lastIndex = 0;
+  for (;;) {
+    const match = FIELD.exec(text);
+    if (!match) throw malformedLine(path, line, 'a quote stands inside a field');
+    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
+    if (match[3] === '') return fields;
+  }
+}

@@ -1,0 +1,149 @@
+import { invalidArgument } from '../errors.ts';
+import { checkOptions, integerIn, oneOf, stringRule, type Rules } from '../options.ts';
+import { readCsv, readTsv, type DelimitedRecord } from './delimited.ts';
+import { malformedLine, readLines, type Line } from './lines.ts';
+
+/** What a model reads and what it shall write. */
+export interface TextPair {
+  readonly source: string;
+  readonly target: string;
+}
+
+export interface ReadPairsOptions {
+  /** Default: by the file's name, ".jsonl", ".ndjson", ".csv" or ".tsv", with or without ".gz". */
+  readonly format?: 'jsonl' | 'csv' | 'tsv';
+  /** Name of the JSON member or column that holds the source. Default "source". */
+  readonly sourceField?: string;
+  /** Name of the JSON member or column that holds the target. Default "target". */
+  readonly targetField?: string;
+  /** Put before each source, as T5's "summarize: ". Default "". */
+  readonly prefix?: string;
+  /** Most characters of a line, or of a CSV record. Default 1,000,000. */
+  readonly maxLineLength?: number;
+}
+
+export const READ_PAIRS_RULES = {
+  format: oneOf('jsonl', 'csv', 'tsv'),
+  sourceField: stringRule,
+  targetField: stringRule,
+  prefix: { allowed: 'a string', accepts: (value): value is string => typeof value === 'string' },
+  maxLineLength: integerIn(1),
+} satisfies Rules;
+
+const FORMATS = { jsonl: 'jsonl', ndjson: 'jsonl', csv: 'csv', tsv: 'tsv' } as const;
+const DEFAULT_MAX_LINE_LENGTH = 1_000_000;
+
+/** Names of the fields. */
+interface Columns {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** What the fields of one line or record hold, text or not. */
+interface Row {
+  readonly source: unknown;
+  readonly target: unknown;
+  readonly line: number;
+}
+
+/**
+ * Yields the text pairs of a file of JSON lines, CSV or TSV (both with a header), plain or gzip.
+ * Empty lines are skipped.
+ *
+ * @throws WgqaError `INVALID_FILE` with `field` "file:line" for a line that is malformed or lacks a
+ *   field or its text; `NOT_FOUND`; `IO`; `INVALID_ARGUMENT` for a name whose format is unknown.
+ */
+export async function* readPairs(
+  path: string,
+  options: ReadPairsOptions = {},
+): AsyncGenerator<TextPair> {
+  const {
+    format = formatOf(path),
+    sourceField = 'source',
+    targetField = 'target',
+    prefix = '',
+    maxLineLength = DEFAULT_MAX_LINE_LENGTH,
+  } = checkOptions(options, READ_PAIRS_RULES);
+  const lines = readLines(path, maxLineLength);
+  const columns = { source: sourceField, target: targetField };
+  const rows =
+    format === 'jsonl'
+      ? readJsonLines(lines, path, columns)
+      : readTable(
+          format === 'csv' ? readCsv(lines, path, maxLineLength) : readTsv(lines),
+          path,
+          columns,
+        );
+  for await (const row of rows) {
+    const source = requireText(row.source, sourceField, path, row.line);
+    const target = requireText(row.target, targetField, path, row.line);
+    yield { source: prefix + source, target };
+  }
+}
+
+function formatOf(path: string): (typeof FORMATS)[keyof typeof FORMATS] {
+  const extension = /\.(\w+)(?:\.gz)?$/.exec(path)?.[1] ?? '';
+  if (Object.hasOwn(FORMATS, extension)) return FORMATS[extension as keyof typeof FORMATS];
+  throw invalidArgument('path', 'a file name with .jsonl, .ndjson, .csv or .tsv (.gz)', path);
+}
+
+async function* readJsonLines(
+  lines: AsyncIterable<Line>,
+  path: string,
+  columns: Columns,
+): AsyncGenerator<Row> {
+  for await (const { text, number } of lines) {
+    if (text.trim() === '') continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw malformedLine(path, number, `not valid JSON: ${(error as Error).message}`);
+    }
+    if (typeof value !== 'object' || value === null) {
+      throw malformedLine(path, number, 'the line must be a JSON object');
+    }
+    const members = new Map<string, unknown>(Object.entries(value));
+    yield {
+      source: members.get(columns.source),
+      target: members.get(columns.target),
+      line: number,
+    };
+  }
+}
+
+async function* readTable(
+  records: AsyncIterable<DelimitedRecord>,
+  path: string,
+  columns: Columns,
+): AsyncGenerator<Row> {
+  let header: DelimitedRecord | undefined;
+  let indices = { source: 0, target: 0 };
+  for await (const record of records) {
+    if (header === undefined) {
+      header = record;
+      indices = {
+        source: findColumn(record, columns.source, path),
+        target: findColumn(record, columns.target, path),
+      };
+      continue;
+    }
+    const { fields, line } = record;
+    if (fields.length !== header.fields.length) {
+      const expected = `where the header has ${String(header.fields.length)}`;
+      throw malformedLine(path, line, `${String(fields.length)} fields ${expected}`);
+    }
+    yield { source: fields[indices.source], target: fields[indices.target], line };
+  }
+}
+
+function findColumn(header: DelimitedRecord, name: string, path: string): number {
+  const index = header.fields.indexOf(name);
+  if (index >= 0) return index;
+  throw malformedLine(path, header.line, `no column "${name}" among: ${header.fields.join(', ')}`);
+}
+
+function requireText(value: unknown, name: string, path: string, line: number): string {
+  if (typeof value === 'string' && value.trim() !== '') return value;
+  throw malformedLine(path, line, `"${name}" must be text, and not empty`);
+}
