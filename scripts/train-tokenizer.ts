@@ -82,7 +82,9 @@ function europeanLetters(): string {
   const characters = ranges.flatMap(([first, last]) =>
     Array.from({ length: last - first + 1 }, (_, offset) => String.fromCodePoint(first + offset)),
   );
-  return characters.filter((c) => c === c.normalize('NFKC') && /[\p{L}\p{P}\p{S}]/u.test(c)).join('');
+  return characters
+    .filter((c) => c === c.normalize('NFKC') && /[\p{L}\p{P}\p{S}]/u.test(c))
+    .join('');
 }
 
 function writeTokenizer(modelFile: string): void {

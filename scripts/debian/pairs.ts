@@ -96,7 +96,10 @@ function familyKeys(description: Description, sourcePackage: string): string[] {
 
 /** Letters only, so that versions, punctuation and case make no difference. */
 export function normalise(text: string): string {
-  return text.toLowerCase().replace(/[^\p{L}]+/gu, ' ').trim();
+  return text
+    .toLowerCase()
+    .replace(/[^\p{L}]+/gu, ' ')
+    .trim();
 }
 
 /** English → German, one pair per synopsis, sentence or list item that both sides have. */

@@ -33,12 +33,18 @@ export function splitByFamily(pairs: readonly KeyedPair[], options: SplitOptions
     for (const key of pair.familyKeys) families.addKey(index, key);
   });
   const lists = families.list().map((members) => byHash(members.flatMap((i) => pairs[i] ?? [])));
-  const splits = { train: [] as KeyedPair[], validation: [] as KeyedPair[], test: [] as KeyedPair[] };
+  const splits = {
+    train: [] as KeyedPair[],
+    validation: [] as KeyedPair[],
+    test: [] as KeyedPair[],
+  };
   let thinned = 0;
   for (const family of lists) {
     const position = hashFraction(familyName(family));
-    if (position < options.evaluationShare) splits.validation.push(...family.slice(0, options.maxEvaluationFamilySize));
-    else if (position < 2 * options.evaluationShare) splits.test.push(...family.slice(0, options.maxEvaluationFamilySize));
+    if (position < options.evaluationShare)
+      splits.validation.push(...family.slice(0, options.maxEvaluationFamilySize));
+    else if (position < 2 * options.evaluationShare)
+      splits.test.push(...family.slice(0, options.maxEvaluationFamilySize));
     else {
       splits.train.push(...family.slice(0, options.maxFamilySize));
       thinned += Math.max(0, family.length - options.maxFamilySize);
@@ -53,7 +59,14 @@ export function splitByFamily(pairs: readonly KeyedPair[], options: SplitOptions
   const test = byHash(splits.test.filter(isNew));
   const overlapping =
     splits.validation.length + splits.test.length - validation.length - test.length;
-  return { train: byHash(splits.train), validation, test, families: lists.length, thinned, overlapping };
+  return {
+    train: byHash(splits.train),
+    validation,
+    test,
+    families: lists.length,
+    thinned,
+    overlapping,
+  };
 }
 
 /** One pair of each family, in the order of the list. */
@@ -71,7 +84,10 @@ function familyName(family: readonly KeyedPair[]): string {
 }
 
 function byHash(pairs: readonly KeyedPair[]): KeyedPair[] {
-  const keyed = pairs.map((pair) => ({ pair, key: hashFraction(`${pair.package}\n${pair.source}`) }));
+  const keyed = pairs.map((pair) => ({
+    pair,
+    key: hashFraction(`${pair.package}\n${pair.source}`),
+  }));
   return keyed.sort((a, b) => a.key - b.key).map(({ pair }) => pair);
 }
 

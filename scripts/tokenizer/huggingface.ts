@@ -1,7 +1,11 @@
 import type { SentencePieceModel } from './sentencepiece.ts';
 
 /** T5's special tokens; their ids are their positions in the vocabulary. */
-export const SPECIAL_TOKENS = { pad_token: '<pad>', eos_token: '</s>', unk_token: '<unk>' } as const;
+export const SPECIAL_TOKENS = {
+  pad_token: '<pad>',
+  eos_token: '</s>',
+  unk_token: '<unk>',
+} as const;
 
 /**
  * A Unigram model as the files of a Hugging Face T5 tokenizer, laid out as `transformers` converts

@@ -113,7 +113,8 @@ function checkUnigram(model: JsonObject): void {
 
 function checkVocabObject(vocab: unknown): void {
   const entries = isObject(vocab) ? Object.entries(vocab) : [];
-  if (entries.length === 0) throw malformed('tokenizer.json: model.vocab', 'must map pieces to ids');
+  if (entries.length === 0)
+    throw malformed('tokenizer.json: model.vocab', 'must map pieces to ids');
   for (const [piece, id] of entries) {
     if (isTokenId(id, MAX_VOCAB_SIZE)) continue;
     throw malformed(`tokenizer.json: model.vocab[${JSON.stringify(piece)}]`, 'must be a token id');

@@ -114,7 +114,8 @@ export class Tokenizer {
   #keepIds(ids: Iterable<number>, skipSpecialTokens: boolean): number[] {
     const kept: number[] = [];
     for (const id of ids) {
-      if (!Number.isInteger(id) || id < 0) throw invalidArgument('ids', 'non-negative integers', id);
+      if (!Number.isInteger(id) || id < 0)
+        throw invalidArgument('ids', 'non-negative integers', id);
       if (!this.#tokens.has(id)) continue;
       if (!skipSpecialTokens || !this.#specialIds.has(id)) kept.push(id);
     }
