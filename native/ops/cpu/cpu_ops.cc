@@ -1,0 +1,103 @@
+#include "ops/cpu/cpu_ops.h"
+
+#include <chrono>
+
+#include "ops/cpu/attention.h"
+#include "ops/cpu/kernels.h"
+#include "ops/cpu/linear.h"
+#include "ops/cpu/matmul.h"
+
+namespace wgqa {
+namespace {
+
+/// Adds its lifetime to a counter of seconds.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double& seconds_;
+  Clock::time_point start_ = Clock::now();
+};
+
+}  // namespace
+
+std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) const {
+  if (needs.dtype != DType::float32 && needs.dtype != DType::bfloat16) {
+    return "the cpu backend computes in float32 or bfloat16, not in " +
+           std::string(dtypeName(needs.dtype));
+  }
+  return std::nullopt;
+}
+
+void CpuOps::embedding(const Embedding& p) { cpu::embedding(p); }
+
+void CpuOps::embeddingBackward(const EmbeddingBackward& p) { cpu::embeddingBackward(p); }
+
+void CpuOps::rmsNorm(const RmsNorm& p) { cpu::rmsNorm(p); }
+
+void CpuOps::rmsNormBackward(const RmsNormBackward& p) { cpu::rmsNormBackward(p, scratch_); }
+
+std::unique_ptr<PackedWeight> CpuOps::pack(const ConstTensorView& weight, DType dtype) {
+  return cpu::packWeight(weight, dtype);
+}
+
+void CpuOps::linear(const Linear& p) {
+  const Stopwatch watch(times_.denseSeconds);
+  cpu::linear(p, scratch_);
+  times_.weightBytes += p.weight->bytes;
+}
+
+void CpuOps::matmul(const Matmul& p) {
+  const Stopwatch watch(times_.denseSeconds);
+  cpu::matmul(p);
+}
+
+void CpuOps::dropout(const Dropout& p) { cpu::dropout(p); }
+
+void CpuOps::gatedActivation(const GatedActivation& p) { cpu::gatedActivation(p); }
+
+void CpuOps::gatedActivationBackward(const GatedActivationBackward& p) {
+  cpu::gatedActivationBackward(p);
+}
+
+void CpuOps::cast(const Cast& p) { cpu::cast(p); }
+
+void CpuOps::attentionPrefill(const AttentionPrefill& p) {
+  const Stopwatch watch(times_.attentionSeconds);
+  cpu::attentionPrefill(p, scratch_);
+}
+
+void CpuOps::attentionPrefillBackward(const AttentionPrefillBackward& p) {
+  const Stopwatch watch(times_.attentionSeconds);
+  cpu::attentionPrefillBackward(p, scratch_);
+}
+
+void CpuOps::attentionDecode(const AttentionDecode& p) {
+  const Stopwatch watch(times_.attentionSeconds);
+  cpu::attentionDecode(p, scratch_);
+}
+
+void CpuOps::kvAppend(const KvAppend& p) { cpu::kvAppend(p); }
+
+void CpuOps::mergeHeads(const MergeHeads& p) { cpu::mergeHeads(p); }
+
+void CpuOps::mergeHeadsBackward(const MergeHeadsBackward& p) { cpu::mergeHeadsBackward(p); }
+
+void CpuOps::crossEntropy(const CrossEntropy& p) { cpu::crossEntropy(p, scratch_); }
+
+void CpuOps::adamW(const AdamW& p) { cpu::adamW(p); }
+
+void CpuOps::adafactor(const Adafactor& p) { cpu::adafactor(p, scratch_); }
+
+double CpuOps::squaredNorm(std::span<const ConstTensorView> tensors) {
+  return cpu::squaredNorm(tensors, scratch_);
+}
+
+std::unique_ptr<Ops> makeCpuOps() { return std::make_unique<CpuOps>(); }
+
+}  // namespace wgqa

@@ -1,0 +1,44 @@
+// The CPU backend: oneDNN for dense products, Highway kernels for the rest.
+#pragma once
+
+#include "ops/cpu/scratch.h"
+#include "ops/ops.h"
+
+namespace wgqa {
+
+class CpuOps final : public Ops {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;
+
+  void embedding(const Embedding& p) override;
+  void embeddingBackward(const EmbeddingBackward& p) override;
+  void rmsNorm(const RmsNorm& p) override;
+  void rmsNormBackward(const RmsNormBackward& p) override;
+  std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) override;
+  void linear(const Linear& p) override;
+  void matmul(const Matmul& p) override;
+  void dropout(const Dropout& p) override;
+  void gatedActivation(const GatedActivation& p) override;
+  void gatedActivationBackward(const GatedActivationBackward& p) override;
+  void cast(const Cast& p) override;
+  void attentionPrefill(const AttentionPrefill& p) override;
+  void attentionPrefillBackward(const AttentionPrefillBackward& p) override;
+  void attentionDecode(const AttentionDecode& p) override;
+  void kvAppend(const KvAppend& p) override;
+  void mergeHeads(const MergeHeads& p) override;
+  void mergeHeadsBackward(const MergeHeadsBackward& p) override;
+  void crossEntropy(const CrossEntropy& p) override;
+  void adamW(const AdamW& p) override;
+  void adafactor(const Adafactor& p) override;
+  double squaredNorm(std::span<const ConstTensorView> tensors) override;
+
+  OpTimes times() const override { return times_; }
+  void resetTimes() override { times_ = {}; }
+
+ private:
+  cpu::Scratch scratch_;
+  OpTimes times_;
+};
+
+}  // namespace wgqa
