@@ -25,6 +25,15 @@ function say(message) {
   process.stderr.write(`setup: ${message}\n`);
 }
 
+function checkNode() {
+  const text = readFileSync(path.join(ROOT, 'package.json'), 'utf8');
+  const { engines } = /** @type {{ engines: { node: string } }} */ (JSON.parse(text));
+  const [major = 0, minor = 0] = engines.node.replace('>=', '').split('.').map(Number);
+  const [ownMajor = 0, ownMinor = 0] = process.versions.node.split('.').map(Number);
+  if (ownMajor > major || (ownMajor === major && ownMinor >= minor)) return;
+  throw new Error(`Node ${engines.node} is needed; this is ${process.versions.node}`);
+}
+
 /**
  * @param {string} header
  * @returns {boolean}
@@ -106,6 +115,7 @@ async function buildSanitizedTests() {
 /** @param {string} last */
 async function setUp(last) {
   const wanted = STAGES.slice(0, STAGES.indexOf(last) + 1);
+  checkNode();
   if (wanted.includes('addon')) installSystemPackages();
   installNodeModules();
   if (wanted.includes('addon')) await buildNativeAddon();
