@@ -1,0 +1,184 @@
+/** The parameters a T5 of a given configuration has, by the names Hugging Face gives them. */
+import { WgqaError } from '../errors.ts';
+import type { ModelConfig } from './config.ts';
+import { kvHeadsOf, mergedModules, type AttentionModule } from './grouping.ts';
+import type { TensorEntry } from './safetensors.ts';
+
+export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
+
+/** The dtypes of weights, by their names in safetensors. */
+export const FLOAT_DTYPES = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+export type FloatDtype = (typeof FLOAT_DTYPES)[keyof typeof FLOAT_DTYPES];
+
+/** Names under which public checkpoints also store, or instead store, the shared embedding. */
+const EMBEDDING_NAMES = [
+  'shared.weight',
+  'encoder.embed_tokens.weight',
+  'decoder.embed_tokens.weight',
+];
+/** An unused table in the files of the first T5 conversions; Hugging Face ignores it as well. */
+const IGNORED = new Set(['decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight']);
+
+/** Name and shape of every parameter, in the order of computation. */
+export function t5Parameters(config: ModelConfig): ParameterShapes {
+  const shapes = new Map<string, readonly number[]>();
+  const { d_model: dModel, vocab_size: vocab } = config;
+  shapes.set('shared.weight', [vocab, dModel]);
+  addStack(shapes, config, 'encoder', config.num_layers);
+  addStack(shapes, config, 'decoder', config.num_decoder_layers);
+  if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [vocab, dModel]);
+  return shapes;
+}
+
+/** The number of scalars in `shapes`. */
+export function scalarCount(shapes: ParameterShapes): number {
+  let count = 0;
+  for (const shape of shapes.values()) count += shape.reduce((product, size) => product * size, 1);
+  return count;
+}
+
+/** The module that the projection `name` ("...SelfAttention.k.weight") belongs to. */
+export function attentionModuleOf(name: string): AttentionModule | undefined {
+  const match =
+    /^(encoder|decoder)\.block\.\d+\.layer\.\d+\.(SelfAttention|EncDecAttention)\./.exec(name);
+  if (match === null) return undefined;
+  if (match[1] === 'encoder') return 'encoder.self';
+  return match[2] === 'SelfAttention' ? 'decoder.self' : 'decoder.cross';
+}
+
+/** Whether `name` is a K or V projection, whose rows an expanded checkpoint repeats. */
+export function isKvProjection(name: string): boolean {
+  return /Attention\.[kv]\.weight$/.test(name);
+}
+
+export function isMergeWeight(name: string): boolean {
+  return name.endsWith('.merge_weight');
+}
+
+function addStack(
+  shapes: Map<string, readonly number[]>,
+  config: ModelConfig,
+  stack: 'encoder' | 'decoder',
+  layers: number,
+): void {
+  const norm = [config.d_model];
+  for (let layer = 0; layer < layers; ++layer) {
+    const block = `${stack}.block.${layer}`;
+    const sublayers =
+      stack === 'encoder'
+        ? ([['SelfAttention', 'encoder.self']] as const)
+        : ([
+            ['SelfAttention', 'decoder.self'],
+            ['EncDecAttention', 'decoder.cross'],
+          ] as const);
+    for (const [index, [name, module]] of sublayers.entries()) {
+      const prefix = `${block}.layer.${index}`;
+      addAttention(shapes, config, `${prefix}.${name}`, module);
+      if (layer === 0 && name === 'SelfAttention') {
+        const table = [config.relative_attention_num_buckets, config.num_heads];
+        shapes.set(`${prefix}.${name}.relative_attention_bias.weight`, table);
+      }
+      shapes.set(`${prefix}.layer_norm.weight`, norm);
+    }
+    addFeedForward(shapes, config, `${block}.layer.${sublayers.length}`);
+  }
+  shapes.set(`${stack}.final_layer_norm.weight`, norm);
+}
+
+function addAttention(
+  shapes: Map<string, readonly number[]>,
+  config: ModelConfig,
+  prefix: string,
+  module: AttentionModule,
+): void {
+  const { d_model: dModel, d_kv: headDim, num_heads: heads } = config;
+  const merged = mergedModules(config).includes(module);
+  const kvRows = (merged ? heads : kvHeadsOf(config, module)) * headDim;
+  shapes.set(`${prefix}.q.weight`, [heads * headDim, dModel]);
+  for (const projection of ['k', 'v']) {
+    shapes.set(`${prefix}.${projection}.weight`, [kvRows, dModel]);
+    if (merged) shapes.set(`${prefix}.${projection}.merge_weight`, mergeShape(config));
+  }
+  shapes.set(`${prefix}.o.weight`, [dModel, heads * headDim]);
+}
+
+function mergeShape(config: ModelConfig): readonly number[] {
+  const heads = config.num_heads;
+  switch (config.wgqa?.granularity) {
+    case 'row':
+      return [heads, 1, config.d_model];
+    case 'column':
+      return [heads, config.d_kv, 1];
+    case 'head':
+    case null:
+    case undefined:
+      return [heads, 1, 1];
+  }
+}
+
+function addFeedForward(
+  shapes: Map<string, readonly number[]>,
+  config: ModelConfig,
+  prefix: string,
+): void {
+  const { d_model: dModel, d_ff: dFf } = config;
+  for (const input of config.is_gated_act ? ['wi_0', 'wi_1'] : ['wi']) {
+    shapes.set(`${prefix}.DenseReluDense.${input}.weight`, [dFf, dModel]);
+  }
+  shapes.set(`${prefix}.DenseReluDense.wo.weight`, [dModel, dFf]);
+  shapes.set(`${prefix}.layer_norm.weight`, [dModel]);
+}
+
+/**
+ * Matches a checkpoint's tensors with the parameters of `config`, in the order of `t5Parameters`.
+ * @throws WgqaError INVALID_FILE naming a missing, mis-shaped or extra tensor; UNSUPPORTED for a
+ *   dtype that is no 16- or 32-bit float
+ */
+export function bindTensors(
+  config: ModelConfig,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): TensorEntry[] {
+  const shapes = t5Parameters(config);
+  const bound = [...shapes].map(([name, shape]) => {
+    const entry = findTensor(tensors, name);
+    if (entry === undefined) throw invalid(name, `tensor ${name} is missing`);
+    checkTensor(entry, shape);
+    return { ...entry, name };
+  });
+  for (const [name, entry] of tensors) {
+    if (shapes.has(name) || IGNORED.has(name)) continue;
+    if (!isTiedCopy(config, name)) {
+      throw invalid(name, `tensor ${name} is not part of this T5 configuration`);
+    }
+    checkTensor(entry, [config.vocab_size, config.d_model]);
+  }
+  return bound;
+}
+
+function findTensor(tensors: ReadonlyMap<string, TensorEntry>, name: string) {
+  const names = name === 'shared.weight' ? EMBEDDING_NAMES : [name];
+  return names.map((candidate) => tensors.get(candidate)).find((entry) => entry !== undefined);
+}
+
+function isTiedCopy(config: ModelConfig, name: string): boolean {
+  return (
+    EMBEDDING_NAMES.includes(name) || (config.tie_word_embeddings && name === 'lm_head.weight')
+  );
+}
+
+function checkTensor(entry: TensorEntry, shape: readonly number[]): void {
+  const { name, dtype } = entry;
+  if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
+    const message = `tensor ${name} has shape [${entry.shape.join(', ')}], not [${shape.join(', ')}]`;
+    throw new WgqaError('INVALID_FILE', message, { field: name, allowed: `[${shape.join(', ')}]` });
+  }
+  if (!Object.hasOwn(FLOAT_DTYPES, dtype)) {
+    const allowed = Object.keys(FLOAT_DTYPES).join(' | ');
+    const message = `tensor ${name} has dtype ${dtype}; allowed: ${allowed}`;
+    throw new WgqaError('UNSUPPORTED', message, { field: name, allowed });
+  }
+}
+
+function invalid(field: string, message: string): WgqaError {
+  return new WgqaError('INVALID_FILE', message, { field });
+}

@@ -1,0 +1,56 @@
+/** The public API of the package; nothing else may be imported from outside. */
+export { WgqaError, ERROR_CODES, type ErrorCode, type WgqaErrorDetails } from './errors.ts';
+export { createModel, loadModel } from './model/index.ts';
+export type {
+  AttentionModule,
+  ComputeDtype,
+  ConversionConfig,
+  CreateModelOptions,
+  Device,
+  FloatDtype,
+  ForwardInput,
+  ForwardResult,
+  LoadModelOptions,
+  MergeGranularity,
+  Model,
+  ModelConfig,
+  ParameterInfo,
+  SaveOptions,
+  Tensor,
+  TokenRow,
+  TokenRows,
+} from './model/index.ts';
+export { PRESETS, type ConvertOptions, type Preset, type PresetName } from './convert/index.ts';
+export { loadTokenizer } from './tokenizer/index.ts';
+export type { DecodeOptions, EncodeOptions, TextStream, Tokenizer } from './tokenizer/index.ts';
+export {
+  createDataset,
+  loadDataset,
+  readPairs,
+  tokenizePairs,
+  type Batch,
+  type BatchingOptions,
+  type Dataset,
+  type Example,
+  type LoadDatasetOptions,
+  type ReadPairsOptions,
+  type TextPair,
+  type TokenEncoder,
+  type TokenizeOptions,
+} from './data/index.ts';
+export {
+  computeBleu,
+  computeRouge,
+  computeSentenceBleu,
+  type BleuOptions,
+  type BleuResult,
+  type BleuSmoothing,
+  type BleuTokenizer,
+  type References,
+  type RougeOptions,
+  type RougeResult,
+  type RougeScore,
+  type RougeType,
+} from './metrics/index.ts';
+export type * from './train/types.ts';
+export type * from './decode/types.ts';

@@ -1,0 +1,36 @@
+/** An AbortSignal carried into native code. */
+import { WgqaError } from '../errors.ts';
+import { callNative, native, type NativeAbortFlag } from '../native.ts';
+
+/** @throws WgqaError ABORTED, with the signal's reason as cause, if it has fired */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
+}
+
+/**
+ * Runs native work that stops early when `signal` fires.
+ * @throws WgqaError ABORTED, with the signal's reason as cause
+ */
+export async function abortable<T>(
+  signal: AbortSignal | undefined,
+  work: (flag: NativeAbortFlag | undefined) => Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return callNative(() => work(undefined));
+  throwIfAborted(signal);
+  const flag = new (native().AbortFlag)();
+  const stop = (): void => {
+    flag.abort();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await callNative(() => work(flag));
+  } catch (error) {
+    throw error instanceof WgqaError && error.code === 'ABORTED' ? abortError(signal) : error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+export function abortError(signal: AbortSignal): WgqaError {
+  return new WgqaError('ABORTED', 'the operation was aborted', { cause: signal.reason });
+}

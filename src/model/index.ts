@@ -1,0 +1,11 @@
+export { createModel, loadModel } from './load.ts';
+export { implementationOf, type T5Model } from './t5-model.ts';
+export { abortable, abortError, throwIfAborted } from './abort.ts';
+export {
+  IGNORED_LABEL,
+  prepareBatch,
+  readTokenRow,
+  toNativeBatch,
+  type BatchRow,
+} from './batch.ts';
+export type * from './types.ts';

@@ -1,0 +1,114 @@
+/** Saving a model as a Hugging Face checkpoint directory. */
+import type { OutputFile } from '../checkpoint/atomic-directory.ts';
+import { DEFAULT_SHARD_BYTES, writeCheckpoint } from '../checkpoint/checkpoint.ts';
+import type { ModelConfig } from '../checkpoint/config.ts';
+import { kvHeadsOf, mergedModules, withoutGrouping } from '../checkpoint/grouping.ts';
+import { attentionModuleOf, isKvProjection, isMergeWeight } from '../checkpoint/t5-tensors.ts';
+import type { OutputTensor } from '../checkpoint/write-safetensors.ts';
+import { invalidArgument } from '../errors.ts';
+import { callNative, type NativeModel, type NativeParameterInfo } from '../native.ts';
+import { checkOptions, checkValue, integerIn, oneOf, stringRule, type Rules } from '../options.ts';
+import type { SaveOptions } from './types.ts';
+
+const RULES = {
+  layout: oneOf('grouped', 'expanded'),
+  dtype: oneOf('float32', 'float16', 'bfloat16'),
+  maxShardBytes: integerIn(1),
+} satisfies Rules;
+
+export interface SaveSource {
+  readonly native: NativeModel;
+  readonly config: ModelConfig;
+  /** Where tokenizer files are taken from. */
+  readonly directory: string | undefined;
+}
+
+/** Files and metadata that a trainer saves with its model. */
+export interface SaveExtras {
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly extraFiles?: readonly OutputFile[];
+}
+
+/** @throws WgqaError INVALID_ARGUMENT, NO_SPACE, IO */
+export async function saveModel(
+  source: SaveSource,
+  directory: string,
+  options: SaveOptions = {},
+  extras: SaveExtras = {},
+): Promise<void> {
+  checkValue(directory, stringRule, 'directory');
+  const {
+    layout = 'grouped',
+    dtype,
+    maxShardBytes = DEFAULT_SHARD_BYTES,
+  } = checkOptions(options, RULES);
+  const { native, config } = source;
+  const expand = layout === 'expanded';
+  if (expand && mergedModules(config).length > 0) {
+    throw invalidArgument(
+      'layout',
+      "'grouped' until the model is folded: call fold() first",
+      layout,
+    );
+  }
+  const tensors = native.parameters().map((parameter) => {
+    const stored = isMergeWeight(parameter.name) ? 'float32' : (dtype ?? parameter.dtype);
+    const tensor = outputTensor(native, parameter, stored);
+    return expand ? expandHeads(tensor, config) : tensor;
+  });
+  await writeCheckpoint(directory, {
+    config: savedConfig(expand ? withoutGrouping(config) : config, tensors),
+    tensors,
+    carryFrom: source.directory,
+    maxShardBytes,
+    ...extras,
+  });
+}
+
+function outputTensor(
+  native: NativeModel,
+  { name, shape }: NativeParameterInfo,
+  dtype: OutputTensor['dtype'],
+): OutputTensor {
+  return {
+    name,
+    dtype,
+    shape,
+    read: () => callNative(() => native.readParameterBytes(name, dtype)),
+  };
+}
+
+/** Repeats each K/V head for every query head of its group. */
+function expandHeads(tensor: OutputTensor, config: ModelConfig): OutputTensor {
+  const module = attentionModuleOf(tensor.name);
+  if (module === undefined || !isKvProjection(tensor.name)) return tensor;
+  const kvHeads = kvHeadsOf(config, module);
+  const repeats = config.num_heads / kvHeads;
+  const read = async (): Promise<Uint8Array> => {
+    const bytes = await tensor.read();
+    const headBytes = bytes.length / kvHeads;
+    const expanded = new Uint8Array(bytes.length * repeats);
+    for (let head = 0; head < config.num_heads; ++head) {
+      const group = Math.floor(head / repeats);
+      expanded.set(bytes.subarray(group * headBytes, (group + 1) * headBytes), head * headBytes);
+    }
+    return expanded;
+  };
+  return repeats === 1
+    ? tensor
+    : { ...tensor, shape: [config.num_heads * config.d_kv, config.d_model], read };
+}
+
+/** The configuration as stored, with the type of most weights under its one present name. */
+function savedConfig(
+  config: Readonly<Record<string, unknown>>,
+  tensors: readonly OutputTensor[],
+): Readonly<Record<string, unknown>> {
+  const dtype = tensors.find((tensor) => !isMergeWeight(tensor.name))?.dtype;
+  return {
+    architectures: ['T5ForConditionalGeneration'],
+    ...config,
+    dtype,
+    torch_dtype: undefined,
+  };
+}

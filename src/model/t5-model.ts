@@ -1,0 +1,170 @@
+/** The model behind the public interface: a native handle and the configuration it was made from. */
+import type { ModelConfig } from '../checkpoint/config.ts';
+import {
+  convertedConfig,
+  foldedConfig,
+  resolveConvertOptions,
+  type ConvertOptions,
+} from '../convert/index.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
+import { callNative, type NativeModel } from '../native.ts';
+import { checkOptions, signalRule } from '../options.ts';
+import { forward } from './forward.ts';
+import { saveModel, type SaveExtras } from './save.ts';
+import type {
+  Device,
+  ForwardInput,
+  ForwardResult,
+  Model,
+  ParameterInfo,
+  SaveOptions,
+  Tensor,
+} from './types.ts';
+
+/** Something that computes with a model's native memory and must go before it. */
+export type Dependent = () => Promise<void>;
+
+export class T5Model implements Model {
+  readonly config: ModelConfig;
+  readonly device: Device = 'cpu';
+  readonly directory: string | undefined;
+  readonly parameterCount: number;
+  readonly #parameters: ReadonlyMap<string, ParameterInfo>;
+  readonly #native: NativeModel;
+  readonly #dependents = new Set<Dependent>();
+  #disposal: Promise<void> | undefined;
+
+  constructor(handle: NativeModel, config: ModelConfig, directory: string | undefined) {
+    this.#native = handle;
+    this.config = config;
+    this.directory = directory;
+    this.#parameters = new Map(
+      handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
+    );
+    let count = 0;
+    for (const { shape } of this.#parameters.values()) count += elementCount(shape);
+    this.parameterCount = count;
+  }
+
+  /** The native handle. @throws WgqaError DISPOSED */
+  get native(): NativeModel {
+    this.assertUsable();
+    return this.#native;
+  }
+
+  /** @throws WgqaError DISPOSED */
+  assertUsable(): void {
+    if (this.#disposal !== undefined) throw new WgqaError('DISPOSED', 'the model was disposed');
+  }
+
+  /** Disposes `dependent` before the model, unless the returned function was called. */
+  addDependent(dependent: Dependent): () => void {
+    this.#dependents.add(dependent);
+    return () => this.#dependents.delete(dependent);
+  }
+
+  parameters(): ReadonlyMap<string, ParameterInfo> {
+    return this.#parameters;
+  }
+
+  async readParameter(name: string): Promise<Tensor> {
+    const { shape } = this.#parameter(name);
+    const data = await callNative(() => this.native.readParameter(name));
+    return { data, shape: [...shape] };
+  }
+
+  async writeParameter(name: string, value: Tensor): Promise<void> {
+    const { shape } = this.#parameter(name);
+    const given = value as Partial<Tensor> | undefined;
+    const allowed = `[${shape.join(', ')}]`;
+    if (!(given?.data instanceof Float32Array)) {
+      throw invalidArgument('value.data', 'a Float32Array', given?.data);
+    }
+    const same = Array.isArray(given.shape) && String(given.shape) === String(shape);
+    if (!same) throw invalidArgument('value.shape', allowed, JSON.stringify(given.shape));
+    const { data } = given;
+    if (data.length !== elementCount(shape)) {
+      throw invalidArgument('value.data', `${elementCount(shape)} elements`, data.length);
+    }
+    await callNative(() => this.native.writeParameter(name, data));
+  }
+
+  async convert(options: ConvertOptions): Promise<Model> {
+    const handle = this.native;
+    if (this.config.num_key_value_heads !== undefined) {
+      const allowed = 'a multi-head model';
+      const message = 'the model is already converted; convert the multi-head model instead';
+      throw new WgqaError('ALREADY_CONVERTED', message, { field: 'num_key_value_heads', allowed });
+    }
+    const resolved = resolveConvertOptions(options, this.config);
+    const converted = await callNative(() => handle.convert(resolved));
+    return new T5Model(converted, convertedConfig(this.config, resolved), this.directory);
+  }
+
+  async fold(): Promise<Model> {
+    const handle = this.native;
+    if (this.config.wgqa?.merge !== 'weighted') {
+      const allowed = "a model converted with merge 'weighted'";
+      const message = 'the model has no merge weights to fold';
+      throw new WgqaError('NOTHING_TO_FOLD', message, { field: 'wgqa.merge', allowed });
+    }
+    const folded = await callNative(() => handle.fold());
+    return new T5Model(folded, foldedConfig(this.config), this.directory);
+  }
+
+  async save(directory: string, options: SaveOptions = {}): Promise<void> {
+    await this.saveWith(directory, options, {});
+  }
+
+  /** `save` with further files, written in the same all-or-nothing step. */
+  async saveWith(directory: string, options: SaveOptions, extras: SaveExtras): Promise<void> {
+    const source = { native: this.native, config: this.config, directory: this.directory };
+    await saveModel(source, directory, options, extras);
+  }
+
+  async forward(
+    input: ForwardInput,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ForwardResult> {
+    const { signal } = checkOptions(options, { signal: signalRule });
+    return forward(this.native, this.config, input, signal);
+  }
+
+  memoryBytes(): { readonly parameters: number; readonly packed: number } {
+    return this.native.memoryBytes();
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposal ??= this.#release();
+    await this.#disposal;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  async #release(): Promise<void> {
+    await Promise.all([...this.#dependents].map((dependent) => dependent()));
+    await callNative(() => this.#native.dispose());
+  }
+
+  #parameter(name: string): ParameterInfo {
+    this.assertUsable();
+    const parameter = this.#parameters.get(name);
+    if (parameter === undefined) throw invalidArgument('name', 'a key of parameters()', name);
+    return parameter;
+  }
+}
+
+/** The implementation behind `model`. @throws WgqaError INVALID_ARGUMENT, DISPOSED */
+export function implementationOf(model: unknown): T5Model {
+  if (!(model instanceof T5Model)) {
+    throw invalidArgument('model', 'a Model of loadModel, createModel, convert or fold', model);
+  }
+  model.assertUsable();
+  return model;
+}
+
+function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

@@ -1,0 +1,122 @@
+/** The public types of a model: what section "API" of the README describes. */
+import type { ModelConfig } from '../checkpoint/config.ts';
+import type { ConversionConfig } from '../checkpoint/grouping.ts';
+import type { ConvertOptions } from '../convert/options.ts';
+import type { AttentionModule, ComputeDtype, FloatDtype, MergeGranularity } from '../native.ts';
+
+export type {
+  AttentionModule,
+  ComputeDtype,
+  ConversionConfig,
+  FloatDtype,
+  MergeGranularity,
+  ModelConfig,
+};
+
+/** A dense row-major float32 tensor. */
+export interface Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** One row of token ids. */
+export type TokenRow = readonly number[] | Int32Array | BigInt64Array;
+
+/** Rows of token ids: one array per row, or one dense block of shape [rows, columns]. */
+export type TokenRows =
+  | readonly TokenRow[]
+  | { readonly data: Int32Array | BigInt64Array; readonly shape: readonly number[] };
+
+export interface ParameterInfo {
+  readonly shape: readonly number[];
+  readonly dtype: FloatDtype;
+}
+
+export type Device = 'cpu' | 'cuda';
+
+export interface CreateModelOptions {
+  /** Seed of the initial weights. Default 0. */
+  readonly seed?: number;
+  /** Default 'auto': the best device there is. */
+  readonly device?: 'auto' | Device;
+  /** Compute type of inference; training always computes in float32. Default 'float32'. */
+  readonly dtype?: ComputeDtype;
+  /** Threads of native work; default: one per core. */
+  readonly threads?: number;
+}
+
+export interface LoadModelOptions extends Omit<CreateModelOptions, 'seed'> {
+  readonly signal?: AbortSignal;
+  /** Called while weights are prepared, with counts of tensors. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface SaveOptions {
+  /**
+   * 'grouped' (default) writes K/V projections with the heads the model has; 'expanded' repeats
+   * them to all heads, so that stock Hugging Face code loads the result unchanged.
+   */
+  readonly layout?: 'grouped' | 'expanded';
+  /** Type of the stored weights; merge weights are always float32. Default: as held in memory. */
+  readonly dtype?: FloatDtype;
+  /** Larger checkpoints are cut into shards of at most this many bytes. Default 5e9. */
+  readonly maxShardBytes?: number;
+}
+
+export interface ForwardInput {
+  /** Source token ids, one row per sequence. */
+  readonly inputIds: TokenRows;
+  /**
+   * 1 for tokens, 0 for padding, in the shape of `inputIds`. The ones of a row must be contiguous:
+   * padding stands left or right of them. Default: every token counts.
+   */
+  readonly attentionMask?: TokenRows;
+  /** Target token ids, -100 for positions that do not count in the loss. */
+  readonly labels?: TokenRows;
+  /** Default: `labels` shifted right behind the decoder start token, or that token alone. */
+  readonly decoderInputIds?: TokenRows;
+}
+
+export interface ForwardResult {
+  /** [rows, target columns, vocabulary]; zero behind the end of shorter rows. */
+  readonly logits: Tensor;
+  /** Mean cross-entropy per counted label, in nats; present iff `labels` were given. */
+  readonly loss?: number;
+  /** Encoder output after the final norm, [rows, source columns, d_model]; zero where padded. */
+  readonly encoderStates?: Tensor;
+}
+
+export interface Model extends AsyncDisposable {
+  /** The configuration as in `config.json`, with every default filled in. */
+  readonly config: ModelConfig;
+  /** 'cpu' or 'cuda'. */
+  readonly device: Device;
+  /** Directory it was loaded from, if any. */
+  readonly directory: string | undefined;
+  /** Number of trainable scalars, merge weights included. */
+  readonly parameterCount: number;
+  /** Name, shape and stored type of every parameter, in the order of the architecture. */
+  parameters(): ReadonlyMap<string, ParameterInfo>;
+  /** A copy of one parameter in float32. */
+  readParameter(name: string): Promise<Tensor>;
+  /** Replaces one parameter. @throws WgqaError INVALID_ARGUMENT if the shape differs */
+  writeParameter(name: string, value: Tensor): Promise<void>;
+  /**
+   * A new model whose K/V heads are grouped; this one stays as it is.
+   * @throws WgqaError ALREADY_CONVERTED, INVALID_ARGUMENT
+   */
+  convert(options: ConvertOptions): Promise<Model>;
+  /**
+   * A new model with merge weights multiplied into the K/V projections: the same logits, fewer
+   * parameters. @throws WgqaError NOTHING_TO_FOLD
+   */
+  fold(): Promise<Model>;
+  /** Writes a Hugging Face checkpoint directory: all of it or nothing. */
+  save(directory: string, options?: SaveOptions): Promise<void>;
+  /** One forward pass without dropout. */
+  forward(input: ForwardInput, options?: { readonly signal?: AbortSignal }): Promise<ForwardResult>;
+  /** Bytes of parameters and of packed weights held in native memory. */
+  memoryBytes(): { readonly parameters: number; readonly packed: number };
+  /** Waits for running work, then frees everything, trainers and engines of it included. */
+  dispose(): Promise<void>;
+}
