@@ -17,11 +17,11 @@
 namespace wgqa {
 
 struct DecoderOptions {
-  std::int64_t blockTokens = 16;       // tokens of a cache block
-  std::int64_t maxCacheBytes = 0;      // budget of self- and cross-attention together
-  DType cacheDtype = DType::float32;   // float32 | bfloat16
-  std::int64_t maxBatchSize = 64;      // sequences of a step; a beam or a sample is one
-  std::int64_t maxEncodeTokens = 4096; // source tokens encoded at once; a longer source goes alone
+  std::int64_t blockTokens = 16;        // tokens of a cache block
+  std::int64_t maxCacheBytes = 0;       // budget of self- and cross-attention together
+  DType cacheDtype = DType::float32;    // float32 | bfloat16
+  std::int64_t maxBatchSize = 64;       // sequences of a step; a beam or a sample is one
+  std::int64_t maxEncodeTokens = 4096;  // source tokens encoded at once; a longer source goes alone
 };
 
 struct GenerationRequest {
@@ -29,18 +29,20 @@ struct GenerationRequest {
   GenerationOptions options;
   /// Set by any thread to stop the request within one step. May be null; must outlive the run.
   const std::atomic<bool>* abort = nullptr;
-  /// Called on the decoding thread with each new token, the end token included. Only for requests of
-  /// one sequence without beams: others have no token that is final before their end.
+  /// Called on the decoding thread with each new token, the end token included. Only for requests
+  /// of one sequence without beams: others have no token that is final before their end.
   std::function<void(std::int32_t)> onToken;
 };
 
-/// `stop`: an end token was generated; `length`: maxNewTokens were, or no token was allowed any more.
+/// `stop`: an end token was generated; `length`: maxNewTokens were, or no token was allowed any
+/// more.
 enum class FinishReason : std::uint8_t { stop, length };
 
 struct GeneratedSequence {
-  std::vector<std::int32_t> tokenIds;  // without the start token, with the end token if there is one
-  std::optional<float> score;          // beam search: sum of log-probs / length^lengthPenalty
-  std::vector<float> logProbs;         // [tokenIds] if asked for: of the model, before any processing
+  std::vector<std::int32_t>
+      tokenIds;                 // without the start token, with the end token if there is one
+  std::optional<float> score;   // beam search: sum of log-probs / length^lengthPenalty
+  std::vector<float> logProbs;  // [tokenIds] if asked for: of the model, before any processing
   FinishReason finishReason = FinishReason::length;
 };
 
@@ -55,8 +57,8 @@ struct DecoderStats {
   std::int64_t cacheBytes = 0;  // of blocks in use or kept for reuse
   std::int64_t selfBytesPerToken = 0;
   std::int64_t crossBytesPerToken = 0;
-  std::int64_t blocksTotal = 0;      // the budget in self-attention blocks
-  std::int64_t blocksFree = 0;       // what is not in use of it
+  std::int64_t blocksTotal = 0;  // the budget in self-attention blocks
+  std::int64_t blocksFree = 0;   // what is not in use of it
   std::int64_t decodeSteps = 0;
   std::int64_t generatedTokens = 0;  // one per sequence and step
   double decodeSeconds = 0.0;

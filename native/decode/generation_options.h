@@ -17,7 +17,8 @@ struct GenerationOptions {
   std::int64_t minNewTokens = 0;
   std::int64_t numBeams = 1;
   std::int64_t numReturnSequences = 1;
-  double lengthPenalty = 1.0;  // a hypothesis scores sum of log-probabilities / length^lengthPenalty
+  double lengthPenalty =
+      1.0;  // a hypothesis scores sum of log-probabilities / length^lengthPenalty
   EarlyStopping earlyStopping = EarlyStopping::no;
   std::int64_t noRepeatNgramSize = 0;  // 0: off
   double repetitionPenalty = 1.0;      // 1: off

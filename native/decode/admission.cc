@@ -1,0 +1,70 @@
+#include "decode/admission.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+
+namespace wgqa {
+namespace {
+
+const char* sequencesField(const GenerationOptions& options) {
+  return options.numBeams > 1 ? "numBeams" : "numReturnSequences";
+}
+
+Error tooLarge(const std::string& field, std::int64_t most, const char* unit, std::int64_t actual,
+               const KvCache& cache) {
+  const std::string limit = "at most " + std::to_string(most) + unit;
+  return Error(ErrorCode::outOfMemory,
+               field + ": " + std::to_string(actual) + " does not fit the cache of " +
+                   std::to_string(cache.maxBytes()) + " bytes, which holds " + limit,
+               field, limit);
+}
+
+void checkCacheHolds(const GenerationRequest& request, const KvCache& cache) {
+  const std::int64_t sequences = request.options.sequences();
+  const BlockStorage& self = cache.self();
+  const BlockStorage& cross = cache.cross();
+  // With one block per sequence, what is left for the source?
+  const std::int64_t crossBytes = cache.maxBytes() - sequences * self.blockBytes();
+  if (crossBytes < cross.blockBytes()) {
+    const std::int64_t most = (cache.maxBytes() - cross.blockBytes()) / self.blockBytes();
+    throw tooLarge(sequencesField(request.options), most, "", sequences, cache);
+  }
+  const auto length = static_cast<std::int64_t>(request.inputIds.size());
+  const std::int64_t sourceBlocks = crossBytes / cross.blockBytes();
+  if (cross.blocksFor(length) > sourceBlocks) {
+    throw tooLarge("inputIds", sourceBlocks * cross.blockTokens(), " tokens", length, cache);
+  }
+  const std::int64_t selfBytes = cache.maxBytes() - cross.blocksFor(length) * cross.blockBytes();
+  const std::int64_t selfBlocks = selfBytes / (sequences * self.blockBytes());
+  if (self.blocksFor(request.options.maxNewTokens) > selfBlocks) {
+    throw tooLarge("maxNewTokens", selfBlocks * self.blockTokens(), "",
+                   request.options.maxNewTokens, cache);
+  }
+}
+
+}  // namespace
+
+CacheNeed needOf(const GenerationRequest& request, std::int64_t sequences, const KvCache& cache) {
+  const auto length = static_cast<std::int64_t>(request.inputIds.size());
+  // The last token is never fed: a sequence holds the start token and maxNewTokens - 1 others.
+  const std::int64_t selfBlocks = cache.self().blocksFor(request.options.maxNewTokens);
+  return {.sequences = sequences,
+          .bytes = sequences * selfBlocks * cache.self().blockBytes() +
+                   cache.cross().blocksFor(length) * cache.cross().blockBytes()};
+}
+
+void checkRequest(const GenerationRequest& request, const KvCache& cache, std::int64_t vocabSize,
+                  std::int64_t maxBatchSize) {
+  validateInputIds(request.inputIds, vocabSize);
+  request.options.validate(vocabSize);
+  if (request.options.sequences() > maxBatchSize) {
+    throw invalidArgument(sequencesField(request.options),
+                          "at most maxBatchSize (" + std::to_string(maxBatchSize) + ")",
+                          std::to_string(request.options.sequences()));
+  }
+  checkCacheHolds(request, cache);
+}
+
+}  // namespace wgqa

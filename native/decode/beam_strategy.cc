@@ -1,0 +1,229 @@
+// Beam search and beam sampling, step for step what Hugging Face's transformers
+// (generation/utils.py, _beam_search, v4.50 to v5) computes for one input. Where it fills missing
+// beams with copies that score -1e9, there are simply fewer beams here: the first step has one.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "decode/random_draw.h"
+#include "decode/strategy.h"
+
+namespace wgqa {
+namespace {
+
+struct Beam {
+  std::vector<std::int32_t> history;  // start token and generated tokens
+  std::vector<float> logProbs;        // of the generated tokens, if asked for
+  float score = 0.0f;                 // sum of processed log-probabilities
+};
+
+struct Candidate {
+  float rank;   // the order in which candidates count: the score, or the perturbed score
+  float score;  // of the beam with this token
+  float logProb;
+  std::int32_t beam;
+  std::int32_t token;
+};
+
+bool comesBefore(const Candidate& a, const Candidate& b) {
+  if (a.rank != b.rank) return a.rank > b.rank;
+  return a.beam != b.beam ? a.beam < b.beam : a.token < b.token;
+}
+
+struct Hypothesis {
+  GeneratedSequence sequence;
+  float score;  // sum / length^lengthPenalty
+};
+
+class BeamStrategy final : public Strategy {
+ public:
+  explicit BeamStrategy(const GenerationOptions& options)
+      : options_(options),
+        beams_(1),
+        candidatesOfBeam_(static_cast<std::size_t>(options.numBeams)),
+        usable_(static_cast<std::size_t>(options.numBeams), 1),
+        continuations_{{0, options.decoderStartTokenId}} {
+    beams_[0].history.push_back(options.decoderStartTokenId);
+  }
+
+  std::span<const Continuation> continuations() const override { return continuations_; }
+
+  void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
+    std::vector<Candidate>& candidates = candidatesOfBeam_[row];
+    candidates.clear();
+    usable_[row] = isUsable(logits);
+    if (!usable_[row]) return;
+    const Beam& beam = beams_[row];
+    addToRow(logits, -logSumExp(logits));
+    if (options_.logProbs) scratch.raw.assign(logits.begin(), logits.end());
+    processScores(options_, beam.history, logits, scratch);
+    if (options_.doSample) {
+      rankByDraw(row, logits, scratch);
+    } else {
+      topTokens(logits, beam.score, candidateCount(), scratch.ranked);
+    }
+    for (const ScoredToken& ranked : scratch.ranked) {
+      const float logProb = options_.logProbs ? scratch.raw[ranked.token] : 0.0f;
+      candidates.push_back({ranked.score, logits[ranked.token] + beam.score, logProb,
+                            static_cast<std::int32_t>(row), ranked.token});
+    }
+  }
+
+  void advance() override {
+    gatherCandidates();
+    if (candidates_.empty()) return giveUp();
+    ++generated_;
+    finishCandidates();
+    continueCandidates();
+    if (beams_.empty() || isDone()) stop();
+  }
+
+  std::vector<GeneratedSequence> takeSequences() override {
+    std::vector<GeneratedSequence> sequences;
+    const auto wanted = static_cast<std::size_t>(options_.numReturnSequences);
+    for (Hypothesis& hypothesis : finished_) {
+      if (sequences.size() == wanted) break;
+      sequences.push_back(std::move(hypothesis.sequence));
+    }
+    return sequences;
+  }
+
+ private:
+  /// Enough that numBeams are left when every end token of every beam is among them.
+  std::int64_t candidateCount() const {
+    const auto ends = static_cast<std::int64_t>(options_.eosTokenIds.size());
+    return std::max<std::int64_t>(2, 1 + ends) * options_.numBeams;
+  }
+
+  float normalised(float score, std::int64_t length) const {
+    return score /
+           static_cast<float>(std::pow(static_cast<double>(length), options_.lengthPenalty));
+  }
+
+  /// Ranks the allowed tokens by score plus Gumbel noise: draws without replacement.
+  void rankByDraw(std::int64_t row, std::span<const float> scores, RowScratch& scratch) const {
+    scratch.weights.assign(scores.begin(), scores.end());
+    for (std::size_t token = 0; token < scores.size(); ++token) {
+      if (scores[token] == kForbidden) continue;
+      scratch.weights[token] +=
+          gumbel(options_.seed, static_cast<std::uint64_t>(generated_),
+                 static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(token));
+    }
+    topTokens(scratch.weights, beams_[row].score, candidateCount(), scratch.ranked);
+  }
+
+  /// The best candidates of all beams, in the order in which they count.
+  void gatherCandidates() {
+    candidates_.clear();
+    for (std::size_t row = 0; row < beams_.size(); ++row) {
+      if (!usable_[row]) throw nonFiniteLogits();
+      candidates_.insert(candidates_.end(), candidatesOfBeam_[row].begin(),
+                         candidatesOfBeam_[row].end());
+    }
+    std::sort(candidates_.begin(), candidates_.end(), comesBefore);
+    const auto most = static_cast<std::size_t>(candidateCount());
+    if (candidates_.size() > most) candidates_.resize(most);
+  }
+
+  bool ends(const Candidate& candidate) const {
+    return options_.isEos(candidate.token) || generated_ >= options_.maxNewTokens;
+  }
+
+  /// An ending among the first numBeams candidates becomes a hypothesis.
+  void finishCandidates() {
+    const auto first = std::min(candidates_.size(), static_cast<std::size_t>(options_.numBeams));
+    for (std::size_t i = 0; i < first; ++i) {
+      const Candidate& candidate = candidates_[i];
+      if (!ends(candidate)) continue;
+      Beam beam;
+      extend(candidate, beam);
+      const bool stops = options_.isEos(candidate.token);
+      addHypothesis(std::move(beam), stops ? FinishReason::stop : FinishReason::length);
+    }
+  }
+
+  void addHypothesis(Beam&& beam, FinishReason reason) {
+    Hypothesis hypothesis;
+    const auto length = static_cast<std::int64_t>(beam.history.size()) - 1;
+    hypothesis.score = normalised(beam.score, std::max<std::int64_t>(length, 1));
+    hypothesis.sequence.tokenIds.assign(beam.history.begin() + 1, beam.history.end());
+    hypothesis.sequence.logProbs = std::move(beam.logProbs);
+    hypothesis.sequence.score = hypothesis.score;
+    hypothesis.sequence.finishReason = reason;
+    // Behind its equals, and only the best numBeams stay.
+    const auto place =
+        std::upper_bound(finished_.begin(), finished_.end(), hypothesis.score,
+                         [](float score, const Hypothesis& other) { return score > other.score; });
+    finished_.insert(place, std::move(hypothesis));
+    if (isFull(1)) finished_.pop_back();
+  }
+
+  bool isFull(std::size_t beyond = 0) const {
+    return finished_.size() >= static_cast<std::size_t>(options_.numBeams) + beyond;
+  }
+
+  /// Writes a candidate's beam into `beam`, whose memory is reused.
+  void extend(const Candidate& candidate, Beam& beam) const {
+    const Beam& parent = beams_[candidate.beam];
+    beam.history.assign(parent.history.begin(), parent.history.end());
+    beam.history.push_back(candidate.token);
+    beam.logProbs.assign(parent.logProbs.begin(), parent.logProbs.end());
+    if (options_.logProbs) beam.logProbs.push_back(candidate.logProb);
+    beam.score = candidate.score;
+  }
+
+  /// The numBeams best candidates that do not end become the beams.
+  void continueCandidates() {
+    std::erase_if(candidates_, [this](const Candidate& candidate) { return ends(candidate); });
+    if (options_.doSample) {
+      std::stable_sort(candidates_.begin(), candidates_.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+    }
+    const auto count = std::min(candidates_.size(), static_cast<std::size_t>(options_.numBeams));
+    continuations_.clear();
+    nextBeams_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      extend(candidates_[i], nextBeams_[i]);
+      continuations_.push_back({candidates_[i].beam, candidates_[i].token});
+    }
+    std::swap(beams_, nextBeams_);
+  }
+
+  bool isDone() const {
+    if (!isFull()) return false;
+    if (options_.earlyStopping == EarlyStopping::yes) return true;
+    const bool longest =
+        options_.earlyStopping == EarlyStopping::never && options_.lengthPenalty > 0.0;
+    const std::int64_t length = longest ? options_.maxNewTokens : generated_;
+    return !(normalised(beams_.front().score, length) > finished_.back().score);
+  }
+
+  /// No beam has an allowed token left: the beams themselves are what can be returned.
+  void giveUp() {
+    for (Beam& beam : beams_) addHypothesis(std::move(beam), FinishReason::length);
+    stop();
+  }
+
+  void stop() {
+    beams_.clear();
+    continuations_.clear();
+  }
+
+  const GenerationOptions& options_;
+  std::int64_t generated_ = 0;  // tokens of each beam
+  std::vector<Beam> beams_;     // best first
+  std::vector<Beam> nextBeams_;
+  std::vector<std::vector<Candidate>> candidatesOfBeam_;
+  std::vector<char> usable_;  // not vector<bool>: rows are scored by different threads
+  std::vector<Candidate> candidates_;
+  std::vector<Hypothesis> finished_;  // best first, at most numBeams
+  std::vector<Continuation> continuations_;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> makeBeamStrategy(const GenerationOptions& options) {
+  return std::make_unique<BeamStrategy>(options);
+}
+
+}  // namespace wgqa

@@ -1,0 +1,118 @@
+#include "decode/kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "base/error.h"
+#include "base/parallel.h"
+
+namespace wgqa {
+namespace {
+
+constexpr std::int64_t kMaxBlockTokens = 4096;
+constexpr std::int64_t kMaxBlocks = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kCopyGrain = 8;  // block sides that one thread copies at least
+
+BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHeads,
+                      const KvCacheOptions& options) {
+  return {.layers = shape.layers,
+          .kvHeads = kvHeads,
+          .blockTokens = options.blockTokens,
+          .headDim = shape.headDim,
+          .elementBytes = static_cast<std::int64_t>(bytesOf(options.dtype))};
+}
+
+std::int64_t roundUpToPages(std::int64_t bytes) {
+  const auto page = static_cast<std::int64_t>(ReservedMemory::pageBytes());
+  return (bytes + page - 1) / page * page;
+}
+
+/// Returns the budget, or throws.
+std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options) {
+  require(shape.layers > 0 && shape.selfKvHeads > 0 && shape.crossKvHeads > 0 && shape.headDim > 0,
+          "the model's cache shape has a size that is not positive");
+  if (options.blockTokens < 1 || options.blockTokens > kMaxBlockTokens) {
+    throw invalidArgument("blockTokens", "an integer from 1 to " + std::to_string(kMaxBlockTokens),
+                          std::to_string(options.blockTokens));
+  }
+  if (options.dtype != DType::float32 && options.dtype != DType::bfloat16) {
+    throw invalidArgument("cacheDtype", "'float32' or 'bfloat16'",
+                          std::string(dtypeName(options.dtype)));
+  }
+  const std::int64_t least = blockShape(shape, shape.selfKvHeads, options).bytes() +
+                             blockShape(shape, shape.crossKvHeads, options).bytes();
+  if (options.maxBytes < least) {
+    throw invalidArgument("maxCacheBytes",
+                          "at least " + std::to_string(least) + " (a block of each attention)",
+                          std::to_string(options.maxBytes));
+  }
+  return options.maxBytes;
+}
+
+}  // namespace
+
+BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes)
+    : shape_(shape),
+      pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks)),
+      sideBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayerSide())),
+      memory_(static_cast<std::size_t>(2 * shape.layers * sideBytes_)) {
+  const auto side = [&](std::int64_t index) {
+    return TensorView(memory_.data() + index * sideBytes_, dtype,
+                      {pool_.capacity(), shape.kvHeads, shape.blockTokens, shape.headDim});
+  };
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    layers_.push_back({side(2 * layer), side(2 * layer + 1)});
+  }
+}
+
+std::int64_t BlockStorage::blocksFor(std::int64_t tokens) const {
+  return (tokens + shape_.blockTokens - 1) / shape_.blockTokens;
+}
+
+void BlockStorage::copy(std::span<const BlockCopy> copies) {
+  const std::int64_t bytes = shape_.bytesPerLayerSide();
+  const std::int64_t sides = 2 * shape_.layers;
+  const auto count = static_cast<std::int64_t>(copies.size());
+  parallelFor(sides * count, kCopyGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::byte* side = memory_.data() + (i / count) * sideBytes_;
+      const BlockCopy& copy = copies[i % count];
+      std::memcpy(side + copy.destination * bytes, side + copy.source * bytes, bytes);
+    }
+  });
+}
+
+void BlockStorage::giveBackFree() {
+  std::vector<std::int32_t> blocks = pool_.forgetFree();
+  std::sort(blocks.begin(), blocks.end());
+  // Runs of neighbours together: a page may span several blocks.
+  for (std::size_t begin = 0; begin < blocks.size();) {
+    std::size_t end = begin + 1;
+    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+    giveBack(blocks[begin], static_cast<std::int64_t>(end - begin));
+    begin = end;
+  }
+}
+
+void BlockStorage::giveBack(std::int64_t firstBlock, std::int64_t blocks) {
+  const std::int64_t bytes = shape_.bytesPerLayerSide();
+  for (std::int64_t side = 0; side < 2 * shape_.layers; ++side) {
+    memory_.giveBack(static_cast<std::size_t>(side * sideBytes_ + firstBlock * bytes),
+                     static_cast<std::size_t>(blocks * bytes));
+  }
+}
+
+KvCache::KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options)
+    : maxBytes_(checkedBudget(shape, options)),
+      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_),
+      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_) {}
+
+void KvCache::enforceBudget() {
+  if (touchedBytes() <= maxBytes_) return;
+  self_.giveBackFree();
+  cross_.giveBackFree();
+}
+
+}  // namespace wgqa

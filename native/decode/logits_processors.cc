@@ -1,0 +1,121 @@
+#include "decode/logits_processors.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace wgqa {
+namespace {
+
+constexpr std::int64_t kFirstRanked = 64;  // tokens that keepTopP ranks before it asks for more
+
+/// Forbids every token but those in scratch.ranked[0 .. count).
+void keepRanked(std::span<float> scores, std::int64_t count, RowScratch& scratch) {
+  std::fill(scores.begin(), scores.end(), kForbidden);
+  for (std::int64_t i = 0; i < count; ++i) {
+    scores[scratch.ranked[i].token] = scratch.ranked[i].score;
+  }
+}
+
+void forbidBelow(std::span<float> scores, float threshold) {
+  for (float& score : scores) score = score < threshold ? kForbidden : score;
+}
+
+/// The k-th best allowed score; -infinity if there are fewer.
+float kthBest(std::span<const float> scores, std::int64_t k, RowScratch& scratch) {
+  topTokens(scores, 0.0f, k, scratch.ranked);
+  const bool enough = static_cast<std::int64_t>(scratch.ranked.size()) >= k;
+  return enough ? scratch.ranked.back().score : kForbidden;
+}
+
+/// Samples of a beam must be able to end and to go on, so beam search keeps more than one token.
+std::int64_t minTokensToKeep(const GenerationOptions& options) {
+  return options.numBeams > 1 ? static_cast<std::int64_t>(options.eosTokenIds.size()) + 1 : 1;
+}
+
+}  // namespace
+
+void applyRepetitionPenalty(std::span<float> scores, std::span<const std::int32_t> history,
+                            float penalty, RowScratch& scratch) {
+  scratch.seen.resize(scores.size());
+  for (const std::int32_t token : history) {
+    if (scratch.seen[token]) continue;
+    scratch.seen[token] = true;
+    float& score = scores[token];
+    score = score < 0.0f ? score * penalty : score / penalty;
+  }
+  for (const std::int32_t token : history) scratch.seen[token] = false;
+}
+
+void forbidRepeatedNgrams(std::span<float> scores, std::span<const std::int32_t> history,
+                          std::int64_t ngramSize) {
+  const auto length = static_cast<std::int64_t>(history.size());
+  if (length + 1 < ngramSize) return;
+  const std::int64_t prefix = ngramSize - 1;
+  const auto newest = history.last(static_cast<std::size_t>(prefix));
+  for (std::int64_t end = prefix; end < length; ++end) {
+    if (std::equal(newest.begin(), newest.end(), history.begin() + (end - prefix))) {
+      scores[history[end]] = kForbidden;
+    }
+  }
+}
+
+void forbidTokens(std::span<float> scores, std::span<const std::int32_t> tokens) {
+  for (const std::int32_t token : tokens) scores[token] = kForbidden;
+}
+
+void applyTemperature(std::span<float> scores, float temperature) {
+  for (float& score : scores) score /= temperature;
+}
+
+void keepTopK(std::span<float> scores, std::int64_t k, RowScratch& scratch) {
+  if (k >= static_cast<std::int64_t>(scores.size())) return;
+  forbidBelow(scores, kthBest(scores, k, scratch));
+}
+
+void keepTopP(std::span<float> scores, double p, std::int64_t minTokens, RowScratch& scratch) {
+  const double total = softmaxWeights(scores, scratch.weights);
+  const auto vocab = static_cast<std::int64_t>(scores.size());
+  for (std::int64_t ranked = std::min(kFirstRanked, vocab);; ranked = std::min(8 * ranked, vocab)) {
+    topTokens(scores, 0.0f, ranked, scratch.ranked);
+    const auto count = static_cast<std::int64_t>(scratch.ranked.size());
+    double mass = 0.0;
+    std::int64_t kept = 0;
+    // A token stays if those that rank before it do not reach p.
+    while (kept < count && (kept < minTokens || mass < p * total)) {
+      mass += scratch.weights[scratch.ranked[kept++].token];
+    }
+    if (kept < count || count < ranked || ranked == vocab) return keepRanked(scores, kept, scratch);
+  }
+}
+
+void keepMinP(std::span<float> scores, double minP, std::int64_t minTokens, RowScratch& scratch) {
+  const float threshold = rowMax(scores) + static_cast<float>(std::log(minP));
+  forbidBelow(scores, std::min(threshold, kthBest(scores, minTokens, scratch)));
+}
+
+bool processesScores(const GenerationOptions& options) {
+  return options.repetitionPenalty != 1.0 || options.noRepeatNgramSize > 0 ||
+         options.minNewTokens > 0 || options.doSample;
+}
+
+void processScores(const GenerationOptions& options, std::span<const std::int32_t> history,
+                   std::span<float> scores, RowScratch& scratch) {
+  const auto generated = static_cast<std::int64_t>(history.size()) - 1;
+  if (options.repetitionPenalty != 1.0) {
+    applyRepetitionPenalty(scores, history, static_cast<float>(options.repetitionPenalty), scratch);
+  }
+  if (options.noRepeatNgramSize > 0) {
+    forbidRepeatedNgrams(scores, history, options.noRepeatNgramSize);
+  }
+  if (generated < options.minNewTokens) forbidTokens(scores, options.eosTokenIds);
+  if (!options.doSample) return;
+  const std::int64_t minTokens = minTokensToKeep(options);
+  if (options.temperature != 1.0) {
+    applyTemperature(scores, static_cast<float>(options.temperature));
+  }
+  if (options.topK > 0) keepTopK(scores, std::max(options.topK, minTokens), scratch);
+  if (options.topP < 1.0) keepTopP(scores, options.topP, minTokens, scratch);
+  if (options.minP > 0.0) keepMinP(scores, options.minP, minTokens, scratch);
+}
+
+}  // namespace wgqa

@@ -1,0 +1,40 @@
+// Random numbers of decoding: a draw depends on the request's seed and on which draw it is, never
+// on what else is in the batch.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/philox.h"
+#include "decode/row_math.h"
+
+namespace wgqa {
+
+// Streams of a request's seed; beam sampling takes one per position from kBeamStream on.
+inline constexpr std::uint64_t kSampleStream = 0;
+inline constexpr std::uint64_t kBeamStream = std::uint64_t{1} << 32;
+
+/// A uniform number in [0, 1) with 53 random bits, for one token of one sample.
+inline double sampleUniform(std::uint64_t seed, std::uint32_t sample, std::uint32_t position) {
+  const RandomField random{seed, kSampleStream};
+  const std::uint64_t high = random.at(sample, 2 * position) >> 5;
+  const std::uint64_t low = random.at(sample, 2 * position + 1) >> 6;
+  return static_cast<double>((high << 26) | low) * 0x1.0p-53;
+}
+
+/// A standard Gumbel variable for each (position, beam, token). The largest of score + Gumbel is a
+/// draw from softmax(score), and the k largest are k draws without replacement, in order (Kool et
+/// al. 2019, arXiv 1903.06059).
+inline float gumbel(std::uint64_t seed, std::uint64_t position, std::uint32_t beam,
+                    std::uint32_t token) {
+  const RandomField random{seed, kBeamStream + position};
+  return -std::log(-std::log(uniformFromBits(random.at(beam, token))));
+}
+
+/// Draws from softmax(scores): the token at which the cumulative probability passes `uniform`.
+/// -1 if no token is allowed.
+std::int32_t drawToken(std::span<const float> scores, double uniform, std::vector<float>& weights);
+
+}  // namespace wgqa

@@ -1,0 +1,132 @@
+// Greedy decoding and sampling: sequences that do not know of each other.
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "decode/random_draw.h"
+#include "decode/strategy.h"
+
+namespace wgqa {
+namespace {
+
+class SamplingStrategy final : public Strategy {
+ public:
+  SamplingStrategy(const GenerationOptions& options, const TokenCallback& onToken)
+      : options_(options),
+        onToken_(options.numReturnSequences == 1 ? onToken : TokenCallback()),
+        samples_(static_cast<std::size_t>(options.numReturnSequences)),
+        live_(samples_.size()),
+        continuations_{{0, options.decoderStartTokenId}} {
+    std::iota(live_.begin(), live_.end(), 0);
+    for (Sample& sample : samples_) sample.history.push_back(options.decoderStartTokenId);
+  }
+
+  std::span<const Continuation> continuations() const override { return continuations_; }
+
+  void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
+    const auto readers = samplesOfRow(row);
+    const bool usable = isUsable(logits);
+    if (!usable) {
+      for (const std::size_t index : readers) samples_[index].usable = false;
+      return;
+    }
+    const bool processes = processesScores(options_);
+    float logSum = 0.0f;
+    if (options_.logProbs) {
+      logSum = logSumExp(logits);
+      scratch.raw.assign(logits.begin(), logits.end());
+    }
+    if (processes) processScores(options_, samples_[readers.front()].history, logits, scratch);
+    for (const std::size_t index : readers) {
+      Sample& sample = samples_[index];
+      sample.token = choose(index, logits, scratch);
+      if (options_.logProbs && sample.token >= 0) {
+        sample.logProb = scratch.raw[sample.token] - logSum;
+      }
+    }
+  }
+
+  void advance() override {
+    for (const std::size_t index : live_) {
+      if (!samples_[index].usable) throw nonFiniteLogits();
+    }
+    for (const std::size_t index : live_) append(samples_[index]);
+    continuations_.clear();
+    std::size_t kept = 0;
+    for (std::size_t place = 0; place < live_.size(); ++place) {
+      const Sample& sample = samples_[live_[place]];
+      if (sample.finished) continue;
+      const std::size_t row = sharedRow_ ? 0 : place;
+      continuations_.push_back({static_cast<std::int32_t>(row), sample.token});
+      live_[kept++] = live_[place];
+    }
+    live_.resize(kept);
+    sharedRow_ = false;
+  }
+
+  std::vector<GeneratedSequence> takeSequences() override {
+    std::vector<GeneratedSequence> sequences;
+    sequences.reserve(samples_.size());
+    for (Sample& sample : samples_) {
+      GeneratedSequence& sequence = sequences.emplace_back();
+      sequence.tokenIds.assign(sample.history.begin() + 1, sample.history.end());
+      sequence.logProbs = std::move(sample.logProbs);
+      sequence.finishReason = sample.reason;
+    }
+    return sequences;
+  }
+
+ private:
+  struct Sample {
+    std::vector<std::int32_t> history;  // start token and generated tokens
+    std::vector<float> logProbs;
+    std::int32_t token = -1;  // chosen by the running step; -1: none is allowed
+    float logProb = 0.0f;
+    bool usable = true;
+    bool finished = false;
+    FinishReason reason = FinishReason::length;
+  };
+
+  /// All samples draw from the first step's one row; afterwards each has its own.
+  std::span<const std::size_t> samplesOfRow(std::int64_t row) const {
+    if (sharedRow_) return live_;
+    return {live_.data() + row, 1};
+  }
+
+  std::int32_t choose(std::size_t index, std::span<const float> scores, RowScratch& scratch) const {
+    if (!options_.doSample) return argmax(scores);
+    const std::size_t position = samples_[index].history.size() - 1;
+    const double uniform = sampleUniform(options_.seed, static_cast<std::uint32_t>(index),
+                                         static_cast<std::uint32_t>(position));
+    return drawToken(scores, uniform, scratch.weights);
+  }
+
+  void append(Sample& sample) {
+    if (sample.token < 0) {
+      sample.finished = true;
+      return;
+    }
+    sample.history.push_back(sample.token);
+    if (options_.logProbs) sample.logProbs.push_back(sample.logProb);
+    const auto generated = static_cast<std::int64_t>(sample.history.size()) - 1;
+    if (options_.isEos(sample.token)) sample.reason = FinishReason::stop;
+    sample.finished = sample.reason == FinishReason::stop || generated >= options_.maxNewTokens;
+    if (onToken_) onToken_(sample.token);
+  }
+
+  const GenerationOptions& options_;
+  TokenCallback onToken_;
+  std::vector<Sample> samples_;
+  std::vector<std::size_t> live_;  // samples that go on, in order
+  std::vector<Continuation> continuations_;
+  bool sharedRow_ = true;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> makeSamplingStrategy(const GenerationOptions& options,
+                                               const TokenCallback& onToken) {
+  return std::make_unique<SamplingStrategy>(options, onToken);
+}
+
+}  // namespace wgqa
