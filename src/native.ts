@@ -121,7 +121,7 @@ export interface NativeModel {
     abort: NativeAbortFlag | undefined,
   ): Promise<NativeForwardResult>;
   /** Bytes of parameters, packed weights and scratch memory held by native code. */
-  memoryBytes(): { parameters: number; packed: number };
+  memoryBytes(): Promise<{ parameters: number; packed: number }>;
   /** Waits for running work, then frees everything. Idempotent. */
   dispose(): Promise<void>;
 }
@@ -175,7 +175,7 @@ export interface NativeTrainer {
     abort: NativeAbortFlag | undefined,
   ): Promise<{ name: string; shape: number[]; data: Float32Array }[]>;
   /** Optimiser state, e.g. "<parameter>.firstMoment", float32. */
-  stateTensors(): { name: string; shape: number[] }[];
+  stateTensors(): Promise<{ name: string; shape: number[] }[]>;
   readState(name: string): Promise<Float32Array>;
   writeState(name: string, data: Float32Array): Promise<void>;
   /** Optimiser steps taken; dropout of a step depends on the seed and this number alone. */

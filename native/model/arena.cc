@@ -36,6 +36,11 @@ TensorView Arena::zeros(std::initializer_list<std::int64_t> shape) {
   return view;
 }
 
+void Arena::reserveFloats(std::int64_t elements, std::int64_t tensors) {
+  chunks_.emplace_back(static_cast<std::size_t>(elements) * sizeof(float) +
+                       static_cast<std::size_t>(tensors) * kBufferAlignmentBytes);
+}
+
 void Arena::rewind(const Mark& mark) {
   chunk_ = mark.chunk;
   offset_ = mark.offset;

@@ -23,6 +23,8 @@ class Arena {
     return make(DType::float32, shape);
   }
   TensorView zeros(std::initializer_list<std::int64_t> shape);
+  /// Makes room for `tensors` more tensors of `elements` float32 numbers in all, in one piece.
+  void reserveFloats(std::int64_t elements, std::int64_t tensors);
 
   Mark mark() const { return {chunk_, offset_}; }
   void rewind(const Mark& mark);

@@ -6,6 +6,30 @@
 #include "model/t5_inference.h"
 
 namespace wgqa {
+namespace {
+
+// Packed weights come and go as parameters change; the decode engine keeps one reference to this.
+class CurrentInference final : public EncoderDecoder {
+ public:
+  explicit CurrentInference(T5Model& model) : model_(model) {}
+
+  CacheShape cacheShape() const override { return model_.inference().cacheShape(); }
+  std::int64_t vocabSize() const override { return model_.config().vocabSize; }
+  std::int64_t stateSize() const override { return model_.config().dModel; }
+  void encode(std::span<const std::int32_t> ids, const RaggedOffsets& offsets,
+              const TensorView& states) override {
+    model_.inference().encode(ids, offsets, states);
+  }
+  void appendCross(const CrossAppend& append) override { model_.inference().appendCross(append); }
+  void decodeStep(const DecodeStep& step) override { model_.inference().decodeStep(step); }
+  std::int64_t weightBytesRead() const override { return model_.inference().weightBytesRead(); }
+
+ private:
+  T5Model& model_;
+};
+
+}  // namespace
+
 T5Model::T5Model(T5Config config, ParameterSet parameters, std::unique_ptr<Ops> ops,
                  DType computeDtype)
     : config_(std::move(config)),
@@ -17,6 +41,7 @@ T5Model::T5Model(T5Config config, ParameterSet parameters, std::unique_ptr<Ops> 
   }
   checkT5Parameters(config_, parameters_);
   bound_ = bindT5Parameters(config_, parameters_);
+  encoderDecoder_ = std::make_unique<CurrentInference>(*this);
   for (int module = 0; module < kAttentionModules; ++module) {
     kvHeadOf_[module] = neighbouringGroups(config_.heads, config_.modules[module].kvHeads);
   }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "model/decode_step.h"
 #include "model/parameters.h"
 #include "model/t5_config.h"
 #include "model/t5_parameters.h"
@@ -49,6 +50,8 @@ class T5Model {
 
   /// Packed weights and scratch for inference, made on first use.
   T5Inference& inference();
+  /// The model as the decode engine sees it: always with the parameters' current values.
+  EncoderDecoder& encoderDecoder() { return *encoderDecoder_; }
   std::int64_t packedBytes() const;
 
  private:
@@ -59,6 +62,7 @@ class T5Model {
   std::unique_ptr<Ops> ops_;
   DType computeDtype_;
   std::unique_ptr<T5Inference> inference_;
+  std::unique_ptr<EncoderDecoder> encoderDecoder_;
 };
 
 /// The merged [kvHeads * dKv, dModel] matrix of a projection with merge weights, in float32.

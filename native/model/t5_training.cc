@@ -32,12 +32,17 @@ T5Training::T5Training(T5Model& model, Trainable trainable)
 T5Training::~T5Training() = default;
 
 void T5Training::allocateGradients() {
+  std::int64_t elements = 0;
   for (const auto& parameter : model_.parameters().all()) {
     if (trainable_ == Trainable::merge && !isMergeWeight(*parameter)) continue;
-    Parameter& owned = model_.parameter(parameter->name());
-    gradients_.push_back({&owned, {}, likeShape(gradientArena_, owned.shape())});
-    encoderNeedsGradient_ |=
-        owned.name().starts_with("encoder.") || owned.name() == "shared.weight";
+    gradients_.push_back({&model_.parameter(parameter->name()), {}, {}});
+    elements += parameter->elements();
+  }
+  gradientArena_.reserveFloats(elements, static_cast<std::int64_t>(gradients_.size()));
+  for (Gradient& gradient : gradients_) {
+    const std::string& name = gradient.parameter->name();
+    gradient.grad = likeShape(gradientArena_, gradient.parameter->shape());
+    encoderNeedsGradient_ |= name.starts_with("encoder.") || name == "shared.weight";
   }
 }
 

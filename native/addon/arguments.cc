@@ -1,0 +1,327 @@
+#include "addon/arguments.h"
+
+#include <cmath>
+#include <limits>
+
+namespace wgqa {
+namespace {
+
+constexpr double kLargestInteger = 9007199254740991.0;
+
+[[noreturn]] void wrongType(const Napi::Env& env, const char* name, const char* expected) {
+  throw Napi::TypeError::New(env, std::string(name) + " must be " + expected);
+}
+
+Napi::Object objectOf(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) wrongType(value.Env(), name, "an object");
+  return value.As<Napi::Object>();
+}
+
+template <typename T>
+struct Named {
+  const char* name;
+  T value;
+};
+
+template <typename T, std::size_t N>
+T oneOf(const std::string& text, const char* field, const Named<T> (&table)[N]) {
+  std::string allowed;
+  for (const Named<T>& entry : table) {
+    if (text == entry.name) return entry.value;
+    allowed += (allowed.empty() ? "'" : " | '") + std::string(entry.name) + "'";
+  }
+  throw invalidArgument(field, allowed, "'" + text + "'");
+}
+
+constexpr Named<AttentionModule> kModules[] = {{"encoder.self", AttentionModule::encoderSelf},
+                                               {"decoder.self", AttentionModule::decoderSelf},
+                                               {"decoder.cross", AttentionModule::decoderCross}};
+constexpr Named<MergeGranularity> kGranularities[] = {{"head", MergeGranularity::head},
+                                                      {"row", MergeGranularity::row},
+                                                      {"column", MergeGranularity::column}};
+constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu},
+                                              {"geluTanh", Activation::geluTanh},
+                                              {"silu", Activation::silu}};
+constexpr Named<bool> kMerges[] = {{"mean", false}, {"weighted", true}};
+constexpr Named<MergeInit> kInits[] = {{"mean", MergeInit::mean}, {"random", MergeInit::random}};
+constexpr Named<Trainable> kTrainables[] = {{"all", Trainable::all}, {"merge", Trainable::merge}};
+constexpr Named<OptimizerType> kOptimizers[] = {{"adamw", OptimizerType::adamW},
+                                                {"adafactor", OptimizerType::adafactor}};
+
+template <typename T, std::size_t N>
+const char* nameOf(T value, const Named<T> (&table)[N]) {
+  for (const Named<T>& entry : table) {
+    if (entry.value == value) return entry.name;
+  }
+  return "";
+}
+
+float floatField(const Napi::Object& object, const char* name) {
+  return static_cast<float>(numberField(object, name));
+}
+
+std::vector<AttentionModule> modulesOf(const Napi::Value& value) {
+  if (!value.IsArray()) wrongType(value.Env(), "modules", "an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<AttentionModule> modules;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    modules.push_back(oneOf(array.Get(i).ToString().Utf8Value(), "modules", kModules));
+  }
+  return modules;
+}
+
+void checkOffsets(std::span<const std::int32_t> offsets, std::size_t tokens, const char* field) {
+  bool valid = offsets.size() >= 2 && offsets.front() == 0 &&
+               static_cast<std::size_t>(offsets.back()) == tokens;
+  for (std::size_t i = 1; valid && i < offsets.size(); ++i) valid = offsets[i] > offsets[i - 1];
+  if (!valid) {
+    throw invalidArgument(field, "a list of non-empty sequences of token ids",
+                          "inconsistent or empty sequences");
+  }
+}
+
+void checkIds(std::span<const std::int32_t> ids, std::int64_t vocabSize, bool ignoredAllowed,
+              const char* field) {
+  for (const std::int32_t id : ids) {
+    if (id >= 0 && id < vocabSize) continue;
+    if (ignoredAllowed && id == kIgnoredLabel) continue;
+    throw invalidArgument(field, "token ids in [0, " + std::to_string(vocabSize) + ")",
+                          std::to_string(id));
+  }
+}
+
+}  // namespace
+
+double numberField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsNumber()) wrongType(object.Env(), name, "a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+std::int64_t integerField(const Napi::Object& object, const char* name) {
+  const double value = numberField(object, name);
+  if (std::trunc(value) != value || std::abs(value) > kLargestInteger) {
+    wrongType(object.Env(), name, "an integer");
+  }
+  return static_cast<std::int64_t>(value);
+}
+
+bool booleanField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsBoolean()) wrongType(object.Env(), name, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+std::string stringField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsString()) wrongType(object.Env(), name, "a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+    wrongType(value.Env(), name, "an Int32Array");
+  }
+  const auto array = value.As<Napi::Int32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+T5Config configArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "config");
+  T5Config config;
+  config.vocabSize = integerField(object, "vocabSize");
+  config.dModel = integerField(object, "dModel");
+  config.dKv = integerField(object, "dKv");
+  config.dFf = integerField(object, "dFf");
+  config.encoderLayers = integerField(object, "encoderLayers");
+  config.decoderLayers = integerField(object, "decoderLayers");
+  config.heads = integerField(object, "heads");
+  const Napi::Object kvHeads = objectOf(object.Get("kvHeads"), "kvHeads");
+  for (const auto& module : kModules) {
+    config.module(module.value).kvHeads = integerField(kvHeads, module.name);
+  }
+  for (const AttentionModule module : modulesOf(object.Get("mergedModules"))) {
+    config.module(module).merged = true;
+  }
+  if (object.Get("granularity").IsString()) {
+    config.granularity = oneOf(stringField(object, "granularity"), "granularity", kGranularities);
+  }
+  config.relativeBuckets = static_cast<std::int32_t>(integerField(object, "relativeBuckets"));
+  config.relativeMaxDistance =
+      static_cast<std::int32_t>(integerField(object, "relativeMaxDistance"));
+  config.layerNormEpsilon = floatField(object, "layerNormEpsilon");
+  config.activation = oneOf(stringField(object, "activation"), "activation", kActivations);
+  config.gated = booleanField(object, "gated");
+  config.tiedEmbeddings = booleanField(object, "tiedEmbeddings");
+  config.scaleDecoderOutputs = booleanField(object, "scaleDecoderOutputs");
+  config.dropoutRate = floatField(object, "dropoutRate");
+  config.initializerFactor = floatField(object, "initializerFactor");
+  config.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
+  config.decoderStartTokenId =
+      static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
+  const auto eos = object.Get("eosTokenIds").As<Napi::Array>();
+  for (std::uint32_t i = 0; i < eos.Length(); ++i) {
+    config.eosTokenIds.push_back(eos.Get(i).ToNumber().Int32Value());
+  }
+  return config;
+}
+
+Napi::Object configToJs(Napi::Env env, const T5Config& config) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto number = [&](const char* name, double value) { object.Set(name, value); };
+  number("vocabSize", static_cast<double>(config.vocabSize));
+  number("dModel", static_cast<double>(config.dModel));
+  number("dKv", static_cast<double>(config.dKv));
+  number("dFf", static_cast<double>(config.dFf));
+  number("encoderLayers", static_cast<double>(config.encoderLayers));
+  number("decoderLayers", static_cast<double>(config.decoderLayers));
+  number("heads", static_cast<double>(config.heads));
+  Napi::Object kvHeads = Napi::Object::New(env);
+  Napi::Array merged = Napi::Array::New(env);
+  for (const auto& module : kModules) {
+    const ModuleHeads& heads = config.module(module.value);
+    kvHeads.Set(module.name, static_cast<double>(heads.kvHeads));
+    if (heads.merged) merged.Set(merged.Length(), module.name);
+  }
+  object.Set("kvHeads", kvHeads);
+  object.Set("mergedModules", merged);
+  if (merged.Length() > 0) object.Set("granularity", nameOf(config.granularity, kGranularities));
+  number("relativeBuckets", config.relativeBuckets);
+  number("relativeMaxDistance", config.relativeMaxDistance);
+  number("layerNormEpsilon", config.layerNormEpsilon);
+  object.Set("activation", nameOf(config.activation, kActivations));
+  object.Set("gated", config.gated);
+  object.Set("tiedEmbeddings", config.tiedEmbeddings);
+  object.Set("scaleDecoderOutputs", config.scaleDecoderOutputs);
+  number("dropoutRate", config.dropoutRate);
+  number("initializerFactor", config.initializerFactor);
+  number("padTokenId", config.padTokenId);
+  number("decoderStartTokenId", config.decoderStartTokenId);
+  Napi::Array eos = Napi::Array::New(env);
+  for (const std::int32_t id : config.eosTokenIds) eos.Set(eos.Length(), id);
+  object.Set("eosTokenIds", eos);
+  return object;
+}
+
+ConvertOptions convertArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "options");
+  ConvertOptions options;
+  options.kvHeads = integerField(object, "kvHeads");
+  options.weighted = oneOf(stringField(object, "merge"), "merge", kMerges);
+  options.granularity = oneOf(stringField(object, "granularity"), "granularity", kGranularities);
+  options.init = oneOf(stringField(object, "init"), "init", kInits);
+  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
+  options.modules = modulesOf(object.Get("modules"));
+  return options;
+}
+
+TrainerOptions trainerArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "options");
+  const Napi::Object optimizer = objectOf(object.Get("optimizer"), "optimizer");
+  TrainerOptions options;
+  options.optimizer = oneOf(stringField(optimizer, "type"), "optimizer.type", kOptimizers);
+  options.weightDecay = floatField(optimizer, "weightDecay");
+  if (options.optimizer == OptimizerType::adamW) {
+    options.adamW = {floatField(optimizer, "beta1"), floatField(optimizer, "beta2"),
+                     floatField(optimizer, "epsilon")};
+  } else {
+    options.adafactor = {floatField(optimizer, "decayRate"), floatField(optimizer, "gradEpsilon"),
+                         floatField(optimizer, "parameterEpsilon"),
+                         floatField(optimizer, "clipThreshold"),
+                         booleanField(optimizer, "scaleParameter")};
+  }
+  options.trainable = oneOf(stringField(object, "trainable"), "trainable", kTrainables);
+  options.decayMergeWeights = booleanField(object, "decayMergeWeights");
+  options.maxGradNorm = floatField(object, "maxGradNorm");
+  options.dropoutRate = floatField(object, "dropoutRate");
+  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
+  return options;
+}
+
+DecoderOptions decoderArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "options");
+  DecoderOptions options;
+  options.blockTokens = integerField(object, "blockTokens");
+  options.maxCacheBytes = integerField(object, "maxCacheBytes");
+  options.cacheDtype = dtypeFromName(stringField(object, "cacheDtype"), "kvCache.dtype");
+  options.maxBatchSize = integerField(object, "maxBatchSize");
+  return options;
+}
+
+GenerationOptions generationArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "options");
+  GenerationOptions options;
+  options.maxNewTokens = integerField(object, "maxNewTokens");
+  options.minNewTokens = integerField(object, "minNewTokens");
+  options.numBeams = integerField(object, "numBeams");
+  options.numReturnSequences = integerField(object, "numReturnSequences");
+  options.lengthPenalty = numberField(object, "lengthPenalty");
+  const Napi::Value early = object.Get("earlyStopping");
+  if (early.IsString()) {
+    options.earlyStopping = EarlyStopping::never;
+  } else {
+    options.earlyStopping =
+        booleanField(object, "earlyStopping") ? EarlyStopping::yes : EarlyStopping::no;
+  }
+  options.noRepeatNgramSize = integerField(object, "noRepeatNgramSize");
+  options.repetitionPenalty = numberField(object, "repetitionPenalty");
+  options.doSample = booleanField(object, "doSample");
+  options.temperature = numberField(object, "temperature");
+  options.topK = integerField(object, "topK");
+  options.topP = numberField(object, "topP");
+  options.minP = numberField(object, "minP");
+  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
+  const auto eos = object.Get("eosTokenIds").As<Napi::Array>();
+  for (std::uint32_t i = 0; i < eos.Length(); ++i) {
+    options.eosTokenIds.push_back(eos.Get(i).ToNumber().Int32Value());
+  }
+  options.decoderStartTokenId =
+      static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
+  options.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
+  options.logProbs = booleanField(object, "logProbs");
+  return options;
+}
+
+TeacherForcedBatch OwnedBatch::view() const {
+  return {encoderIds, {encoderOffsets}, decoderIds, {decoderOffsets}, labels};
+}
+
+void OwnedBatch::check(const T5Config& config) const {
+  checkOffsets(encoderOffsets, encoderIds.size(), "inputIds");
+  checkOffsets(decoderOffsets, decoderIds.size(), "decoderInputIds");
+  if (encoderOffsets.size() != decoderOffsets.size()) {
+    throw invalidArgument("decoderInputIds", "as many rows as inputIds", "another number");
+  }
+  checkIds(encoderIds, config.vocabSize, false, "inputIds");
+  checkIds(decoderIds, config.vocabSize, false, "decoderInputIds");
+  if (!labels.empty() && labels.size() != decoderIds.size()) {
+    throw invalidArgument("labels", "one label per decoder token", "another number");
+  }
+  checkIds(labels, config.vocabSize, true, "labels");
+}
+
+OwnedBatch batchArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "batch");
+  const Napi::Object encoder = objectOf(object.Get("encoder"), "encoder");
+  const Napi::Object decoder = objectOf(object.Get("decoder"), "decoder");
+  OwnedBatch batch;
+  batch.encoderIds = idsOf(encoder.Get("ids"), "encoder.ids");
+  batch.encoderOffsets = idsOf(encoder.Get("offsets"), "encoder.offsets");
+  batch.decoderIds = idsOf(decoder.Get("ids"), "decoder.ids");
+  batch.decoderOffsets = idsOf(decoder.Get("offsets"), "decoder.offsets");
+  if (object.Get("labels").IsTypedArray()) batch.labels = idsOf(object.Get("labels"), "labels");
+  return batch;
+}
+
+std::vector<OwnedBatch> batchListArgument(const Napi::Value& value) {
+  if (!value.IsArray()) wrongType(value.Env(), "microBatches", "an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<OwnedBatch> batches;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    batches.push_back(batchArgument(array.Get(i)));
+  }
+  return batches;
+}
+
+}  // namespace wgqa

@@ -1,0 +1,44 @@
+// JavaScript values to native ones. The TypeScript layer has validated them; what is checked here
+// keeps a mistake there from becoming a crash: wrong types throw TypeError, sizes and ids throw
+// wgqa::Error.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "decode/decoder.h"
+#include "model/t5_convert.h"
+#include "train/trainer.h"
+
+namespace wgqa {
+
+std::int64_t integerField(const Napi::Object& object, const char* name);
+double numberField(const Napi::Object& object, const char* name);
+bool booleanField(const Napi::Object& object, const char* name);
+std::string stringField(const Napi::Object& object, const char* name);
+std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name);
+
+T5Config configArgument(const Napi::Value& value);
+Napi::Object configToJs(Napi::Env env, const T5Config& config);
+ConvertOptions convertArgument(const Napi::Value& value);
+TrainerOptions trainerArgument(const Napi::Value& value);
+DecoderOptions decoderArgument(const Napi::Value& value);
+GenerationOptions generationArgument(const Napi::Value& value);
+
+/// A batch whose memory is its own: copied from JavaScript, handed to the model's thread.
+struct OwnedBatch {
+  std::vector<std::int32_t> encoderIds, encoderOffsets;
+  std::vector<std::int32_t> decoderIds, decoderOffsets;
+  std::vector<std::int32_t> labels;
+
+  TeacherForcedBatch view() const;
+  /// Throws ErrorCode::invalidArgument for inconsistent offsets, empty rows or ids out of range.
+  void check(const T5Config& config) const;
+};
+OwnedBatch batchArgument(const Napi::Value& value);
+std::vector<OwnedBatch> batchListArgument(const Napi::Value& value);
+
+}  // namespace wgqa

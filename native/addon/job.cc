@@ -1,0 +1,65 @@
+#include "addon/job.h"
+
+namespace wgqa {
+namespace {
+
+// ArrayBuffers own a reference to the native memory and drop it when collected.
+Napi::ArrayBuffer shareMemory(Napi::Env env, const std::shared_ptr<Buffer>& memory,
+                              std::size_t bytes) {
+  if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
+  auto* keeper = new std::shared_ptr<Buffer>(memory);
+  return Napi::ArrayBuffer::New(
+      env, memory->as<void>(), bytes,
+      [](Napi::Env, void*, std::shared_ptr<Buffer>* kept) { delete kept; }, keeper);
+}
+
+}  // namespace
+
+Napi::Error toJsError(Napi::Env env, const Error& error) {
+  Napi::Error result = Napi::Error::New(env, error.what());
+  result.Set("code", Napi::String::New(env, errorCodeName(error.code())));
+  result.Set("field", Napi::String::New(env, error.field()));
+  result.Set("allowed", Napi::String::New(env, error.allowed()));
+  return result;
+}
+
+Error disposedError() {
+  return {ErrorCode::disposed, "the model was used after dispose()", "model"};
+}
+
+Error currentError() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::outOfMemory, "out of memory"};
+  } catch (const std::exception& error) {
+    return {ErrorCode::internal, error.what()};
+  } catch (...) {
+    return {ErrorCode::internal, "unknown native error"};
+  }
+}
+
+Napi::Value resolvedPromise(Napi::Env env) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Resolve(env.Undefined());
+  return deferred.Promise();
+}
+
+FloatResult FloatResult::make(std::int64_t count) {
+  const auto size = static_cast<std::size_t>(count);
+  return {std::make_shared<Buffer>(size * sizeof(float)), size};
+}
+
+Napi::Value toFloat32Array(Napi::Env env, const FloatResult& result) {
+  const std::size_t bytes = result.count * sizeof(float);
+  return Napi::Float32Array::New(env, result.count, shareMemory(env, result.memory, bytes), 0);
+}
+
+Napi::Value toUint8Array(Napi::Env env, const std::shared_ptr<Buffer>& memory,
+                         std::size_t bytes) {
+  return Napi::Uint8Array::New(env, bytes, shareMemory(env, memory, bytes), 0);
+}
+
+}  // namespace wgqa

@@ -1,0 +1,255 @@
+#include "addon/model_handle.h"
+
+#include <cstring>
+#include <utility>
+
+#include "addon/abort_flag.h"
+#include "addon/arguments.h"
+#include "model/t5_convert.h"
+
+namespace wgqa {
+namespace {
+
+void copyAs(Ops& ops, const Parameter& parameter, DType dtype, void* out) {
+  const std::int64_t elements = parameter.elements();
+  ops.cast({ConstTensorView(parameter.view().data, parameter.dtype(), {elements}),
+            TensorView(out, dtype, {elements})});
+}
+
+struct ForwardResult {
+  FloatResult logits, encoderStates;
+  TeacherForcedResult loss;
+  bool labels = false;
+};
+
+ForwardResult runForward(T5Model& model, const OwnedBatch& batch, bool wantLogits, bool wantStates,
+                         const AbortFlag* abort) {
+  batch.check(model.config());
+  const T5Config& config = model.config();
+  const auto encoderTokens = static_cast<std::int64_t>(batch.encoderIds.size());
+  const auto decoderTokens = static_cast<std::int64_t>(batch.decoderIds.size());
+  ForwardResult result;
+  result.labels = !batch.labels.empty();
+  TensorView logits;
+  TensorView states;
+  if (wantLogits) {
+    result.logits = FloatResult::make(decoderTokens * config.vocabSize);
+    logits = {result.logits.data(), DType::float32, {decoderTokens, config.vocabSize}};
+  }
+  if (wantStates) {
+    result.encoderStates = FloatResult::make(encoderTokens * config.dModel);
+    states = {result.encoderStates.data(), DType::float32, {encoderTokens, config.dModel}};
+  }
+  result.loss = model.inference().teacherForced(batch.view(), logits, states, abort);
+  return result;
+}
+
+Napi::Value forwardToJs(Napi::Env env, const ForwardResult& result) {
+  Napi::Object object = Napi::Object::New(env);
+  if (result.logits.memory) object.Set("logits", toFloat32Array(env, result.logits));
+  if (result.encoderStates.memory) {
+    object.Set("encoderStates", toFloat32Array(env, result.encoderStates));
+  }
+  if (result.labels) {
+    object.Set("lossSum", result.loss.lossSum);
+    object.Set("lossTokens", static_cast<double>(result.loss.lossTokens));
+  }
+  return object;
+}
+
+}  // namespace
+
+Napi::Function ModelHandle::define(Napi::Env env) {
+  return DefineClass(env, "NativeModel",
+                     {InstanceMethod<&ModelHandle::guarded<&ModelHandle::config>>("config"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::parameters>>("parameters"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameter>>("readParameter"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameterBytes>>("readParameterBytes"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::writeParameter>>("writeParameter"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::convert>>("convert"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::fold>>("fold"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::forward>>("forward"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::memoryBytes>>("memoryBytes"),
+                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::dispose>>("dispose")});
+}
+
+ModelHandle::ModelHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelHandle>(info) {
+  if (!info[0].IsExternal()) {
+    throw Napi::TypeError::New(info.Env(), "NativeModel cannot be constructed");
+  }
+  state_ = *info[0].As<Napi::External<std::shared_ptr<ModelState>>>().Data();
+  config_ = state_->model().config();
+  for (const auto& parameter : state_->model().parameters().all()) {
+    infos_.push_back({parameter->name(), parameter->shape()});
+  }
+}
+
+Napi::Value wrapModel(Napi::Env env, const std::shared_ptr<ModelState>& state) {
+  std::shared_ptr<ModelState> copy = state;
+  return Environment::of(env).modelClass.New(
+      {Napi::External<std::shared_ptr<ModelState>>::New(env, &copy)});
+}
+
+std::shared_ptr<ModelState> modelArgument(const Napi::Value& value) {
+  const Napi::Env env = value.Env();
+  if (!value.IsObject() ||
+      !value.As<Napi::Object>().InstanceOf(Environment::of(env).modelClass.Value())) {
+    throw Napi::TypeError::New(env, "model must be a NativeModel");
+  }
+  return ModelHandle::Unwrap(value.As<Napi::Object>())->state();
+}
+
+Napi::Value ModelHandle::config(const Napi::CallbackInfo& info) {
+  return configToJs(info.Env(), config_);
+}
+
+Napi::Value ModelHandle::parameters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::vector<DType> dtypes = state_->dtypes();
+  Napi::Array list = Napi::Array::New(env, infos_.size());
+  for (std::size_t i = 0; i < infos_.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env);
+    for (const std::int64_t size : infos_[i].shape) {
+      shape.Set(shape.Length(), static_cast<double>(size));
+    }
+    entry.Set("name", infos_[i].name);
+    entry.Set("shape", shape);
+    entry.Set("dtype", std::string(dtypeName(dtypes[i])));
+    list.Set(static_cast<std::uint32_t>(i), entry);
+  }
+  return list;
+}
+
+Napi::Value ModelHandle::readParameter(const Napi::CallbackInfo& info) {
+  return runJob(
+      info.Env(), state_,
+      [state = state_, name = info[0].ToString().Utf8Value()] {
+        const Parameter& parameter = state->model().parameters().at(name);
+        FloatResult result = FloatResult::make(parameter.elements());
+        parameter.copyTo(result.data());
+        return result;
+      },
+      [](Napi::Env env, FloatResult& result) { return toFloat32Array(env, result); });
+}
+
+Napi::Value ModelHandle::readParameterBytes(const Napi::CallbackInfo& info) {
+  struct Bytes {
+    std::shared_ptr<Buffer> memory;
+    std::size_t count;
+  };
+  return runJob(
+      info.Env(), state_,
+      [state = state_, name = info[0].ToString().Utf8Value(),
+       dtypeText = info[1].ToString().Utf8Value()] {
+        const DType dtype = dtypeFromName(dtypeText, "dtype");
+        const Parameter& parameter = state->model().parameters().at(name);
+        const std::size_t bytes = static_cast<std::size_t>(parameter.elements()) * bytesOf(dtype);
+        auto memory = std::make_shared<Buffer>(bytes);
+        copyAs(state->model().ops(), parameter, dtype, memory->as<void>());
+        return Bytes{memory, bytes};
+      },
+      [](Napi::Env env, Bytes& bytes) { return toUint8Array(env, bytes.memory, bytes.count); });
+}
+
+Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[1].IsTypedArray() ||
+      info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    throw Napi::TypeError::New(env, "data must be a Float32Array");
+  }
+  const auto array = info[1].As<Napi::Float32Array>();
+  // The reference keeps the array's memory alive until the promise settles.
+  auto keep = std::make_shared<Napi::ObjectReference>(
+      Napi::Persistent(info[1].As<Napi::Object>()));
+  return runJob(
+      env, state_,
+      [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),
+       count = array.ElementLength()] {
+        T5Model& model = state->model();
+        Parameter& parameter = model.parameter(name);
+        if (static_cast<std::int64_t>(count) != parameter.elements()) {
+          throw invalidArgument("data", std::to_string(parameter.elements()) + " numbers",
+                                std::to_string(count));
+        }
+        std::memcpy(model.writable(parameter).data, data, count * sizeof(float));
+        return Nothing{};
+      },
+      [keep](Napi::Env current, Nothing& nothing) { return undefinedResult(current, nothing); });
+}
+
+Napi::Value ModelHandle::convert(const Napi::CallbackInfo& info) {
+  const ConvertOptions options = convertArgument(info[0]);
+  auto converted = std::make_shared<ModelState>(state_->threads());
+  Environment::of(info.Env()).adopt(converted);
+  return runJob(
+      info.Env(), state_,
+      [state = state_, converted, options] {
+        converted->setModel(convertModel(state->model(), options, makeCpuOps()));
+        return Nothing{};
+      },
+      [converted](Napi::Env env, Nothing&) { return wrapModel(env, converted); });
+}
+
+Napi::Value ModelHandle::fold(const Napi::CallbackInfo& info) {
+  auto folded = std::make_shared<ModelState>(state_->threads());
+  Environment::of(info.Env()).adopt(folded);
+  return runJob(
+      info.Env(), state_,
+      [state = state_, folded] {
+        folded->setModel(foldModel(state->model(), makeCpuOps()));
+        return Nothing{};
+      },
+      [folded](Napi::Env env, Nothing&) { return wrapModel(env, folded); });
+}
+
+Napi::Value ModelHandle::forward(const Napi::CallbackInfo& info) {
+  const auto want = info[1].As<Napi::Object>();
+  return runJob(
+      info.Env(), state_,
+      [state = state_, batch = batchArgument(info[0]), logits = booleanField(want, "logits"),
+       states = booleanField(want, "encoderStates"), abort = abortFlagArgument(info[2], *state_)] {
+        return runForward(state->model(), batch, logits, states, abort.get());
+      },
+      [](Napi::Env env, ForwardResult& result) { return forwardToJs(env, result); });
+}
+
+Napi::Value ModelHandle::memoryBytes(const Napi::CallbackInfo& info) {
+  struct Bytes {
+    std::int64_t parameters = 0;
+    std::int64_t packed = 0;
+  };
+  return runJob(
+      info.Env(), state_,
+      [state = state_] {
+        Bytes bytes;
+        for (const auto& parameter : state->model().parameters().all()) {
+          bytes.parameters += parameter->ownedBytes();
+        }
+        bytes.packed = state->model().packedBytes();
+        return bytes;
+      },
+      [](Napi::Env env, Bytes& bytes) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("parameters", static_cast<double>(bytes.parameters));
+        object.Set("packed", static_cast<double>(bytes.packed));
+        return object;
+      });
+}
+
+Napi::Value ModelHandle::dispose(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (state_->stopped()) return resolvedPromise(env);
+  return runJob(
+      env, state_,
+      [state = state_] {
+        state->release();
+        return Nothing{};
+      },
+      [state = state_](Napi::Env current, Nothing& nothing) {
+        state->stop();
+        return undefinedResult(current, nothing);
+      });
+}
+
+}  // namespace wgqa

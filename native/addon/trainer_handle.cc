@@ -1,0 +1,219 @@
+#include "addon/trainer_handle.h"
+
+#include <cstring>
+
+#include "addon/abort_flag.h"
+#include "addon/arguments.h"
+#include "addon/model_handle.h"
+
+namespace wgqa {
+namespace {
+
+std::vector<TeacherForcedBatch> viewsOf(const std::vector<OwnedBatch>& batches,
+                                        const T5Config& config) {
+  std::vector<TeacherForcedBatch> views;
+  for (const OwnedBatch& batch : batches) {
+    batch.check(config);
+    if (batch.labels.empty()) throw invalidArgument("labels", "given for training", "undefined");
+    views.push_back(batch.view());
+  }
+  if (views.empty()) throw invalidArgument("batch", "at least one micro-batch", "none");
+  return views;
+}
+
+Napi::Array shapeToJs(Napi::Env env, const std::vector<std::int64_t>& shape) {
+  Napi::Array array = Napi::Array::New(env);
+  for (const std::int64_t size : shape) array.Set(array.Length(), static_cast<double>(size));
+  return array;
+}
+
+struct NamedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  FloatResult data;
+};
+
+FloatResult copyOf(const ConstTensorView& view) {
+  FloatResult result = FloatResult::make(view.elements());
+  std::memcpy(result.data(), view.data, result.count * sizeof(float));
+  return result;
+}
+
+Napi::Value tensorsToJs(Napi::Env env, const std::vector<NamedTensor>& tensors) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const NamedTensor& tensor : tensors) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", tensor.name);
+    entry.Set("shape", shapeToJs(env, tensor.shape));
+    if (tensor.data.memory) entry.Set("data", toFloat32Array(env, tensor.data));
+    list.Set(list.Length(), entry);
+  }
+  return list;
+}
+
+Napi::Value stepToJs(Napi::Env env, const StepResult& result) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("loss", result.loss);
+  object.Set("gradNorm", result.gradNorm);
+  object.Set("tokens", static_cast<double>(result.tokens));
+  object.Set("seconds", result.seconds);
+  object.Set("denseSeconds", result.denseSeconds);
+  object.Set("attentionSeconds", result.attentionSeconds);
+  return object;
+}
+
+OptimizerState& stateNamed(Trainer& trainer, const std::string& name) {
+  for (OptimizerState& state : trainer.states()) {
+    if (state.name == name) return state;
+  }
+  throw invalidArgument("name", "the name of an optimiser state tensor", "'" + name + "'");
+}
+
+}  // namespace
+
+Trainer& TrainerState::trainer() {
+  T5Model& model = model_->model();
+  if (released_) {
+    throw Error(ErrorCode::disposed, "the trainer was used after dispose()", "trainer");
+  }
+  if (!trainer_) {
+    trainer_ = std::make_unique<Trainer>(model, options_);
+    trainer_->setStepCount(stepCount);
+  }
+  return *trainer_;
+}
+
+void TrainerState::release() {
+  released_ = true;
+  trainer_.reset();
+}
+
+Napi::Function TrainerHandle::define(Napi::Env env) {
+  return DefineClass(env, "NativeTrainer",
+                     {InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::step>>("step"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::gradients>>("gradients"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stateTensors>>("stateTensors"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::readState>>("readState"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::writeState>>("writeState"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stepCount>>("stepCount"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::setStepCount>>("setStepCount"),
+                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::dispose>>("dispose")});
+}
+
+TrainerHandle::TrainerHandle(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<TrainerHandle>(info) {
+  if (!info[0].IsExternal()) {
+    throw Napi::TypeError::New(info.Env(), "NativeTrainer cannot be constructed");
+  }
+  state_ = *info[0].As<Napi::External<std::shared_ptr<TrainerState>>>().Data();
+}
+
+Napi::Value TrainerHandle::step(const Napi::CallbackInfo& info) {
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_, batches = batchListArgument(info[0]),
+       learningRate = info[1].ToNumber().FloatValue(),
+       abort = abortFlagArgument(info[2], *state_->model())] {
+        Trainer& trainer = state->trainer();
+        const auto views = viewsOf(batches, state->model()->model().config());
+        const StepResult result = trainer.step(views, learningRate, abort.get());
+        state->stepCount = trainer.stepCount();
+        return result;
+      },
+      [](Napi::Env env, StepResult& result) { return stepToJs(env, result); });
+}
+
+Napi::Value TrainerHandle::gradients(const Napi::CallbackInfo& info) {
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_, batches = batchListArgument(info[0]),
+       abort = abortFlagArgument(info[1], *state_->model())] {
+        Trainer& trainer = state->trainer();
+        const auto views = viewsOf(batches, state->model()->model().config());
+        std::vector<NamedTensor> tensors;
+        for (const auto& gradient : trainer.gradients(views, abort.get())) {
+          tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),
+                             copyOf(gradient.grad)});
+        }
+        return tensors;
+      },
+      [](Napi::Env env, std::vector<NamedTensor>& tensors) { return tensorsToJs(env, tensors); });
+}
+
+Napi::Value TrainerHandle::stateTensors(const Napi::CallbackInfo& info) {
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_] {
+        std::vector<NamedTensor> tensors;
+        for (const OptimizerState& tensor : state->trainer().states()) {
+          tensors.push_back({tensor.name, tensor.shape, {}});
+        }
+        return tensors;
+      },
+      [](Napi::Env env, std::vector<NamedTensor>& tensors) { return tensorsToJs(env, tensors); });
+}
+
+Napi::Value TrainerHandle::readState(const Napi::CallbackInfo& info) {
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_, name = info[0].ToString().Utf8Value()] {
+        return copyOf(stateNamed(state->trainer(), name).value);
+      },
+      [](Napi::Env env, FloatResult& result) { return toFloat32Array(env, result); });
+}
+
+Napi::Value TrainerHandle::writeState(const Napi::CallbackInfo& info) {
+  const auto array = info[1].As<Napi::Float32Array>();
+  auto keep = std::make_shared<Napi::ObjectReference>(
+      Napi::Persistent(info[1].As<Napi::Object>()));
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),
+       count = array.ElementLength()] {
+        const TensorView& value = stateNamed(state->trainer(), name).value;
+        if (static_cast<std::int64_t>(count) != value.elements()) {
+          throw invalidArgument(name, std::to_string(value.elements()) + " numbers",
+                                std::to_string(count));
+        }
+        std::memcpy(value.data, data, count * sizeof(float));
+        return Nothing{};
+      },
+      [keep](Napi::Env env, Nothing& nothing) { return undefinedResult(env, nothing); });
+}
+
+Napi::Value TrainerHandle::stepCount(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(state_->stepCount.load()));
+}
+
+Napi::Value TrainerHandle::setStepCount(const Napi::CallbackInfo& info) {
+  state_->stepCount = info[0].ToNumber().Int64Value();
+  state_->model()->executor().post([state = state_, steps = state_->stepCount.load()] {
+    try {
+      state->trainer().setStepCount(steps);
+    } catch (const Error&) {
+      // Whatever keeps the trainer from being made is reported by the next call that has a promise.
+    }
+  });
+  return info.Env().Undefined();
+}
+
+Napi::Value TrainerHandle::dispose(const Napi::CallbackInfo& info) {
+  if (state_->model()->stopped()) return resolvedPromise(info.Env());
+  return runJob(
+      info.Env(), state_->model(),
+      [state = state_] {
+        state->release();
+        return Nothing{};
+      },
+      undefinedResult);
+}
+
+Napi::Value createTrainer(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto state = std::make_shared<TrainerState>(modelArgument(info[0]), trainerArgument(info[1]));
+  state->model()->executor().post([state] { state->model()->addDependent(state); });
+  return Environment::of(env).trainerClass.New(
+      {Napi::External<std::shared_ptr<TrainerState>>::New(env, &state)});
+}
+
+}  // namespace wgqa
