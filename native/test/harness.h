@@ -52,9 +52,7 @@ std::string describe(const T& value) {
 
 template <typename A, typename B>
 bool equal(const A& a, const B& b) {
-  constexpr bool kIntegers = std::is_integral_v<A> && std::is_integral_v<B> &&
-                             !std::is_same_v<A, bool> && !std::is_same_v<B, bool>;
-  if constexpr (kIntegers) {
+  if constexpr (std::is_integral_v<A> && std::is_integral_v<B> && !std::is_same_v<A, B>) {
     return std::cmp_equal(a, b);
   } else {
     return a == b;

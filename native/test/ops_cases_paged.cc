@@ -1,0 +1,212 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "test/ops_attention_specs.h"
+#include "test/ops_table.h"
+
+namespace wgqa::test {
+namespace {
+
+// ---------------------------------------------------------------------------- decode
+
+struct DecodeSpec {
+  std::vector<std::int32_t> lengths;
+  HeadMap map;
+  std::int64_t headDim = 8;
+  std::int64_t blockTokens = 16;
+  DType cache = DType::float32;
+  BiasSpec bias = {};
+  float scale = 1.0f;
+  DType out = DType::float32;
+};
+
+std::string nameOf(const DecodeSpec& spec) {
+  std::string name = "lengths";
+  for (const std::int32_t length : spec.lengths) name += " " + std::to_string(length);
+  return name + ", " + nameOf(spec.map) + ", headDim " + std::to_string(spec.headDim) +
+         ", blocks of " + std::to_string(spec.blockTokens) + " " +
+         std::string(dtypeName(spec.cache)) + ", " + nameOf(spec.bias) + ", scale " +
+         std::to_string(spec.scale) + ", " + std::string(dtypeName(spec.out));
+}
+
+// Which blocks the sequences hold: ids in random order, with some blocks that nobody holds.
+struct BlockPlan {
+  std::vector<std::int32_t> table;
+  std::vector<std::int32_t> offsets = {0};
+  std::int64_t blocks = 0;
+};
+
+BlockPlan planBlocks(Random& random, const DecodeSpec& spec) {
+  constexpr std::int64_t kUnusedBlocks = 3;
+  BlockPlan plan;
+  for (const std::int64_t length : spec.lengths) {
+    const std::int64_t held = (length + spec.blockTokens - 1) / spec.blockTokens;
+    plan.offsets.push_back(plan.offsets.back() + static_cast<std::int32_t>(held));
+  }
+  plan.blocks = plan.offsets.back() + kUnusedBlocks;
+  std::vector<std::int32_t> ids(plan.blocks);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<std::int32_t>(i);
+    std::swap(ids[i], ids[random.integer(0, static_cast<std::int64_t>(i))]);
+  }
+  plan.table.assign(ids.begin(), ids.begin() + plan.offsets.back());
+  return plan;
+}
+
+// Random numbers where a sequence holds a key, NaN in every other place of the blocks.
+Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, double deviation) {
+  const std::int64_t kvHeads = spec.map.kvHeads();
+  Wide values(plan.blocks * kvHeads * spec.blockTokens * spec.headDim,
+              std::numeric_limits<double>::quiet_NaN());
+  for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
+    for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
+      const std::int64_t block = plan.table[plan.offsets[sequence] + key / spec.blockTokens];
+      for (std::int64_t head = 0; head < kvHeads; ++head) {
+        const std::int64_t row =
+            (block * kvHeads + head) * spec.blockTokens + key % spec.blockTokens;
+        for (std::int64_t i = 0; i < spec.headDim; ++i) {
+          values[row * spec.headDim + i] = deviation * random.normal();
+        }
+      }
+    }
+  }
+  return values;
+}
+
+OpCase decodeCase(const DecodeSpec& spec) {
+  const auto run = [spec](Ops& ops, CaseTensors& tensors) {
+    const BlockPlan plan = planBlocks(tensors.random(), spec);
+    const TensorSpec blocks{spec.cache,
+                            {plan.blocks, spec.map.kvHeads(), spec.blockTokens, spec.headDim}};
+    const auto sequences = static_cast<std::int64_t>(spec.lengths.size());
+    const std::vector<std::int64_t> rows = {sequences, spec.map.heads(), spec.headDim};
+    // Scores with a deviation of about 2.
+    const double deviation = std::sqrt(2.0) / std::pow(spec.headDim, 0.25);
+    const Wide keys = fillBlocks(tensors.random(), spec, plan, deviation);
+    const Wide values = fillBlocks(tensors.random(), spec, plan, 1.0);
+    ops.attentionDecode({.cache = {.keys = tensors.input("keys", blocks, keys),
+                                   .values = tensors.input("values", blocks, values),
+                                   .blockTable = plan.table,
+                                   .tableOffsets = plan.offsets,
+                                   .lengths = spec.lengths},
+                         .kvHeadOf = spec.map.kvHeadOf,
+                         .scale = spec.scale,
+                         .bias = makeBias(tensors, spec.bias, spec.map.heads()),
+                         .q = tensors.input("q", float32Of(rows), normal(deviation)),
+                         .out = tensors.output("out", {spec.out, rows})});
+  };
+  return {.name = nameOf(spec), .run = run, .needs = {spec.cache, spec.headDim}};
+}
+
+DecodeSpec randomDecode(Random& random) {
+  DecodeSpec spec;
+  for (std::int64_t i = random.integer(1, 6); i > 0; --i) {
+    spec.lengths.push_back(static_cast<std::int32_t>(random.integer(1, 90)));
+  }
+  spec.map = randomGroups(random);
+  spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 32, 40, 64});
+  spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16, 64});
+  spec.cache = random.oneOf({DType::float32, DType::bfloat16});
+  spec.bias = randomBias(random);
+  spec.scale = random.oneOf({1.0f, 0.25f});
+  spec.out = random.oneOf({DType::float32, DType::bfloat16});
+  return spec;
+}
+
+OpRow decodeRow() {
+  OpRow row{.op = "attentionDecode",
+            .sameBitsForAnyThreads = true,
+            .cases = {},
+            .randomCase = [](Random& random) { return decodeCase(randomDecode(random)); }};
+  const std::vector<std::int32_t> mixed = {1, 130, 2, 17, 64, 65, 1};
+  constexpr BiasSpec kBias{32, 128, false};
+  for (const DType cache : {DType::float32, DType::bfloat16}) {
+    row.cases.push_back(decodeCase({{1}, equalGroups(1, 1), 8, 16, cache}));
+    row.cases.push_back(decodeCase({mixed, equalGroups(8, 8), 64, 16, cache, kBias}));
+    row.cases.push_back(decodeCase({mixed, equalGroups(8, 2), 64, 16, cache, kBias}));
+    row.cases.push_back(decodeCase({mixed, equalGroups(12, 1), 64, 64, cache, {}, 0.125f}));
+    row.cases.push_back(decodeCase({mixed, {{0, 0, 0, 1, 2, 2}}, 40, 1, cache, kBias}));
+    row.cases.push_back(
+        decodeCase({{1000, 1, 2049}, equalGroups(2, 1), 8, 16, cache, {8, 16, false}}));
+    for (const std::int64_t headDim : {8, 24, 32, 40, 64, 80, 128}) {
+      row.cases.push_back(decodeCase(
+          {{3, 33}, equalGroups(4, 2), headDim, 7, cache, kBias, 1.0f, DType::bfloat16}));
+    }
+  }
+  return row;
+}
+
+// ---------------------------------------------------------------------------- append
+
+struct AppendSpec {
+  std::int64_t tokens = 1;
+  std::int64_t kvHeads = 1;
+  std::int64_t headDim = 8;
+  std::int64_t blocks = 1;
+  std::int64_t blockTokens = 16;
+  DType cache = DType::float32;
+};
+
+std::vector<std::int64_t> drawSlots(Random& random, const AppendSpec& spec) {
+  std::vector<std::int64_t> slots(spec.blocks * spec.blockTokens);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    slots[i] = static_cast<std::int64_t>(i);
+    std::swap(slots[i], slots[random.integer(0, static_cast<std::int64_t>(i))]);
+  }
+  slots.resize(spec.tokens);
+  return slots;
+}
+
+OpCase appendCase(const AppendSpec& spec) {
+  const auto run = [spec](Ops& ops, CaseTensors& tensors) {
+    const auto slots = drawSlots(tensors.random(), spec);
+    const TensorSpec rows = float32Of({spec.tokens, spec.kvHeads, spec.headDim});
+    const TensorSpec blocks{spec.cache,
+                            {spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim}};
+    ops.kvAppend({.k = tensors.input("k", rows, normal()),
+                  .v = tensors.input("v", rows, normal()),
+                  .slots = slots,
+                  .keys = tensors.cache("keys", blocks),
+                  .values = tensors.cache("values", blocks)});
+  };
+  return {.name = std::to_string(spec.tokens) + " tokens, kvHeads " + std::to_string(spec.kvHeads) +
+                  ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +
+                  " blocks of " + std::to_string(spec.blockTokens) + " " +
+                  std::string(dtypeName(spec.cache)),
+          .run = run,
+          .needs = {spec.cache, spec.headDim},
+          .slack = 0.0};  // a copy, or a rounding with one right answer
+}
+
+OpRow appendRow() {
+  OpRow row{.op = "kvAppend",
+            .sameBitsForAnyThreads = true,
+            .cases = {},
+            .randomCase = [](Random& random) {
+              AppendSpec spec;
+              spec.kvHeads = random.integer(1, 9);
+              spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 40, 64});
+              spec.blocks = random.integer(1, 9);
+              spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16});
+              spec.tokens = random.integer(1, spec.blocks * spec.blockTokens);
+              spec.cache = random.oneOf({DType::float32, DType::bfloat16});
+              return appendCase(spec);
+            }};
+  for (const DType cache : {DType::float32, DType::bfloat16}) {
+    for (const AppendSpec& spec : {AppendSpec{1, 1, 8, 1, 1}, AppendSpec{1, 12, 64, 5, 16},
+                                   AppendSpec{17, 3, 24, 4, 7}, AppendSpec{130, 4, 40, 9, 16},
+                                   AppendSpec{64, 8, 64, 4, 16}, AppendSpec{3, 2, 128, 2, 64}}) {
+      AppendSpec typed = spec;
+      typed.cache = cache;
+      row.cases.push_back(appendCase(typed));
+    }
+  }
+  return row;
+}
+
+}  // namespace
+
+std::vector<OpRow> pagedRows() { return {decodeRow(), appendRow()}; }
+
+}  // namespace wgqa::test

@@ -1,0 +1,90 @@
+#include "test/ops_table.h"
+
+#include "base/parallel.h"
+#include "test/harness.h"
+
+namespace wgqa::test {
+namespace {
+
+constexpr std::uint64_t kTableSeed = 20240715;
+constexpr int kRandomCases = 200;
+
+struct Backend {
+  const char* name;
+  std::unique_ptr<Ops> (*make)();
+};
+
+constexpr Backend kBackends[] = {{"cpu", makeCpuOps}};
+
+// Restores the default number of threads when a case throws.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads) { setThreadCount(threads); }
+  ~ThreadCount() { setThreadCount(0); }
+};
+
+void runWithThreads(const OpCase& testCase, Ops& ops, CaseTensors& tensors, int threads) {
+  const ThreadCount count(threads);
+  testCase.run(ops, tensors);
+}
+
+void runCase(const OpRow& row, const OpCase& testCase, Ops& ops, std::uint64_t seed) {
+  const int failuresBefore = failuresOfRunningTest();
+  const auto truth = makeReferenceOps();
+  CaseTensors expected(seed);
+  CaseTensors oneThread(seed);
+  CaseTensors twoThreads(seed);
+  testCase.run(*truth, expected);
+  runWithThreads(testCase, ops, oneThread, 1);
+  runWithThreads(testCase, ops, twoThreads, 2);
+  expected.checkDamage("reference");
+  oneThread.checkDamage(std::string(ops.name()));
+  twoThreads.checkDamage(std::string(ops.name()) + ", 2 threads");
+  oneThread.checkAgainst(expected, testCase.slack);
+  twoThreads.checkAgainst(expected, testCase.slack);
+  if (row.sameBitsForAnyThreads) oneThread.checkSameBits(twoThreads);
+  if (failuresOfRunningTest() > failuresBefore) {
+    note("in " + row.op + ": " + testCase.name + ", seed " + std::to_string(seed));
+  }
+}
+
+bool accepts(const Ops& ops, const OpRow& row, const OpCase& testCase) {
+  const auto reason = ops.whyUnsupported(testCase.needs);
+  if (reason) note("declined " + row.op + ": " + testCase.name + ": " + *reason);
+  return !reason;
+}
+
+void runTable(const OpRow& row, const Backend& backend) {
+  const auto ops = backend.make();
+  for (const OpCase& testCase : row.cases) {
+    if (accepts(*ops, row, testCase)) runCase(row, testCase, *ops, kTableSeed);
+  }
+}
+
+void runRandom(const OpRow& row, const Backend& backend) {
+  const auto ops = backend.make();
+  for (std::uint64_t seed = 1; seed <= kRandomCases; ++seed) {
+    Random random(seed);
+    const OpCase testCase = row.randomCase(random);
+    if (accepts(*ops, row, testCase)) runCase(row, testCase, *ops, seed);
+  }
+}
+
+bool addRows() {
+  for (const auto& rows : {embeddingRows, normRows, denseRows, elementwiseRows, prefillRows,
+                           pagedRows, mergeRows, lossRows, optimiserRows}) {
+    for (const OpRow& row : rows()) {
+      for (const Backend& backend : kBackends) {
+        const std::string name = std::string("ops/") + backend.name + "/" + row.op;
+        addTest(name, [row, backend] { runTable(row, backend); });
+        addTest(name + "/random", [row, backend] { runRandom(row, backend); });
+      }
+    }
+  }
+  return true;
+}
+
+[[maybe_unused]] const bool kRowsAdded = addRows();
+
+}  // namespace
+}  // namespace wgqa::test
