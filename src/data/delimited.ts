@@ -25,16 +25,20 @@ export async function* readCsv(
   path: string,
   maxLength: number,
 ): AsyncGenerator<DelimitedRecord> {
-  let open: { text: string; line: number } | undefined;
+  let open: { lines: string[]; length: number; line: number } | undefined;
+  let inQuotes = false;
   for await (const { text, number } of lines) {
     if (open === undefined && text === '') continue;
-    open = open ? { ...open, text: `${open.text}\n${text}` } : { text, line: number };
-    if (open.text.length > maxLength) {
+    open ??= { lines: [], length: 0, line: number };
+    open.lines.push(text);
+    open.length += text.length + 1;
+    if (open.length > maxLength + 1) {
       throw malformedLine(path, open.line, `the record has over ${String(maxLength)} characters`);
     }
     // Quotes come in pairs in a whole record, since an escaped quote is two.
-    if (hasOddQuotes(open.text)) continue;
-    yield { fields: splitRecord(open.text, path, open.line), line: open.line };
+    if (hasOddQuotes(text)) inQuotes = !inQuotes;
+    if (inQuotes) continue;
+    yield { fields: splitRecord(open.lines.join('\n'), path, open.line), line: open.line };
     open = undefined;
   }
   if (open) throw malformedLine(path, open.line, 'the quote is never closed');
@@ -47,7 +51,7 @@ function hasOddQuotes(text: string): boolean {
 }
 
 // One field: quoted, or free of quotes and commas; then a comma or the end.
-const FIELD = /(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/y;
+const FIELD = /(?:"([^"]*(?:""[^"]*)*)"|([^",]*))(,|$)/y;
 
 function splitRecord(text: string, path: string, line: number): string[] {
   const fields: string[] = [];

@@ -2,8 +2,6 @@
 export interface StreamDecoder {
   decodeIds(ids: readonly number[]): string;
   keepIds(ids: Iterable<number>): number[];
-  /** Whether the token stands for one byte ("<0xE2>"), several of which make a character. */
-  isByteToken(id: number): boolean;
 }
 
 const REPLACEMENT_CHARACTER = '\ufffd';
@@ -32,8 +30,9 @@ export class TextStream {
   push(ids: Iterable<number>): string {
     this.#pending.push(...this.#decoder.keepIds(ids));
     const last = this.#pending.at(-1);
-    if (last === undefined || this.#decoder.isByteToken(last)) return '';
+    if (last === undefined) return '';
     const text = this.#decoder.decodeIds([...this.#context, ...this.#pending]);
+    // How decoders show a character of which bytes are missing.
     if (text.endsWith(REPLACEMENT_CHARACTER)) return '';
     const fresh = text.slice(this.#contextText.length);
     this.#context = [last];

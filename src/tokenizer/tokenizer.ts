@@ -15,7 +15,6 @@ export interface DecodeOptions {
 
 // A text of this length takes seconds and hundreds of megabytes: beyond it, it is no prompt.
 const MAX_TEXT_CHARACTERS = 1_000_000;
-const BYTE_TOKEN = /^<0x[0-9A-Fa-f]{2}>$/;
 
 /**
  * Text to token ids and back, as a Hugging Face `tokenizer.json` describes it. Made by
@@ -92,7 +91,6 @@ export class Tokenizer {
     return new TextStream({
       decodeIds: (ids) => this.#decodeIds(ids),
       keepIds: (ids) => this.#keepIds(ids, skipSpecialTokens),
-      isByteToken: (id) => BYTE_TOKEN.test(this.#tokens.get(id) ?? ''),
     });
   }
 
