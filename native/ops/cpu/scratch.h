@@ -12,7 +12,7 @@ namespace wgqa::cpu {
 
 /// Buffers that all threads of an operation see. An operation may use any of them, and must not
 /// expect one to keep its contents from one operation to the next.
-enum class SharedScratch : std::uint8_t { first, second, third, fourth };
+enum class SharedScratch : std::uint8_t { first, second, third, fourth, fifth };
 
 /// Equal slices of one buffer, one per thread; slices start on cache-line boundaries.
 template <typename T>
@@ -65,7 +65,7 @@ class Scratch {
   }
 
  private:
-  static constexpr std::size_t kSharedBuffers = 4;
+  static constexpr std::size_t kSharedBuffers = 5;
 
   static std::size_t roundUp(std::size_t bytes) {
     return (bytes + kBufferAlignmentBytes - 1) / kBufferAlignmentBytes * kBufferAlignmentBytes;

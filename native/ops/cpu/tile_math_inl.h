@@ -84,7 +84,6 @@ inline void copyRow(const float* HWY_RESTRICT from, int count, BFloat16* HWY_RES
   const hn::Rebind<std::uint16_t, FloatTag> d16;
   int i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    // Signed saturation of the upper half would be wrong, so truncate.
     const auto half = hn::TruncateTo(d16, roundToBFloat16(hn::LoadU(d, from + i)));
     hn::StoreU(half, d16, reinterpret_cast<std::uint16_t*>(to) + i);
   }

@@ -25,29 +25,29 @@ void multiplyBlock(const TileProduct& t, const float* HWY_RESTRICT a, const floa
                    float* HWY_RESTRICT c) {
   const D d;
   V sum[kRows][kVectors];
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       sum[r][v] = t.add ? hn::LoadU(d, c + r * t.cStride + v * kLanes) : hn::Zero(d);
     }
   }
   for (int k = 0; k < t.depth; ++k) {
     V row[kVectors];
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * kLanes);
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
     for (int r = 0; r < kRows; ++r) {
       const V scalar = hn::Set(d, a[r * t.aRowStride]);
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(scalar, row[v], sum[r][v]);
     }
     a += t.aDepthStride;
     b += t.bStride;
   }
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+  HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * t.cStride + v * kLanes);
   }
 }
