@@ -234,7 +234,7 @@ export function formatProgressLine(view: ProgressView, width: number): string {
   return line.slice(0, width);
 }
 
-/** The line for a log: `label: step 20/400, loss 2.3140, 12.4k tokens/s, 5.0s elapsed, 1:35 left`. */
+/** For a log: `label: step 20/400, loss 2.3140, 9.20k tokens/s, 5.0s elapsed, 1:35 left`. */
 export function formatPlainLine(view: ProgressView): string {
   const parts = [
     `step ${formatSteps(view)}`,

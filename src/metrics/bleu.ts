@@ -22,8 +22,8 @@ export interface BleuOptions {
   readonly lowercase?: boolean;
   /**
    * What stands for the precision of an order without a match: `'exp'` (default) halves it from one
-   * such order to the next, `'floor'` counts `smoothingValue` matches, `'add-k'` adds `smoothingValue`
-   * to matches and totals of orders above 1, `'none'` leaves zero.
+   * such order to the next, `'floor'` counts `smoothingValue` matches, `'none'` leaves zero.
+   * `'add-k'` adds `smoothingValue` to matches and totals of all orders above 1.
    */
   readonly smoothing?: BleuSmoothing;
   /** Default 0.1 for `'floor'`, 1 for `'add-k'`; the other methods take none. */
@@ -83,8 +83,8 @@ const DEFAULT_SMOOTHING_VALUES: Partial<Record<BleuSmoothing, number>> = { floor
 const LOG_ZERO = -9999999999;
 
 /**
- * Corpus BLEU (Papineni et al., 2002) as sacreBLEU computes it (Post, 2018, W18-6319), with the same
- * tokens, smoothing, brevity penalty and signature.
+ * Corpus BLEU (Papineni et al., 2002) as sacreBLEU computes it (Post, 2018, W18-6319), with the
+ * same tokens, smoothing, brevity penalty and signature.
  *
  * @param references `references[i]` is the reference of `hypotheses[i]`, or the list of them; lists
  * may differ in length. (sacreBLEU's Python API takes the transpose: one stream per reference.)

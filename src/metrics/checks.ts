@@ -6,8 +6,8 @@ export type References = readonly string[] | readonly (readonly string[])[];
 /**
  * Checks a corpus and returns its references as one list per hypothesis.
  *
- * @throws WgqaError `INVALID_ARGUMENT` when the corpus is empty, lengths differ, an element is not a
- * string, or a hypothesis has no reference.
+ * @throws WgqaError `INVALID_ARGUMENT` when the corpus is empty, lengths differ, an element is not
+ * a string, or a hypothesis has no reference.
  */
 export function checkCorpus(hypotheses: readonly string[], references: References): string[][] {
   checkStrings('hypotheses', hypotheses);

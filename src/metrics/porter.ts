@@ -159,9 +159,11 @@ function dropFinalE(word: string): string {
  */
 function soundPattern(word: string): string {
   let pattern = '';
+  let sound = 'v';
   for (const letter of word) {
-    const isVowel = letter === 'y' ? pattern.endsWith('c') : 'aeiou'.includes(letter);
-    pattern += isVowel ? 'v' : 'c';
+    const isVowel = letter === 'y' ? sound === 'c' : 'aeiou'.includes(letter);
+    sound = isVowel ? 'v' : 'c';
+    pattern += sound;
   }
   return pattern;
 }
@@ -184,7 +186,7 @@ function endsInDoubleConsonant(word: string): boolean {
   return word.length > 1 && word.at(-1) === word.at(-2) && endsInConsonant(word);
 }
 
-/** The paper's *o: consonant, vowel, consonant other than w, x, y. NLTK: also the whole word "vc". */
+/** The paper's *o: consonant, vowel, consonant but w, x, y. NLTK: also the whole word "vc". */
 function endsInShortSyllable(word: string): boolean {
   const pattern = soundPattern(word);
   return pattern === 'vc' || (pattern.endsWith('cvc') && !/[wxy]$/.test(word));

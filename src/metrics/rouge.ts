@@ -10,7 +10,7 @@ export type RougeType = `rouge${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9}` | 'rougeL' |
 export interface RougeOptions {
   /** Default `rouge1`, `rouge2`, `rougeL` and `rougeLsum`. */
   readonly types?: readonly RougeType[];
-  /** Stem words of more than three characters. Default true (`rouge_score`'s own default is off). */
+  /** Stem words of more than three characters. Default true (off in `rouge_score` itself). */
   readonly useStemmer?: boolean;
 }
 

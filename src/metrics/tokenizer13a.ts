@@ -3,7 +3,7 @@
  * version 2.6.0), which is NIST's mteval-v13a.pl without its XML handling.
  */
 
-// Python's str.split() also splits at the four ASCII separators, and not at U+FEFF as JavaScript's \s.
+// Python's str.split() splits at the four ASCII separators too, and not at U+FEFF as \s does here.
 // eslint-disable-next-line no-control-regex
 const WHITESPACE = /[\p{White_Space}\u001c-\u001f]+/gu;
 

@@ -54,7 +54,7 @@ export function formatPercent(fraction: number): string {
     : NO_VALUE;
 }
 
-/** A time in ISO 8601 to the minute, UTC: `2025-01-31 14:05 UTC`; other text is returned as it is. */
+/** A time in ISO 8601, to the minute: `2025-01-31 14:05 UTC`; other text is returned as it is. */
 export function formatTimestamp(iso: string): string {
   const match = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}).*Z$/.exec(iso);
   return match === null ? iso : `${match[1] ?? ''} ${match[2] ?? ''} UTC`;
