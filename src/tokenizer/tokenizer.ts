@@ -2,6 +2,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { isObject, malformed, readTokenizerFiles, type TokenizerFiles } from './files.ts';
 import { TextStream } from './text-stream.ts';
+import { encodesWordByWord, WordEncoder } from './words.ts';
 
 export interface EncodeOptions {
   /** Whether to add what the tokenizer's template adds (T5: the end token). Default true. */
@@ -29,6 +30,8 @@ export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #tokens: ReadonlyMap<number, string>;
   readonly #specialIds: ReadonlySet<number>;
+  /** Absent where words cannot be encoded one by one. */
+  readonly #words: WordEncoder | undefined;
 
   /** @throws WgqaError `INVALID_FILE` where the files cannot be interpreted. */
   constructor(files: TokenizerFiles) {
@@ -45,6 +48,9 @@ export class Tokenizer {
     this.vocabSize = [...this.#tokens.keys()].reduce((size, id) => Math.max(size, id + 1), 0);
     const added = [...this.#tokenizer.get_added_tokens_decoder().values()];
     this.#specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
+    if (encodesWordByWord(files.tokenizer)) {
+      this.#words = new WordEncoder((text) => this.#encodeWhole(text, false));
+    }
     const find = (key: string, usual: string) =>
       this.#tokenizer.token_to_id(namedToken(files.config[key]) ?? usual);
     this.padTokenId = find('pad_token', '<pad>');
@@ -66,7 +72,11 @@ export class Tokenizer {
         allowed: `at most ${String(MAX_TEXT_CHARACTERS)} characters`,
       });
     }
-    const { ids } = this.#tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
+    if (this.#words === undefined)
+      return Int32Array.from(this.#encodeWhole(text, addSpecialTokens));
+    const ids = this.#words.encode(text);
+    // Where words go one by one, the template's tokens all stand behind the text.
+    if (addSpecialTokens) ids.push(...this.#encodeWhole('', true));
     return Int32Array.from(ids);
   }
 
@@ -102,6 +112,10 @@ export class Tokenizer {
   /** The id of a piece, or undefined where the vocabulary lacks it. */
   idOf(token: string): number | undefined {
     return this.#tokenizer.token_to_id(token);
+  }
+
+  #encodeWhole(text: string, addSpecialTokens: boolean): number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids;
   }
 
   #decodeIds(ids: readonly number[]): string {

@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { readPairs, type ReadPairsOptions, type TextPair } from '../../src/data/index.ts';
+import { directoryWith } from '../tokenizer/fixtures.ts';
 
 async function fileWith(name: string, content: string | Uint8Array): Promise<string> {
-  const path = join(await mkdtemp(join(tmpdir(), 'pairs-test-')), name);
+  const path = join(await directoryWith({}), name);
   await writeFile(path, content);
   return path;
 }
@@ -128,7 +128,7 @@ describe('a bad file or option is a typed error:', () => {
   });
 
   test('a directory', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'pairs-test-'));
+    const directory = await directoryWith({});
     await expect(collect(directory, { format: 'tsv' })).rejects.toMatchObject({ code: 'IO' });
   });
 
