@@ -52,5 +52,7 @@ export {
   type RougeScore,
   type RougeType,
 } from './metrics/index.ts';
-export type * from './train/types.ts';
-export type * from './decode/types.ts';
+export { Trainer, TRAINER_PRESETS } from './train/index.ts';
+export type * from './train/index.ts';
+export { Engine } from './decode/index.ts';
+export type * from './decode/index.ts';

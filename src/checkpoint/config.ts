@@ -206,6 +206,6 @@ function checkConsistency(config: ModelConfig, reject: Reject): void {
 }
 
 function unsupported(field: string, actual: unknown, allowed: string): WgqaError {
-  const message = `${field} ${String(JSON.stringify(actual))} is not supported; allowed: ${allowed}`;
+  const message = `${field} ${JSON.stringify(actual)} is not supported; allowed: ${allowed}`;
   return new WgqaError('UNSUPPORTED', message, { field, allowed });
 }

@@ -52,7 +52,7 @@ export async function loadModel(directory: string, options: LoadModelOptions = {
   const handle = await abortable(given.signal, (abort) =>
     native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, given.onProgress),
   );
-  return new T5Model(handle, config, directory);
+  return new T5Model(handle, { config, dtype: nativeOptions.dtype, directory });
 }
 
 /**
@@ -80,7 +80,7 @@ export async function createModel(
   const handle = await callNative(() =>
     native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions),
   );
-  return new T5Model(handle, parsed, undefined);
+  return new T5Model(handle, { config: parsed, dtype: nativeOptions.dtype, directory: undefined });
 }
 
 function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {

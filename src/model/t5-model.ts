@@ -7,7 +7,7 @@ import {
   type ConvertOptions,
 } from '../convert/index.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { callNative, type NativeModel } from '../native.ts';
+import { callNative, type ComputeDtype, type NativeModel } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
 import { forward } from './forward.ts';
 import { saveModel, type SaveExtras } from './save.ts';
@@ -24,9 +24,16 @@ import type {
 /** Something that computes with a model's native memory and must go before it. */
 export type Dependent = () => Promise<void>;
 
+export interface Origin {
+  readonly config: ModelConfig;
+  readonly dtype: ComputeDtype;
+  readonly directory: string | undefined;
+}
+
 export class T5Model implements Model {
   readonly config: ModelConfig;
   readonly device: Device = 'cpu';
+  readonly dtype: ComputeDtype;
   readonly directory: string | undefined;
   readonly parameterCount: number;
   readonly #parameters: ReadonlyMap<string, ParameterInfo>;
@@ -34,9 +41,10 @@ export class T5Model implements Model {
   readonly #dependents = new Set<Dependent>();
   #disposal: Promise<void> | undefined;
 
-  constructor(handle: NativeModel, config: ModelConfig, directory: string | undefined) {
+  constructor(handle: NativeModel, { config, dtype, directory }: Origin) {
     this.#native = handle;
     this.config = config;
+    this.dtype = dtype;
     this.directory = directory;
     this.#parameters = new Map(
       handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
@@ -98,7 +106,7 @@ export class T5Model implements Model {
     }
     const resolved = resolveConvertOptions(options, this.config);
     const converted = await callNative(() => handle.convert(resolved));
-    return new T5Model(converted, convertedConfig(this.config, resolved), this.directory);
+    return this.#derive(converted, convertedConfig(this.config, resolved));
   }
 
   async fold(): Promise<Model> {
@@ -109,7 +117,7 @@ export class T5Model implements Model {
       throw new WgqaError('NOTHING_TO_FOLD', message, { field: 'wgqa.merge', allowed });
     }
     const folded = await callNative(() => handle.fold());
-    return new T5Model(folded, foldedConfig(this.config), this.directory);
+    return this.#derive(folded, foldedConfig(this.config));
   }
 
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
@@ -130,8 +138,8 @@ export class T5Model implements Model {
     return forward(this.native, this.config, input, signal);
   }
 
-  memoryBytes(): { readonly parameters: number; readonly packed: number } {
-    return this.native.memoryBytes();
+  async memoryBytes(): Promise<{ readonly parameters: number; readonly packed: number }> {
+    return callNative(() => this.native.memoryBytes());
   }
 
   async dispose(): Promise<void> {
@@ -146,6 +154,10 @@ export class T5Model implements Model {
   async #release(): Promise<void> {
     await Promise.all([...this.#dependents].map((dependent) => dependent()));
     await callNative(() => this.#native.dispose());
+  }
+
+  #derive(handle: NativeModel, config: ModelConfig): Model {
+    return new T5Model(handle, { config, dtype: this.dtype, directory: this.directory });
   }
 
   #parameter(name: string): ParameterInfo {

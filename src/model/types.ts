@@ -91,6 +91,8 @@ export interface Model extends AsyncDisposable {
   readonly config: ModelConfig;
   /** 'cpu' or 'cuda'. */
   readonly device: Device;
+  /** Compute type of inference. */
+  readonly dtype: ComputeDtype;
   /** Directory it was loaded from, if any. */
   readonly directory: string | undefined;
   /** Number of trainable scalars, merge weights included. */
@@ -116,7 +118,7 @@ export interface Model extends AsyncDisposable {
   /** One forward pass without dropout. */
   forward(input: ForwardInput, options?: { readonly signal?: AbortSignal }): Promise<ForwardResult>;
   /** Bytes of parameters and of packed weights held in native memory. */
-  memoryBytes(): { readonly parameters: number; readonly packed: number };
+  memoryBytes(): Promise<{ readonly parameters: number; readonly packed: number }>;
   /** Waits for running work, then frees everything, trainers and engines of it included. */
   dispose(): Promise<void>;
 }

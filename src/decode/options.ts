@@ -1,0 +1,168 @@
+/** Options of engines and of generation requests, with the defaults of the checkpoint. */
+import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
+import { WgqaError } from '../errors.ts';
+import type { ComputeDtype, NativeGenerationOptions } from '../native.ts';
+import {
+  anything,
+  arrayOf,
+  booleanRule,
+  checkOptions,
+  either,
+  integerIn,
+  numberIn,
+  objectRule,
+  oneOf,
+  stringRule,
+  type Checked,
+  type Rule,
+  type Rules,
+} from '../options.ts';
+import { Tokenizer } from '../tokenizer/index.ts';
+import type { EngineOptions } from './types.ts';
+
+const MAX_TOKENS = 0x7fff_ffff - 1;
+const count = integerIn(1, MAX_TOKENS);
+const size = integerIn(0, MAX_TOKENS);
+
+/** Hugging Face's generation options that a request and `generation_config.json` share. */
+const SHARED_RULES = {
+  maxNewTokens: count,
+  minNewTokens: size,
+  numBeams: count,
+  numReturnSequences: count,
+  lengthPenalty: numberIn(),
+  earlyStopping: oneOf<boolean | 'never'>(true, false, 'never'),
+  noRepeatNgramSize: size,
+  repetitionPenalty: numberIn({ min: 0, exclusive: true }),
+  doSample: booleanRule,
+  temperature: numberIn({ min: 0, exclusive: true }),
+  topK: size,
+  topP: numberIn({ min: Number.MIN_VALUE, max: 1 }),
+  minP: numberIn({ min: 0, max: 1 }),
+  eosTokenId: either(size, arrayOf(size, 1)),
+} satisfies Rules;
+
+const REQUEST_RULES = {
+  ...SHARED_RULES,
+  prompt: stringRule,
+  inputIds: anything<unknown>(),
+  seed: integerIn(),
+  stop: either(stringRule, arrayOf(stringRule, 1)),
+  logProbs: booleanRule,
+} satisfies Rules;
+
+export type CheckedRequest = Checked<typeof REQUEST_RULES>;
+export type GenerationDefaults = Checked<typeof SHARED_RULES> & {
+  readonly decoderStartTokenId?: number;
+  readonly padTokenId?: number;
+};
+
+/** @throws WgqaError INVALID_ARGUMENT */
+export function checkRequest(request: unknown): CheckedRequest {
+  return checkOptions(request ?? {}, REQUEST_RULES);
+}
+
+/** Fills in what the request leaves open: from the checkpoint, then Hugging Face's defaults. */
+export function resolveRequest(
+  request: CheckedRequest,
+  defaults: GenerationDefaults,
+  config: ModelConfig,
+): NativeGenerationOptions {
+  const all = { ...defaults, ...request };
+  const ends = all.eosTokenId ?? eosTokenIds(config);
+  return {
+    maxNewTokens: all.maxNewTokens ?? 20,
+    minNewTokens: all.minNewTokens ?? 0,
+    numBeams: all.numBeams ?? 1,
+    numReturnSequences: all.numReturnSequences ?? 1,
+    lengthPenalty: all.lengthPenalty ?? 1,
+    earlyStopping: all.earlyStopping ?? false,
+    noRepeatNgramSize: all.noRepeatNgramSize ?? 0,
+    repetitionPenalty: all.repetitionPenalty ?? 1,
+    doSample: all.doSample ?? false,
+    temperature: all.temperature ?? 1,
+    topK: all.topK ?? 50,
+    topP: all.topP ?? 1,
+    minP: all.minP ?? 0,
+    seed: all.seed ?? 0,
+    eosTokenIds: typeof ends === 'number' ? [ends] : [...ends],
+    decoderStartTokenId: all.decoderStartTokenId ?? config.decoder_start_token_id,
+    padTokenId: all.padTokenId ?? config.pad_token_id,
+    logProbs: all.logProbs ?? false,
+  };
+}
+
+const FILE_RULES: Rules = { ...SHARED_RULES, decoderStartTokenId: size, padTokenId: size };
+
+/**
+ * Generation defaults of a `generation_config.json`, or of a configuration that holds its keys.
+ * @throws WgqaError INVALID_FILE naming the key
+ */
+export function parseGenerationDefaults(
+  json: Readonly<Record<string, unknown>>,
+  file: string,
+): GenerationDefaults {
+  const defaults: Record<string, unknown> = {};
+  const set = (name: string, key: string, value: unknown): void => {
+    const rule = FILE_RULES[name];
+    if (value === undefined || value === null || rule === undefined) return;
+    if (!rule.accepts(value)) {
+      const message = `${key} of ${file} must be ${rule.allowed}, not ${JSON.stringify(value)}`;
+      throw new WgqaError('INVALID_FILE', message, { field: key, allowed: rule.allowed });
+    }
+    defaults[name] = value;
+  };
+  set('maxNewTokens', 'max_length', withoutStart(json['max_length']));
+  set('minNewTokens', 'min_length', withoutStart(json['min_length']));
+  for (const name of Object.keys(FILE_RULES)) {
+    const key = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    set(name, key, json[key]);
+  }
+  return defaults;
+}
+
+/**
+ * Lengths count the start token, numbers of new tokens do not. 20 is Hugging Face's default length,
+ * which it takes to mean 20 new tokens; a least length of 0 or 1 asks for nothing.
+ */
+function withoutStart(length: unknown): unknown {
+  if (typeof length !== 'number' || length === 20) return length;
+  return length > 0 ? length - 1 : length;
+}
+
+const tokenizerRule: Rule<Tokenizer> = {
+  allowed: 'a Tokenizer of loadTokenizer',
+  accepts: (value): value is Tokenizer => value instanceof Tokenizer,
+};
+
+const ENGINE_RULES = {
+  kvCache: objectRule,
+  maxBatchSize: integerIn(1, 65_536),
+  maxBatchTokens: count,
+  tokenizer: tokenizerRule,
+} satisfies Rules;
+
+const CACHE_RULES = {
+  blockSize: integerIn(1, 4096),
+  maxBytes: integerIn(1),
+  dtype: oneOf('float32', 'bfloat16'),
+} satisfies Rules;
+
+const DEFAULT_CACHE_BYTES = 256 * 1024 * 1024;
+
+/** @throws WgqaError INVALID_ARGUMENT */
+export function resolveEngineOptions(options: EngineOptions, computeDtype: ComputeDtype) {
+  const given = checkOptions(options, ENGINE_RULES);
+  const cache = checkOptions(given.kvCache, CACHE_RULES, 'kvCache');
+  const { maxBatchSize = 16, maxBatchTokens = 16_384, tokenizer } = given;
+  return {
+    maxBatchTokens,
+    tokenizer,
+    native: {
+      blockTokens: cache.blockSize ?? 16,
+      maxCacheBytes: cache.maxBytes ?? DEFAULT_CACHE_BYTES,
+      cacheDtype: cache.dtype ?? computeDtype,
+      maxBatchSize,
+    },
+  };
+}

@@ -1,0 +1,3 @@
+export { Trainer } from './trainer.ts';
+export { TRAINER_PRESETS } from './presets.ts';
+export type * from './types.ts';

@@ -1,0 +1,204 @@
+/** Fine-tuning: one native call per optimiser step. */
+import type { Dataset } from '../data/index.ts';
+import { WgqaError } from '../errors.ts';
+import {
+  abortable,
+  implementationOf,
+  loadModel,
+  type LoadModelOptions,
+  type Model,
+  type T5Model,
+  type Tensor,
+} from '../model/index.ts';
+import { callNative, fromNative, native, type NativeTrainer } from '../native.ts';
+import { checkOptions, checkValue, signalRule, stringRule } from '../options.ts';
+import { evaluateLoss } from './evaluate.ts';
+import { fit } from './fit.ts';
+import { toMicroBatches } from './micro-batches.ts';
+import { resolveOptions, toNativeOptions, type ResolvedOptions } from './options.ts';
+import { learningRateAt } from './schedule.ts';
+import {
+  readTrainingState,
+  restoreState,
+  stateFiles,
+  stepMetadata,
+  type Progress,
+} from './state.ts';
+import type {
+  EvaluationLoss,
+  FitOptions,
+  FitResult,
+  StepResult,
+  TrainerOptions,
+  TrainingBatch,
+} from './types.ts';
+
+interface Abortable {
+  readonly signal?: AbortSignal;
+}
+
+/** Updates the parameters of one model, whose memory it shares. Calls run one after another. */
+export class Trainer implements AsyncDisposable {
+  readonly model: Model;
+  readonly #model: T5Model;
+  readonly #native: NativeTrainer;
+  readonly #options: ResolvedOptions;
+  readonly #forget: () => void;
+  #progress: Progress = { epoch: 0, batch: 0, plannedSteps: 0 };
+  #last: Promise<unknown> = Promise.resolve();
+  #disposal: Promise<void> | undefined;
+
+  /** @throws WgqaError INVALID_ARGUMENT, DISPOSED */
+  constructor(model: Model, options: TrainerOptions) {
+    const implementation = implementationOf(model);
+    this.model = model;
+    this.#model = implementation;
+    this.#options = resolveOptions(options, model.config);
+    this.#native = createNative(implementation, this.#options);
+    this.#forget = implementation.addDependent(() => this.dispose());
+  }
+
+  /** Optimiser steps taken. */
+  get stepCount(): number {
+    this.#assertUsable();
+    return this.#native.stepCount();
+  }
+
+  /** Learning rate of the next step. @throws WgqaError INVALID_ARGUMENT without totalSteps */
+  get learningRate(): number {
+    const { optimizer, schedule } = this.#options;
+    const { plannedSteps } = this.#progress;
+    const planned = plannedSteps > 0 ? { totalSteps: plannedSteps } : {};
+    return learningRateAt(this.stepCount, optimizer.learningRate, { ...planned, ...schedule });
+  }
+
+  /**
+   * One optimiser step; if it fails or is aborted, parameters and optimiser stay as they were.
+   * @throws WgqaError INVALID_ARGUMENT, NON_FINITE, OUT_OF_MEMORY, ABORTED, DISPOSED
+   */
+  async step(batch: TrainingBatch, options: Abortable = {}): Promise<StepResult> {
+    const { signal } = checkOptions(options, { signal: signalRule });
+    const microBatches = toMicroBatches(batch, this.#options.accumulate, this.#model.config);
+    return this.#inTurn(async () => {
+      const { learningRate } = this;
+      const result = await abortable(signal, (abort) =>
+        this.#native.step(microBatches, learningRate, abort),
+      );
+      const { loss, gradNorm, tokens } = result;
+      return {
+        loss,
+        gradNorm,
+        learningRate,
+        tokens,
+        milliseconds: 1000 * result.seconds,
+        denseMilliseconds: 1000 * result.denseSeconds,
+        attentionMilliseconds: 1000 * result.attentionSeconds,
+      };
+    });
+  }
+
+  /**
+   * Gradient of the mean loss by parameter name, without dropout and clipping; nothing changes.
+   * @throws WgqaError INVALID_ARGUMENT, ABORTED, DISPOSED
+   */
+  async gradients(batch: TrainingBatch, options: Abortable = {}): Promise<Map<string, Tensor>> {
+    const { signal } = checkOptions(options, { signal: signalRule });
+    const microBatches = toMicroBatches(batch, this.#options.accumulate, this.#model.config);
+    return this.#inTurn(async () => {
+      const gradients = await abortable(signal, (abort) =>
+        this.#native.gradients(microBatches, abort),
+      );
+      return new Map(gradients.map(({ name, shape, data }) => [name, { data, shape }]));
+    });
+  }
+
+  /** Mean loss over a dataset. @throws WgqaError INVALID_ARGUMENT, ABORTED, DISPOSED */
+  async evaluate(dataset: Dataset, options: Abortable = {}): Promise<EvaluationLoss> {
+    const { signal } = checkOptions(options, { signal: signalRule });
+    return this.#inTurn(() => evaluateLoss(this.#model, dataset, signal));
+  }
+
+  /**
+   * Trains over a dataset from where this trainer stands, also after `resume`.
+   * @throws WgqaError INVALID_ARGUMENT, NON_FINITE, ABORTED, IO, NO_SPACE, DISPOSED
+   */
+  async fit(dataset: Dataset, options: FitOptions): Promise<FitResult> {
+    return fit(this, this.#progress, dataset, options);
+  }
+
+  /**
+   * Writes model, optimiser state and position into a checkpoint directory: all of it or nothing.
+   * `loadModel` reads the model of it, `Trainer.resume` everything.
+   * @throws WgqaError IO, NO_SPACE, DISPOSED
+   */
+  async save(directory: string): Promise<void> {
+    checkValue(directory, stringRule, 'directory');
+    await this.#inTurn(async () => {
+      const state = { options: this.#options, progress: this.#progress, step: this.stepCount };
+      const options = { dtype: 'float32', maxShardBytes: Number.MAX_SAFE_INTEGER } as const;
+      await this.#model.saveWith(directory, options, {
+        metadata: stepMetadata(state.step),
+        extraFiles: await stateFiles(this.#native, state),
+      });
+    });
+  }
+
+  /**
+   * Loads what `save` wrote, model included: training continues bit for bit on the same machine.
+   * The caller disposes `trainer.model`.
+   * @throws WgqaError NOT_FOUND, INVALID_FILE, IO, OUT_OF_MEMORY, ABORTED
+   */
+  static async resume(directory: string, options: LoadModelOptions = {}): Promise<Trainer> {
+    checkValue(directory, stringRule, 'directory');
+    const state = await readTrainingState(directory);
+    const model = await loadModel(directory, options);
+    try {
+      const trainer = new Trainer(model, state.options);
+      await restoreState(trainer.#native, directory, state.step);
+      trainer.#progress = { ...state.progress };
+      return trainer;
+    } catch (error) {
+      await model.dispose();
+      throw error;
+    }
+  }
+
+  /** Waits for running work, then frees the optimiser state; the model stays. */
+  async dispose(): Promise<void> {
+    this.#disposal ??= this.#release();
+    await this.#disposal;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  async #release(): Promise<void> {
+    this.#forget();
+    await callNative(() => this.#native.dispose());
+  }
+
+  /** Runs `work` after everything asked for before it. */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#assertUsable();
+    const turn = this.#last.then(() => {
+      this.#assertUsable();
+      return work();
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #assertUsable(): void {
+    this.#model.assertUsable();
+    if (this.#disposal !== undefined) throw new WgqaError('DISPOSED', 'the trainer was disposed');
+  }
+}
+
+function createNative(model: T5Model, options: ResolvedOptions): NativeTrainer {
+  try {
+    return native().createTrainer(model.native, toNativeOptions(options));
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
