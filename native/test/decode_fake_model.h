@@ -1,0 +1,74 @@
+// A model for tests of the decode engine: its logits are a hash of the source and of the tokens so
+// far, both read back from the cache, so that a wrong block, slot or copy changes the output.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "decode/decoder.h"
+#include "model/decode_step.h"
+
+namespace wgqa::test {
+
+class FakeModel final : public EncoderDecoder {
+ public:
+  struct Options {
+    std::int64_t vocab = 24;  // at most 64: ids are exact in a bfloat16 cache, in every layer
+    std::int64_t layers = 2;
+    std::int64_t selfKvHeads = 2;
+    std::int64_t crossKvHeads = 1;
+    std::uint64_t seed = 1;
+    float spread = 3.0f;  // logits lie in [-spread, spread]
+    std::int32_t endToken = 1;
+    float endBias = 0.0f;  // added to the end token's logit
+  };
+
+  explicit FakeModel(const Options& options) : options_(options) {}
+
+  CacheShape cacheShape() const override;
+  std::int64_t vocabSize() const override { return options_.vocab; }
+  std::int64_t stateSize() const override { return 3; }
+  void encode(std::span<const std::int32_t> ids, const RaggedOffsets& offsets,
+              const TensorView& states) override;
+  void appendCross(const CrossAppend& append) override;
+  void decodeStep(const DecodeStep& step) override;
+  std::int64_t weightBytesRead() const override { return kBytesPerStep * steps; }
+
+  /// What decodeStep computes, without a cache. `history` includes the start token.
+  std::vector<float> logitsOf(std::span<const std::int32_t> source,
+                              std::span<const std::int32_t> history) const;
+
+  static constexpr std::int64_t kBytesPerStep = 1000;
+
+  // What the engine did.
+  std::int64_t steps = 0;
+  std::int64_t largestBatch = 0;
+  std::int64_t mostSelfBlocks = 0;  // different blocks in one step
+  std::int64_t mostCrossBlocks = 0;
+  std::vector<std::int64_t> encodedTokens;  // of each encode call
+
+  /// Called at the start of each decoding step; may throw or change logits afterwards.
+  std::function<void()> beforeStep;
+  std::function<void(std::span<const std::int32_t> source, std::span<float> logits)> editLogits;
+
+ private:
+  Options options_;
+};
+
+/// A request with Hugging Face's defaults, but greedy, end token 1 and start token 0.
+GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t maxNewTokens);
+
+/// Float32 cache with room for about `blocks` blocks of 4 tokens of each attention.
+DecoderOptions makeDecoderOptions(const FakeModel& model, std::int64_t blocks);
+
+/// Runs one request alone on a decoder of its own; throws its error.
+std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request);
+
+/// Fails the running test unless both have the same tokens, reasons, scores and log-probabilities.
+void checkSameSequences(std::span<const GeneratedSequence> actual,
+                        std::span<const GeneratedSequence> expected, double scoreTolerance = 0.0);
+
+}  // namespace wgqa::test

@@ -1,0 +1,153 @@
+// Every bad option or source is refused with its field and the allowed values.
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "decode/decoder.h"
+#include "test/decode_fake_model.h"
+#include "test/harness.h"
+
+namespace wgqa {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct BadOption {
+  std::string field;
+  std::function<void(GenerationOptions&)> set;
+};
+
+const std::vector<BadOption>& badOptions() {
+  using O = GenerationOptions;
+  static const std::vector<BadOption> all = {
+      {"maxNewTokens", [](O& o) { o.maxNewTokens = 0; }},
+      {"maxNewTokens", [](O& o) { o.maxNewTokens = std::int64_t{1} << 40; }},
+      {"minNewTokens", [](O& o) { o.minNewTokens = -1; }},
+      {"minNewTokens", [](O& o) { o.minNewTokens = o.maxNewTokens + 1; }},
+      {"numBeams", [](O& o) { o.numBeams = 0; }},
+      {"numReturnSequences", [](O& o) { o.numReturnSequences = 0; }},
+      {"numReturnSequences", [](O& o) { o.numReturnSequences = 2; }},
+      {"numReturnSequences", [](O& o) { o.numBeams = 3, o.numReturnSequences = 4; }},
+      {"lengthPenalty", [](O& o) { o.lengthPenalty = kNan; }},
+      {"lengthPenalty", [](O& o) { o.lengthPenalty = kInfinity; }},
+      {"noRepeatNgramSize", [](O& o) { o.noRepeatNgramSize = -1; }},
+      {"repetitionPenalty", [](O& o) { o.repetitionPenalty = 0.0; }},
+      {"repetitionPenalty", [](O& o) { o.repetitionPenalty = kNan; }},
+      {"temperature", [](O& o) { o.temperature = 0.0; }},
+      {"temperature", [](O& o) { o.temperature = -1.0; }},
+      {"temperature", [](O& o) { o.temperature = kNan; }},
+      {"topK", [](O& o) { o.topK = -1; }},
+      {"topP", [](O& o) { o.topP = 0.0; }},
+      {"topP", [](O& o) { o.topP = 1.5; }},
+      {"topP", [](O& o) { o.topP = kNan; }},
+      {"minP", [](O& o) { o.minP = -0.1; }},
+      {"minP", [](O& o) { o.minP = 1.1; }},
+      {"eosTokenIds[1]",
+       [](O& o) {
+         o.eosTokenIds = {1, 24};
+       }},
+      {"decoderStartTokenId", [](O& o) { o.decoderStartTokenId = -1; }},
+      {"padTokenId", [](O& o) { o.padTokenId = 24; }},
+  };
+  return all;
+}
+
+void checkField(const Error& error, ErrorCode code, const std::string& field) {
+  CHECK_EQUAL(std::string(errorCodeName(error.code())), std::string(errorCodeName(code)));
+  CHECK_EQUAL(error.field(), field);
+  CHECK(!error.allowed().empty());
+}
+
+Error errorOf(const DecoderOptions& options, test::FakeModel& model,
+              const GenerationRequest& request) {
+  Decoder decoder(model, options);
+  const auto results = decoder.run({&request, 1});
+  CHECK(results[0].sequences.empty());
+  return results[0].error.value_or(Error(ErrorCode::internal, "no error"));
+}
+
+WGQA_TEST(decodeBadOptionsNameTheirField) {
+  test::FakeModel model({});
+  const DecoderOptions decoderOptions = test::makeDecoderOptions(model, 100);
+  for (const BadOption& bad : badOptions()) {
+    GenerationRequest request = test::makeRequest({3, 4}, 5);
+    bad.set(request.options);
+    checkField(errorOf(decoderOptions, model, request), ErrorCode::invalidArgument, bad.field);
+  }
+  CHECK_EQUAL(model.steps, 0);
+}
+
+WGQA_TEST(decodeBadSourcesNameTheirToken) {
+  test::FakeModel model({});
+  const DecoderOptions options = test::makeDecoderOptions(model, 100);
+  const auto check = [&](std::vector<std::int32_t> ids, const std::string& field) {
+    const GenerationRequest request = test::makeRequest(std::move(ids), 5);
+    checkField(errorOf(options, model, request), ErrorCode::invalidArgument, field);
+  };
+  check({}, "inputIds");
+  check({3, 24}, "inputIds[1]");
+  check({-1}, "inputIds[0]");
+}
+
+WGQA_TEST(decodeRequestsThatNeverFitNameTheLimit) {
+  test::FakeModel model({});
+  // A block of 4 tokens: 256 bytes of self-attention, 128 of cross-attention.
+  DecoderOptions options = test::makeDecoderOptions(model, 1);
+  options.maxCacheBytes = 2048;
+  const auto check = [&](std::size_t source, std::int64_t maxNewTokens, std::int64_t beams,
+                         const std::string& field, const std::string& allowed) {
+    GenerationRequest request =
+        test::makeRequest(std::vector<std::int32_t>(source, 3), maxNewTokens);
+    request.options.numBeams = beams;
+    const Error error = errorOf(options, model, request);
+    checkField(error, ErrorCode::outOfMemory, field);
+    CHECK_EQUAL(error.allowed(), allowed);
+  };
+  check(57, 1, 1, "inputIds", "at most 56 tokens");
+  check(4, 29, 1, "maxNewTokens", "at most 28");
+  check(4, 1, 8, "numBeams", "at most 7");
+  // What just fits runs.
+  GenerationRequest longest = test::makeRequest(std::vector<std::int32_t>(56, 3), 4);
+  longest.options.eosTokenIds = {};
+  Decoder decoder(model, options);
+  CHECK_EQUAL(decoder.run({&longest, 1})[0].sequences.size(), 1u);
+}
+
+WGQA_TEST(decodeMoreSequencesThanTheBatchIsAnError) {
+  test::FakeModel model({});
+  DecoderOptions options = test::makeDecoderOptions(model, 100);
+  options.maxBatchSize = 3;
+  GenerationRequest request = test::makeRequest({3}, 5);
+  request.options.numBeams = 4;
+  checkField(errorOf(options, model, request), ErrorCode::invalidArgument, "numBeams");
+  request.options.numBeams = 1;
+  request.options.doSample = true;
+  request.options.numReturnSequences = 4;
+  checkField(errorOf(options, model, request), ErrorCode::invalidArgument, "numReturnSequences");
+}
+
+WGQA_TEST(decodeBadDecoderOptionsAreRefused) {
+  test::FakeModel model({});
+  const auto check = [&](const std::string& field, const auto& set) {
+    DecoderOptions options = test::makeDecoderOptions(model, 10);
+    set(options);
+    try {
+      Decoder decoder(model, options);
+      test::fail("accepted a bad " + field);
+    } catch (const Error& error) {
+      checkField(error, ErrorCode::invalidArgument, field);
+    }
+  };
+  check("blockTokens", [](DecoderOptions& o) { o.blockTokens = 0; });
+  check("maxCacheBytes", [](DecoderOptions& o) { o.maxCacheBytes = 100; });
+  check("maxCacheBytes", [](DecoderOptions& o) { o.maxCacheBytes = -1; });
+  check("cacheDtype", [](DecoderOptions& o) { o.cacheDtype = DType::float16; });
+  check("maxBatchSize", [](DecoderOptions& o) { o.maxBatchSize = 0; });
+  check("maxEncodeTokens", [](DecoderOptions& o) { o.maxEncodeTokens = 0; });
+}
+
+}  // namespace
+}  // namespace wgqa
