@@ -40,8 +40,8 @@ void runCase(const OpRow& row, const OpCase& testCase, Ops& ops, std::uint64_t s
   expected.checkDamage("reference");
   oneThread.checkDamage(std::string(ops.name()));
   twoThreads.checkDamage(std::string(ops.name()) + ", 2 threads");
-  oneThread.checkAgainst(expected, testCase.slack);
-  twoThreads.checkAgainst(expected, testCase.slack);
+  oneThread.checkAgainst(expected, testCase.slack, testCase.magnitude);
+  twoThreads.checkAgainst(expected, testCase.slack, testCase.magnitude);
   if (row.sameBitsForAnyThreads) oneThread.checkSameBits(twoThreads);
   if (failuresOfRunningTest() > failuresBefore) {
     note("in " + row.op + ": " + testCase.name + ", seed " + std::to_string(seed));

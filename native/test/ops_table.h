@@ -16,6 +16,9 @@ struct OpCase {
   std::function<void(Ops& ops, CaseTensors& tensors)> run;
   ComputeNeeds needs;  // a backend that declines them is not asked to run the case
   double slack = 1.0;  // multiplies the tolerances of toleranceOf(); 0 asks for exact values
+  /// Errors are measured against at least this magnitude: for results that are small differences
+  /// of numbers that are not.
+  double magnitude = 0.0;
 };
 
 /// Everything tested about one operation.

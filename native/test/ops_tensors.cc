@@ -67,14 +67,20 @@ Worst worstError(const Wide& actual, const Wide& expected) {
   return worst;
 }
 
+struct Allowed {
+  double tolerance;
+  double magnitude;
+};
+
 void checkClose(const std::string& name, const Wide& actual, const Wide& expected,
-                double tolerance) {
+                const Allowed& allowed) {
   if (actual.size() != expected.size()) return fail(name + ": sizes differ");
   const Worst worst = worstError(actual, expected);
-  if (worst.error <= tolerance * worst.scale) return;
+  const double scale = std::max(worst.scale, allowed.magnitude);
+  if (worst.error <= allowed.tolerance * scale) return;
   fail(name + "[" + std::to_string(worst.index) + "]: got " + describe(actual[worst.index]) +
        ", expected " + describe(expected[worst.index]) + "; error " + describe(worst.error) +
-       " exceeds " + describe(tolerance) + " of the largest magnitude " + describe(worst.scale));
+       " exceeds " + describe(allowed.tolerance) + " of the largest magnitude " + describe(scale));
 }
 
 }  // namespace
@@ -215,16 +221,17 @@ void CaseTensors::checkDamage(const std::string& who) const {
   }
 }
 
-void CaseTensors::checkAgainst(const CaseTensors& expected, double slack) const {
+void CaseTensors::checkAgainst(const CaseTensors& expected, double slack, double magnitude) const {
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     if (!isWritten(tensors_[i]->role())) continue;
     const TensorView& view = tensors_[i]->view();
     checkClose(tensors_[i]->name(), reference::load(view),
-               reference::load(expected.tensors_[i]->view()), slack * toleranceOf(view.dtype));
+               reference::load(expected.tensors_[i]->view()),
+               {slack * toleranceOf(view.dtype), magnitude});
   }
   for (std::size_t i = 0; i < scalars_.size(); ++i) {
     checkClose(scalars_[i].name, {scalars_[i].value}, {expected.scalars_[i].value},
-               slack * toleranceOf(DType::float32));
+               {slack * toleranceOf(DType::float32), magnitude});
   }
 }
 

@@ -105,8 +105,9 @@ class CaseTensors {
 
   /// Fails the running test for a damaged guard, a changed input, or NaN in an output.
   void checkDamage(const std::string& who) const;
-  /// Fails the running test where a result differs by more than `slack` times its type's tolerance.
-  void checkAgainst(const CaseTensors& expected, double slack) const;
+  /// Fails the running test where a result differs by more than `slack` times its type's tolerance
+  /// of its tensor's largest magnitude, or of `magnitude` if that is larger.
+  void checkAgainst(const CaseTensors& expected, double slack, double magnitude) const;
   /// Fails the running test where a result differs in any bit.
   void checkSameBits(const CaseTensors& other) const;
 
