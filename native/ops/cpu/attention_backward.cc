@@ -276,6 +276,8 @@ class Backward {
       const float* bias =
           plan_.bias.at(cursor.head(), block.firstKey, visible.position(query));
       differentiateRow(tiles, block.row, i, count, bias, factors);
+      // The softmax over a single key is constant; rounding would leave a residue of the gradient.
+      if (visible.count(query) == 1) tiles.gradScores[kLanes + i * kGradStride] = 0.0f;
     }
   }
 
@@ -291,9 +293,8 @@ class Backward {
     int key = 0;
     for (; key < count; key += kLanes) {
       const auto seen = hn::FirstN(d, count - key);
-      auto score = hn::LoadU(d, weights + key);
-      if (bias != nullptr) score = hn::Add(score, hn::LoadU(d, bias + key));
-      const auto p = hn::IfThenElseZero(seen, expOfScore(hn::Sub(score, logSum)));
+      const float* keyBias = bias == nullptr ? nullptr : bias + key;
+      const auto p = hn::IfThenElseZero(seen, shiftedExp(weights + key, keyBias, logSum));
       auto gradient = hn::LoadU(d, gradients + key);
       auto dropped = p;
       if (factors != nullptr) {

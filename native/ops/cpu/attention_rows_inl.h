@@ -28,9 +28,8 @@ struct SoftmaxRow {
   int outputSize = 0;
 };
 
-/// Adds the bias, if there is one, to `count` scores, sets those up to the next whole vector to
-/// kNoScore, and returns the largest.
-HWY_INLINE float addBias(float* scores, const float* bias, int count) {
+/// The largest of `count` scores with their bias, if there is one.
+HWY_INLINE float largestScore(const float* scores, const float* bias, int count) {
   const FloatTag d;
   const auto none = hn::Set(d, kNoScore);
   auto largest = none;
@@ -39,17 +38,25 @@ HWY_INLINE float addBias(float* scores, const float* bias, int count) {
     if (bias != nullptr) score = hn::Add(score, hn::LoadU(d, bias + i));
     if (i + kLanes > count) score = hn::IfThenElse(hn::FirstN(d, count - i), score, none);
     largest = hn::Max(largest, score);
-    hn::StoreU(score, d, scores + i);
   }
   return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
-/// Turns `count` scores of a tile into exp(score - maximum) and updates the state; scores from
-/// `count` up to `width` become 0.
+/// exp(score + bias - shift) of one vector. The shift is taken off first: that is exact where the
+/// result matters, while a bias added to a large score would lose its last bits.
+HWY_INLINE FloatVector shiftedExp(const float* score, const float* bias, FloatVector shift) {
+  const FloatTag d;
+  auto shifted = hn::Sub(hn::LoadU(d, score), shift);
+  if (bias != nullptr) shifted = hn::Add(shifted, hn::LoadU(d, bias));
+  return expOfScore(shifted);
+}
+
+/// Turns `count` scores of a tile into exp(score + bias - maximum) and updates the state; scores
+/// from `count` up to `width` become 0.
 inline void softmaxTileRow(float* scores, const float* bias, int count, int width,
                            const SoftmaxRow& row) {
   const FloatTag d;
-  const float largest = count > 0 ? addBias(scores, bias, count) : kNoScore;
+  const float largest = count > 0 ? largestScore(scores, bias, count) : kNoScore;
   if (largest == kNoScore) return std::fill(scores, scores + width, 0.0f);
   if (!(largest <= *row.maximum)) {
     if (*row.maximum != kNoScore) {
@@ -63,7 +70,8 @@ inline void softmaxTileRow(float* scores, const float* bias, int count, int widt
   auto sums = hn::LoadU(d, row.sums);
   int i = 0;
   for (; i < count; i += kLanes) {
-    const auto weight = expOfScore(hn::Sub(hn::LoadU(d, scores + i), maximum));
+    auto weight = shiftedExp(scores + i, bias == nullptr ? nullptr : bias + i, maximum);
+    if (i + kLanes > count) weight = hn::IfThenElseZero(hn::FirstN(d, count - i), weight);
     sums = hn::Add(sums, weight);
     hn::StoreU(weight, d, scores + i);
   }

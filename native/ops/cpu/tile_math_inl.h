@@ -26,7 +26,7 @@ constexpr int roundUpToLanes(std::int64_t count) {
   return static_cast<int>((count + kLanes - 1) / kLanes * kLanes);
 }
 
-/// exp(x) for x <= 1 to about 1 ulp, 0 below -87.3 (where results would be denormal); NaN stays.
+/// exp(x) for x <= 80 to about 1 ulp, 0 below -87.3 (where results would be denormal); NaN stays.
 /// Cephes' expf: x = n ln 2 + r, a polynomial in r, and n added to the exponent.
 HWY_INLINE FloatVector expOfScore(FloatVector x) {
   const FloatTag d;
