@@ -1,0 +1,57 @@
+// What the native benchmarks share: interleaved timing, the machine's limits measured in the same
+// run, and output as text and JSON.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace wgqa::bench {
+
+/// One thing that is timed. `work` counts what a run does, in the unit of its limit: bytes or
+/// floating point operations.
+struct Subject {
+  std::string name;
+  double work = 0.0;
+  std::function<void()> run;
+  double seconds = 0.0;  // result: the median over the repetitions
+
+  double rate() const { return work / seconds; }
+};
+
+/// Runs all subjects once to warm up and then `repetitions` times in turn, so that a change of the
+/// machine's speed meets all of them alike; sets the median time of each.
+void measureInterleaved(std::vector<Subject>& subjects, int repetitions);
+
+/// Reads an array larger than any cache with all threads.
+Subject readBandwidth();
+
+/// oneDNN's float32 product of 512 x 2048 by 2048 x 512 with all threads.
+Subject sgemmRate();
+
+/// One line of a benchmark's result: a rate as a share of a limit from the same run.
+struct Ratio {
+  std::string name;
+  double rate = 0.0;
+  std::string limitName;
+  double limit = 0.0;
+  std::string unit;  // "GB/s" or "GFLOP/s"
+
+  double share() const { return rate / limit; }
+};
+
+/// Command line of every benchmark: [--json FILE] [--repetitions N].
+struct Options {
+  std::string jsonFile;
+  int repetitions = 15;
+};
+
+/// Returns whether the arguments could be used; prints the usage to stderr if not.
+bool parseOptions(int argc, char** argv, Options& options);
+
+/// Prints the ratios as a table and writes them to options.jsonFile if there is one. Returns the
+/// exit code of the program: 1 if the file could not be written.
+int report(const std::string& title, const std::vector<Ratio>& ratios, const Options& options);
+
+}  // namespace wgqa::bench
