@@ -20,6 +20,7 @@ export type {
   TokenRow,
   TokenRows,
 } from './model/index.ts';
+export { kvHeadsOf } from './checkpoint/grouping.ts';
 export { PRESETS, type ConvertOptions, type Preset, type PresetName } from './convert/index.ts';
 export { loadTokenizer } from './tokenizer/index.ts';
 export type { DecodeOptions, EncodeOptions, TextStream, Tokenizer } from './tokenizer/index.ts';
@@ -52,7 +53,7 @@ export {
   type RougeScore,
   type RougeType,
 } from './metrics/index.ts';
-export { Trainer, TRAINER_PRESETS } from './train/index.ts';
+export { evaluateLoss, Trainer, TRAINER_PRESETS } from './train/index.ts';
 export type * from './train/index.ts';
 export { Engine } from './decode/index.ts';
 export type * from './decode/index.ts';

@@ -1,8 +1,8 @@
 /** The loss of a model over a whole dataset. */
 import type { Dataset } from '../data/index.ts';
 import { invalidArgument } from '../errors.ts';
-import { abortable, type T5Model } from '../model/index.ts';
-import { isRecord } from '../options.ts';
+import { abortable, implementationOf, type Model } from '../model/index.ts';
+import { checkOptions, isRecord, signalRule } from '../options.ts';
 import { toMicroBatches } from './micro-batches.ts';
 import type { EvaluationLoss } from './types.ts';
 
@@ -11,17 +11,19 @@ import type { EvaluationLoss } from './types.ts';
  * @throws WgqaError INVALID_ARGUMENT, DISPOSED, ABORTED
  */
 export async function evaluateLoss(
-  model: T5Model,
+  model: Model,
   dataset: Dataset,
-  signal: AbortSignal | undefined,
+  options: { readonly signal?: AbortSignal } = {},
 ): Promise<EvaluationLoss> {
+  const { native, config } = implementationOf(model);
+  const { signal } = checkOptions(options, { signal: signalRule });
   checkDataset(dataset, 'dataset');
   let sum = 0;
   let tokens = 0;
   for (const batch of dataset.batches(0)) {
-    for (const native of toMicroBatches(batch, 1, model.config)) {
+    for (const rows of toMicroBatches(batch, 1, config)) {
       const want = { logits: false, encoderStates: false };
-      const result = await abortable(signal, (abort) => model.native.forward(native, want, abort));
+      const result = await abortable(signal, (abort) => native.forward(rows, want, abort));
       sum += result.lossSum ?? 0;
       tokens += result.lossTokens ?? 0;
     }

@@ -114,8 +114,7 @@ export class Trainer implements AsyncDisposable {
 
   /** Mean loss over a dataset. @throws WgqaError INVALID_ARGUMENT, ABORTED, DISPOSED */
   async evaluate(dataset: Dataset, options: Abortable = {}): Promise<EvaluationLoss> {
-    const { signal } = checkOptions(options, { signal: signalRule });
-    return this.#inTurn(() => evaluateLoss(this.#model, dataset, signal));
+    return this.#inTurn(() => evaluateLoss(this.#model, dataset, options));
   }
 
   /**
