@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
-import { writeError } from './io-errors.ts';
+import { systemCode, writeError } from './io-errors.ts';
 
 export interface OutputFile {
   readonly name: string;
@@ -36,7 +36,8 @@ export async function writeDirectory(
     for (const file of files) await writeFile(temporary(file.name), file);
     for (const { name } of files) await rename(temporary(name), path.join(directory, name));
   } catch (error) {
-    await Promise.all(files.map(({ name }) => rm(temporary(name), { force: true })));
+    // What went wrong is the error to report, whatever cleaning up meets.
+    await Promise.allSettled(files.map(({ name }) => rm(temporary(name), { force: true })));
     // Only an empty directory is removed: a rename may have failed half-way.
     if (created) await rmdir(directory).catch(() => undefined);
     throw writeError(error, directory);
@@ -51,7 +52,7 @@ async function makeDirectory(directory: string): Promise<boolean> {
     await mkdir(directory);
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    if (systemCode(error) === 'EEXIST') return false;
     throw writeError(error, directory);
   }
 }

@@ -27,7 +27,8 @@ export function writeError(error: unknown, file: string): unknown {
   });
 }
 
-function systemCode(error: unknown): string | undefined {
+/** 'ENOENT' and its like; undefined for anything but an error of the operating system. */
+export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
 }

@@ -22,17 +22,20 @@ export async function readTensors(file: string): Promise<Map<string, ReferenceTe
   );
 }
 
-/** Largest difference over the largest magnitude of `expected`. */
+// Jest looks up globals through an interceptor, which takes longer than the arithmetic.
+const { abs } = Math;
+
+/** Largest difference over the largest magnitude of `expected`; infinite where either is NaN. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) return Infinity;
   let difference = 0;
   let magnitude = 0;
   for (let i = 0; i < expected.length; ++i) {
-    const a = actual[i] ?? NaN;
-    const e = expected[i] ?? NaN;
-    if (Number.isNaN(a) || Number.isNaN(e)) return Infinity;
-    difference = Math.max(difference, Math.abs(a - e));
-    magnitude = Math.max(magnitude, Math.abs(e));
+    const e = expected[i] ?? 0;
+    const d = abs((actual[i] ?? 0) - e);
+    if (d !== d) return Infinity;
+    if (d > difference) difference = d;
+    if (abs(e) > magnitude) magnitude = abs(e);
   }
   return difference === 0 ? 0 : difference / magnitude;
 }
