@@ -103,12 +103,8 @@ class BeamStrategy final : public Strategy {
   /// Ranks the allowed tokens by score plus Gumbel noise: draws without replacement.
   void rankByDraw(std::int64_t row, std::span<const float> scores, RowScratch& scratch) const {
     scratch.weights.assign(scores.begin(), scores.end());
-    for (std::size_t token = 0; token < scores.size(); ++token) {
-      if (scores[token] == kForbidden) continue;
-      scratch.weights[token] +=
-          gumbel(options_.seed, static_cast<std::uint64_t>(generated_),
-                 static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(token));
-    }
+    addGumbelNoise(scratch.weights, options_.seed, static_cast<std::uint64_t>(generated_),
+                   static_cast<std::uint32_t>(row));
     topTokens(scratch.weights, beams_[row].score, candidateCount(), scratch.ranked);
   }
 

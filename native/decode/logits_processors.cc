@@ -2,19 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace wgqa {
 namespace {
 
-constexpr std::int64_t kFirstRanked = 64;  // tokens that keepTopP ranks before it asks for more
-
-/// Forbids every token but those in scratch.ranked[0 .. count).
-void keepRanked(std::span<float> scores, std::int64_t count, RowScratch& scratch) {
-  std::fill(scores.begin(), scores.end(), kForbidden);
-  for (std::int64_t i = 0; i < count; ++i) {
-    scores[scratch.ranked[i].token] = scratch.ranked[i].score;
-  }
-}
+constexpr std::size_t kScoreBuckets = 1024;
+constexpr float kBucketsPerNat = 32.0f;
+constexpr ScoredToken kAfterAllTokens{kForbidden, std::numeric_limits<std::int32_t>::max()};
 
 void forbidBelow(std::span<float> scores, float threshold) {
   for (float& score : scores) score = score < threshold ? kForbidden : score;
@@ -25,6 +20,40 @@ float kthBest(std::span<const float> scores, std::int64_t k, RowScratch& scratch
   topTokens(scores, 0.0f, k, scratch.ranked);
   const bool enough = static_cast<std::int64_t>(scratch.ranked.size()) >= k;
   return enough ? scratch.ranked.back().score : kForbidden;
+}
+
+/// Which of kScoreBuckets a score falls into; better scores come first, forbidden ones last.
+std::size_t bucketOf(float score, float max) {
+  const float place = (max - score) * kBucketsPerNat;
+  constexpr auto kLast = static_cast<float>(kScoreBuckets - 1);
+  return place < kLast ? static_cast<std::size_t>(place) : kScoreBuckets - 1;
+}
+
+/// The last of the best tokens that are needed for probability p. Only the tokens of the bucket in
+/// which the sum passes p are sorted.
+ScoredToken lastOfTopP(std::span<const float> scores, double p, RowScratch& scratch) {
+  const float max = rowMax(scores);
+  const double wanted = p * softmaxWeights(scores, scratch.weights);
+  scratch.bucketMass.assign(kScoreBuckets, 0.0);
+  for (std::size_t token = 0; token < scores.size(); ++token) {
+    scratch.bucketMass[bucketOf(scores[token], max)] += scratch.weights[token];
+  }
+  std::size_t bucket = 0;
+  double mass = 0.0;
+  while (bucket + 1 < kScoreBuckets && mass + scratch.bucketMass[bucket] < wanted) {
+    mass += scratch.bucketMass[bucket++];
+  }
+  scratch.ranked.clear();
+  for (std::size_t token = 0; token < scores.size(); ++token) {
+    if (bucketOf(scores[token], max) != bucket) continue;
+    scratch.ranked.push_back({scores[token], static_cast<std::int32_t>(token)});
+  }
+  std::sort(scratch.ranked.begin(), scratch.ranked.end(), ranksBefore);
+  for (const ScoredToken& token : scratch.ranked) {
+    mass += scratch.weights[token.token];
+    if (mass >= wanted) return token;
+  }
+  return kAfterAllTokens;  // p is so close to 1 that rounding decides: every token stays
 }
 
 /// Samples of a beam must be able to end and to go on, so beam search keeps more than one token.
@@ -73,18 +102,14 @@ void keepTopK(std::span<float> scores, std::int64_t k, RowScratch& scratch) {
 }
 
 void keepTopP(std::span<float> scores, double p, std::int64_t minTokens, RowScratch& scratch) {
-  const double total = softmaxWeights(scores, scratch.weights);
-  const auto vocab = static_cast<std::int64_t>(scores.size());
-  for (std::int64_t ranked = std::min(kFirstRanked, vocab);; ranked = std::min(8 * ranked, vocab)) {
-    topTokens(scores, 0.0f, ranked, scratch.ranked);
-    const auto count = static_cast<std::int64_t>(scratch.ranked.size());
-    double mass = 0.0;
-    std::int64_t kept = 0;
-    // A token stays if those that rank before it do not reach p.
-    while (kept < count && (kept < minTokens || mass < p * total)) {
-      mass += scratch.weights[scratch.ranked[kept++].token];
+  if (rowMax(scores) == kForbidden) return;
+  ScoredToken last = lastOfTopP(scores, p, scratch);
+  topTokens(scores, 0.0f, minTokens, scratch.ranked);
+  if (ranksBefore(last, scratch.ranked.back())) last = scratch.ranked.back();
+  for (std::size_t token = 0; token < scores.size(); ++token) {
+    if (ranksBefore(last, {scores[token], static_cast<std::int32_t>(token)})) {
+      scores[token] = kForbidden;
     }
-    if (kept < count || count < ranked || ranked == vocab) return keepRanked(scores, kept, scratch);
   }
 }
 

@@ -17,7 +17,7 @@ struct RowScratch {
   std::vector<float> raw;      // the row before processing
   std::vector<float> weights;  // softmax weights, or perturbed scores
   std::vector<ScoredToken> ranked;
-  std::vector<std::int32_t> tokens;
+  std::vector<double> bucketMass;
   std::vector<bool> seen;  // [vocab], all false between calls
 };
 

@@ -2,7 +2,6 @@
 // on what else is in the batch.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,14 +23,11 @@ inline double sampleUniform(std::uint64_t seed, std::uint32_t sample, std::uint3
   return static_cast<double>((high << 26) | low) * 0x1.0p-53;
 }
 
-/// A standard Gumbel variable for each (position, beam, token). The largest of score + Gumbel is a
-/// draw from softmax(score), and the k largest are k draws without replacement, in order (Kool et
-/// al. 2019, arXiv 1903.06059).
-inline float gumbel(std::uint64_t seed, std::uint64_t position, std::uint32_t beam,
-                    std::uint32_t token) {
-  const RandomField random{seed, kBeamStream + position};
-  return -std::log(-std::log(uniformFromBits(random.at(beam, token))));
-}
+/// Adds a standard Gumbel variable, its own for each (position, beam, token), to each allowed
+/// score. The largest of score + Gumbel is a draw from softmax(score), and the k largest are k
+/// draws without replacement, in order (Kool et al. 2019, arXiv 1903.06059).
+void addGumbelNoise(std::span<float> scores, std::uint64_t seed, std::uint64_t position,
+                    std::uint32_t beam);
 
 /// Draws from softmax(scores): the token at which the cumulative probability passes `uniform`.
 /// -1 if no token is allowed.

@@ -54,10 +54,9 @@ inline float expInline(float x) {
   constexpr float kLn2Low = -2.12194440e-4f;
   constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   constexpr float kLowest = -87.0f;        // exp of less is not a normal number
-  const float clamped = x < kLowest ? kLowest : x;
-  const float shifted = clamped * kLog2E + kRounder;
+  const float shifted = x * kLog2E + kRounder;
   const float n = shifted - kRounder;
-  const float r = clamped - n * kLn2High - n * kLn2Low;
+  const float r = x - n * kLn2High - n * kLn2Low;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -65,9 +64,9 @@ inline float expInline(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const std::int32_t exponent = std::bit_cast<std::int32_t>(shifted) << 23;
-  const float scaled = std::bit_cast<float>(std::bit_cast<std::int32_t>(p) + exponent);
-  return x < kLowest ? 0.0f : scaled;
+  const std::uint32_t exponent = std::bit_cast<std::uint32_t>(shifted) << 23;
+  const std::uint32_t keep = x < kLowest ? 0u : ~0u;  // a mask: choosing a float would branch
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(p) + exponent) & keep);
 }
 
 }  // namespace
@@ -89,6 +88,14 @@ bool isUsable(std::span<const float> row) {
     bad |= value < std::numeric_limits<float>::infinity() ? 0 : 1;
   }
   return bad == 0 && rowMax(row) > kForbidden;
+}
+
+double rowSum(std::span<const float> row) {
+  double sum = 0.0;
+  forChunks(row.size(), [&](std::size_t begin, std::size_t length) {
+    sum += chunkSum(row.data() + begin, length);
+  });
+  return sum;
 }
 
 double softmaxWeights(std::span<const float> row, std::vector<float>& weights) {

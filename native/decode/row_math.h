@@ -27,6 +27,8 @@ float logSumExp(std::span<const float> row);
 
 void addToRow(std::span<float> row, float value);
 
+double rowSum(std::span<const float> row);
+
 /// weights[i] = exp(row[i] - max); returns their sum.
 double softmaxWeights(std::span<const float> row, std::vector<float>& weights);
 

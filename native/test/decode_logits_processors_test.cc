@@ -1,5 +1,7 @@
 // Logits processors against examples worked by hand from Hugging Face's definitions.
+#include <algorithm>
 #include <cmath>
+#include <random>
 #include <vector>
 
 #include "decode/logits_processors.h"
@@ -79,21 +81,44 @@ WGQA_TEST(decodeTopPKeepsTheSmallestSetThatReachesP) {
   CHECK((kept(0.4, 3) == Tokens{1, 2, 3}));
 }
 
-WGQA_TEST(decodeTopPRanksAsManyTokensAsItNeeds) {
+WGQA_TEST(decodeTopPMatchesSortingEveryToken) {
   RowScratch scratch;
-  Row row(5000, 0.0f);
-  for (std::size_t i = 0; i < row.size(); ++i) row[i] = -1e-4f * static_cast<float>(i);
-  Row kept = row;
-  keepTopP(kept, 0.5, 1, scratch);
-  double total = 0.0;
-  for (const float value : row) total += std::exp(value);
-  double mass = 0.0;
-  std::size_t expected = 0;
-  while (mass < 0.5 * total) mass += std::exp(row[expected++]);
-  // The count may differ by one where the float32 weights round across the border.
-  CHECK_NEAR(static_cast<double>(allowed(kept).size()), static_cast<double>(expected), 1.0);
-  CHECK_EQUAL(kept[0], row[0]);
-  CHECK_EQUAL(kept[100], row[100]);
+  for (std::uint32_t seed = 0; seed < 200; ++seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0.0f, 0.1f + static_cast<float>(seed % 7));
+    Row row(2 + random() % 3000);
+    for (float& score : row) score = random() % 8 == 0 ? kForbidden : normal(random);
+    row[1] = 0.5f;
+    const double p = 0.05 + 0.9 * static_cast<double>(random() % 1000) / 1000.0;
+    Row kept = row;
+    keepTopP(kept, p, 1, scratch);
+    std::vector<ScoredToken> ranked;
+    double total = 0.0;
+    for (const std::int32_t token : allowed(row)) {
+      ranked.push_back({row[token], token});
+      total += std::exp(static_cast<double>(row[token]));
+    }
+    std::sort(ranked.begin(), ranked.end(), ranksBefore);
+    double mass = 0.0;
+    std::size_t expected = 0;
+    while (mass < p * total) mass += std::exp(static_cast<double>(ranked[expected++].score));
+    const std::size_t count = allowed(kept).size();
+    // One token more or less where the float32 weights round across the border.
+    CHECK_NEAR(static_cast<double>(count), static_cast<double>(expected), 1.0);
+    for (std::size_t i = 0; i < ranked.size(); ++i) {
+      CHECK_EQUAL(kept[ranked[i].token], i < count ? ranked[i].score : kForbidden);
+    }
+  }
+}
+
+WGQA_TEST(decodeTopPNextToOneKeepsWhatCounts) {
+  RowScratch scratch;
+  Row row = {0.0f, 0.0f, -3.0f, kForbidden};
+  keepTopP(row, 1.0 - 1e-15, 1, scratch);
+  CHECK((allowed(row) == Tokens{0, 1, 2}));
+  Row none(4, kForbidden);
+  keepTopP(none, 0.5, 1, scratch);
+  CHECK(allowed(none).empty());
 }
 
 WGQA_TEST(decodeMinPIsRelativeToTheBestToken) {

@@ -70,13 +70,11 @@ WGQA_TEST(decodeDrawsCoverTheEndsOfTheInterval) {
 }
 
 WGQA_TEST(decodeGumbelMaximumFollowsTheSoftmax) {
-  const std::vector<float> scores = {0.5f, -1.0f, 2.0f, 0.0f};
+  const std::vector<float> scores = {0.5f, -1.0f, kForbidden, 2.0f, 0.0f, 0.25f};
   std::vector<std::int64_t> counts(scores.size(), 0);
   for (std::uint32_t beam = 0; beam < 20000; ++beam) {
     std::vector<float> perturbed = scores;
-    for (std::uint32_t token = 0; token < 4; ++token) {
-      perturbed[token] += gumbel(/*seed=*/11, /*position=*/2, beam, token);
-    }
+    addGumbelNoise(perturbed, /*seed=*/11, /*position=*/2, beam);
     ++counts[argmax(perturbed)];
   }
   checkDistribution(counts, softmax(scores));
