@@ -29,40 +29,56 @@ HWY_INLINE std::size_t lanesLeft(std::int64_t count, std::int64_t index) {
       std::min<std::int64_t>(count - index, static_cast<std::int64_t>(hn::Lanes(FloatTag()))));
 }
 
+/// Room for one vector of any type: where a short last vector goes through. Highway's masked loads
+/// and blended stores touch the whole vector (and want it aligned) where the instruction set has no
+/// masks: beyond the end of a tensor, and beside what another thread writes.
+template <typename T>
+struct alignas(HWY_MAX_BYTES) VectorRoom {
+  T lanes[HWY_MAX_BYTES / sizeof(T)] = {};
+};
+
 // ---------------------------------------------------------------- loads: lanes past `valid` are 0
 
 HWY_INLINE FloatVector load(const float* from, std::size_t valid) {
   const FloatTag d;
-  return valid == hn::Lanes(d) ? hn::LoadU(d, from)
-                               : hn::MaskedLoad(hn::FirstN(d, valid), d, from);
+  if (valid == hn::Lanes(d)) return hn::LoadU(d, from);
+  VectorRoom<float> room;
+  std::copy_n(from, valid, room.lanes);
+  return hn::Load(d, room.lanes);
 }
 
 HWY_INLINE FloatVector load(const BFloat16* from, std::size_t valid) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> words;
   const hn::Rebind<std::uint16_t, FloatTag> halves;
+  const auto widen = [&](const std::uint16_t* bits) HWY_ATTR {
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, hn::LoadU(halves, bits))));
+  };
   const auto* bits = reinterpret_cast<const std::uint16_t*>(from);
-  const auto packed = valid == hn::Lanes(d)
-                          ? hn::LoadU(halves, bits)
-                          : hn::MaskedLoad(hn::FirstN(halves, valid), halves, bits);
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, packed)));
+  if (valid == hn::Lanes(d)) return widen(bits);
+  VectorRoom<std::uint16_t> room;
+  std::copy_n(bits, valid, room.lanes);
+  return widen(room.lanes);
 }
 
 HWY_INLINE FloatVector load(const Float16* from, std::size_t valid) {
   const FloatTag d;
-  HWY_ALIGN float values[HWY_MAX_BYTES / sizeof(float)] = {};
-  for (std::size_t i = 0; i < valid; ++i) values[i] = toFloat(from[i]);
-  return hn::Load(d, values);
+  VectorRoom<float> room;
+  for (std::size_t i = 0; i < valid; ++i) room.lanes[i] = toFloat(from[i]);
+  return hn::Load(d, room.lanes);
 }
 
-// ---------------------------------------------------------------- stores of the first `valid` lanes
+// ---------------------------------------------------------------- stores of the first `valid`
+// lanes
 
 HWY_INLINE void store(FloatVector value, float* to, std::size_t valid) {
   const FloatTag d;
   if (valid == hn::Lanes(d)) {
     hn::StoreU(value, d, to);
   } else {
-    hn::BlendedStore(value, hn::FirstN(d, valid), d, to);
+    VectorRoom<float> room;
+    hn::Store(value, d, room.lanes);
+    std::copy_n(room.lanes, valid, to);
   }
 }
 
@@ -82,14 +98,16 @@ HWY_INLINE void store(FloatVector value, BFloat16* to, std::size_t valid) {
   if (valid == hn::Lanes(d)) {
     hn::StoreU(packed, halves, out);
   } else {
-    hn::BlendedStore(packed, hn::FirstN(halves, valid), halves, out);
+    VectorRoom<std::uint16_t> room;
+    hn::StoreU(packed, halves, room.lanes);
+    std::copy_n(room.lanes, valid, out);
   }
 }
 
 HWY_INLINE void store(FloatVector value, Float16* to, std::size_t valid) {
-  HWY_ALIGN float values[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(value, FloatTag(), values);
-  for (std::size_t i = 0; i < valid; ++i) to[i] = toFloat16(values[i]);
+  VectorRoom<float> room;
+  hn::Store(value, FloatTag(), room.lanes);
+  for (std::size_t i = 0; i < valid; ++i) to[i] = toFloat16(room.lanes[i]);
 }
 
 // ---------------------------------------------------------------- arithmetic
@@ -167,8 +185,8 @@ HWY_INLINE void randomStretch(const RandomField& field, std::int64_t row, std::i
 }
 
 /// value * scale where words >= threshold, 0 elsewhere.
-HWY_INLINE FloatVector keepOrDrop(FloatVector value, const std::uint32_t* words, std::uint32_t threshold,
-                               float scale) {
+HWY_INLINE FloatVector keepOrDrop(FloatVector value, const std::uint32_t* words,
+                                  std::uint32_t threshold, float scale) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> unsignedTag;
   const auto dropped = hn::Lt(hn::LoadU(unsignedTag, words), hn::Set(unsignedTag, threshold));
