@@ -126,8 +126,8 @@ std::vector<OpCase> forwardOnlyCases() {
   bfloat.out = DType::bfloat16;
   PrefillSpec inference{mixed, equalGroups(4, 1), 64};
   inference.keepsLogSumExp = false;
-  PrefillSpec large{mixed, equalGroups(4, 2), 64, true};
-  large.integerLimit = 20;  // scores of up to 25,600; a bias would round them
+  PrefillSpec large{mixed, equalGroups(4, 2), 64, true, kCausalBias};
+  large.integerLimit = 20;  // scores of up to 25,600, which must not swallow the bias
   return {forwardCase(bfloat), forwardCase(inference), forwardCase(large)};
 }
 

@@ -24,7 +24,7 @@ class Random {
   std::uint32_t bits();
   /// Uniform in [low, high].
   std::int64_t integer(std::int64_t low, std::int64_t high);
-  /// Mean 0, standard deviation 1 (the sum of twelve uniforms).
+  /// Mean 0, standard deviation 1, at most 3.5: the sum of four uniforms.
   double normal();
   bool coin() { return integer(0, 1) == 1; }
   template <typename T>

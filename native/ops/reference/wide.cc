@@ -3,18 +3,31 @@
 namespace wgqa::reference {
 namespace {
 
+bool isDense(const ConstTensorView& view) {
+  std::int64_t stride = 1;
+  for (int i = view.rank - 1; i >= 0; --i) {
+    if (view.strides[i] != stride) return false;
+    stride *= view.shape[i];
+  }
+  return true;
+}
+
+std::int64_t offsetOf(const ConstTensorView& view, std::int64_t index) {
+  std::int64_t offset = 0;
+  for (int i = view.rank - 1; i >= 0; --i) {
+    offset += index % view.shape[i] * view.strides[i];
+    index /= view.shape[i];
+  }
+  return offset;
+}
+
 // Calls visit(index in row-major order, offset in elements) for each element.
 template <typename Visit>
 void forEachOffset(const ConstTensorView& view, const Visit& visit) {
+  const bool dense = isDense(view);
   const std::int64_t count = view.elements();
   for (std::int64_t index = 0; index < count; ++index) {
-    std::int64_t rest = index;
-    std::int64_t offset = 0;
-    for (int i = view.rank - 1; i >= 0; --i) {
-      offset += rest % view.shape[i] * view.strides[i];
-      rest /= view.shape[i];
-    }
-    visit(index, offset);
+    visit(index, dense ? index : offsetOf(view, index));
   }
 }
 
