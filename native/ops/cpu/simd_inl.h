@@ -68,8 +68,7 @@ HWY_INLINE FloatVector load(const Float16* from, std::size_t valid) {
   return hn::Load(d, room.lanes);
 }
 
-// ---------------------------------------------------------------- stores of the first `valid`
-// lanes
+// ------------------------------------------------------------- stores of the first `valid` lanes
 
 HWY_INLINE void store(FloatVector value, float* to, std::size_t valid) {
   const FloatTag d;
