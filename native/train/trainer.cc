@@ -49,6 +49,12 @@ TensorView Trainer::addState(const std::string& name, std::vector<std::int64_t> 
 
 // Adafactor factors matrices only: for a merge weight the factored moment equals the full one.
 void Trainer::allocateStates() {
+  if (options_.optimizer == OptimizerType::adamW) {
+    std::int64_t elements = 0;
+    for (const auto& gradient : training_.gradients()) elements += gradient.grad.elements();
+    const auto tensors = static_cast<std::int64_t>(training_.gradients().size());
+    stateArena_.reserveFloats(2 * elements, 2 * tensors);
+  }
   for (const T5Training::Gradient& gradient : training_.gradients()) {
     const std::string& name = gradient.parameter->name();
     const std::vector<std::int64_t>& shape = gradient.parameter->shape();
