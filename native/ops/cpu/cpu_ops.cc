@@ -4,7 +4,6 @@
 
 #include "ops/cpu/attention.h"
 #include "ops/cpu/kernels.h"
-#include "ops/cpu/linear.h"
 #include "ops/cpu/matmul.h"
 
 namespace wgqa {
@@ -43,12 +42,12 @@ void CpuOps::rmsNorm(const RmsNorm& p) { cpu::rmsNorm(p); }
 void CpuOps::rmsNormBackward(const RmsNormBackward& p) { cpu::rmsNormBackward(p, scratch_); }
 
 std::unique_ptr<PackedWeight> CpuOps::pack(const ConstTensorView& weight, DType dtype) {
-  return cpu::packWeight(weight, dtype);
+  return linear_.pack(weight, dtype);
 }
 
 void CpuOps::linear(const Linear& p) {
   const Stopwatch watch(times_.denseSeconds);
-  cpu::linear(p, scratch_);
+  linear_.run(p, scratch_);
   times_.weightBytes += p.weight->bytes;
 }
 

@@ -1,6 +1,7 @@
 // The CPU backend: oneDNN for dense products, Highway kernels for the rest.
 #pragma once
 
+#include "ops/cpu/linear.h"
 #include "ops/cpu/scratch.h"
 #include "ops/ops.h"
 
@@ -38,6 +39,7 @@ class CpuOps final : public Ops {
 
  private:
   cpu::Scratch scratch_;
+  cpu::LinearProducts linear_;
   OpTimes times_;
 };
 

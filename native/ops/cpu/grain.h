@@ -14,6 +14,8 @@ inline std::int64_t rowGrain(std::int64_t columns) {
   return std::max<std::int64_t>(1, kGrainElements / std::max<std::int64_t>(columns, 1));
 }
 
-inline std::int64_t divideUp(std::int64_t count, std::int64_t by) { return (count + by - 1) / by; }
+constexpr std::int64_t divideUp(std::int64_t count, std::int64_t by) {
+  return (count + by - 1) / by;
+}
 
 }  // namespace wgqa::cpu

@@ -1,53 +1,78 @@
 #include "ops/cpu/linear.h"
 
-#include <cstddef>
-
 #include "base/buffer.h"
 #include "base/parallel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/grain.h"
-#include "ops/cpu/matmul.h"
+#include "ops/cpu/row_products.h"
 
 namespace wgqa::cpu {
 namespace {
 
-class CpuPackedWeight : public PackedWeight {
+/// A weight as rows of its dtype, borrowed or owned.
+class RowWeight final : public PackedWeight {
  public:
-  ConstTensorView view;
-  Buffer owned;
+  const void* rows = nullptr;
+  std::int64_t stride = 0;
+  Buffer owned;  // empty if borrowed
 };
+
+void copyRows(const ConstTensorView& weight, RowWeight& packed) {
+  const std::int64_t columns = packed.inFeatures;
+  const auto rowBytes = static_cast<std::int64_t>(bytesOf(packed.dtype)) * columns;
+  packed.owned = Buffer(static_cast<std::size_t>(packed.outFeatures * rowBytes));
+  parallelFor(packed.outFeatures, rowGrain(columns),
+              [&](std::int64_t begin, std::int64_t end, int) {
+                for (std::int64_t row = begin; row < end; ++row) {
+                  convertElements(weight.rows(row, 1).data, weight.dtype,
+                                  packed.owned.as<std::byte>() + row * rowBytes, packed.dtype,
+                                  columns);
+                }
+              });
+  packed.rows = packed.owned.as<void>();
+  packed.stride = columns;
+}
 
 }  // namespace
 
-std::unique_ptr<PackedWeight> packWeight(const ConstTensorView& weight, DType dtype) {
-  auto packed = std::make_unique<CpuPackedWeight>();
+std::unique_ptr<PackedWeight> LinearProducts::pack(const ConstTensorView& weight,
+                                                   DType dtype) const {
+  require(weight.rank == 2 && weight.strides[1] == 1, "pack: the weight's rows must be dense");
+  if (dtype == DType::bfloat16) {
+    if (auto blocked = blocked_.pack(weight)) return blocked;
+  }
+  auto packed = std::make_unique<RowWeight>();
   packed->outFeatures = weight.shape[0];
   packed->inFeatures = weight.shape[1];
   packed->dtype = dtype;
   packed->bytes = weight.elements() * static_cast<std::int64_t>(bytesOf(dtype));
-  packed->owned = Buffer(static_cast<std::size_t>(weight.elements()) * 4);
-  for (std::int64_t row = 0; row < weight.shape[0]; ++row) {
-    const std::byte* from = weight.as<std::byte>() + row * weight.strides[0] * bytesOf(weight.dtype);
-    float* to = packed->owned.as<float>() + row * weight.shape[1];
-    convertElements(from, weight.dtype, to, DType::float32, weight.shape[1]);
+  if (weight.dtype == dtype) {
+    packed->rows = weight.data;
+    packed->stride = weight.strides[0];
+  } else {
+    copyRows(weight, *packed);
   }
-  packed->view =
-      ConstTensorView(packed->owned.as<void>(), DType::float32, {weight.shape[0], weight.shape[1]});
   return packed;
 }
 
-void linear(const Linear& p, Scratch& scratch) {
-  const auto& weight = static_cast<const CpuPackedWeight&>(*p.weight);
-  ConstTensorView x = p.x;
-  if (x.dtype == DType::bfloat16) {
-    float* wide = scratch.shared<float>(SharedScratch::first, x.elements());
-    for (std::int64_t row = 0; row < x.shape[0]; ++row) {
-      convertElements(x.as<BFloat16>() + row * x.strides[0], DType::bfloat16,
-                      wide + row * x.shape[1], DType::float32, x.shape[1]);
-    }
-    x = ConstTensorView(wide, DType::float32, {x.shape[0], x.shape[1]});
+void LinearProducts::run(const Linear& p, Scratch& scratch) {
+  if (const auto* blocked = dynamic_cast<const BlockedWeight*>(p.weight)) {
+    return blocked_.run(p, *blocked);
   }
-  matmul({x, weight.view.transposed(), p.out, p.alpha, p.beta});
+  const auto& weight = static_cast<const RowWeight&>(*p.weight);
+  rowProducts({.x = p.x.data,
+               .xStride = p.x.strides[0],
+               .weight = weight.rows,
+               .weightStride = weight.stride,
+               .out = p.out.as<float>(),
+               .outStride = p.out.strides[0],
+               .rows = p.x.shape[0],
+               .outFeatures = weight.outFeatures,
+               .inFeatures = weight.inFeatures,
+               .dtype = weight.dtype,
+               .alpha = p.alpha,
+               .beta = p.beta},
+              scratch);
 }
 
 }  // namespace wgqa::cpu

@@ -1,0 +1,203 @@
+#include "ops/cpu/row_products.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "ops/cpu/grain.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/row_products.cc"
+#include "hwy/foreach_target.h"
+
+#include "ops/cpu/simd_inl.h"
+#include "ops/cpu/tile_math_inl.h"
+
+#ifndef WGQA_OPS_CPU_ROW_PRODUCTS_CC_
+#define WGQA_OPS_CPU_ROW_PRODUCTS_CC_
+namespace wgqa::cpu {
+
+// A packed row of x is padded with zeros to a multiple of this: a vector of any target.
+constexpr std::int64_t kPadding = 16;
+
+// Threads get whole cache lines of the output.
+constexpr std::int64_t kFeatureGrain = 16;
+
+// Weight rows that stay in the second-level cache while the rows of x pass by.
+constexpr std::int64_t kFeatureGroup = 64;
+
+constexpr std::int64_t paddedDepth(std::int64_t inFeatures) {
+  return divideUp(inFeatures, kPadding) * kPadding;
+}
+
+}  // namespace wgqa::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace wgqa::cpu::HWY_NAMESPACE {
+
+static_assert(kPadding % kLanes == 0);
+
+// Weight rows of a tile, and rows of x that it is multiplied with at a time: as many as leave every
+// sum in a register (there are 32 of 512 bits and on NEON, else 16).
+constexpr int kWeightTile = 4;
+constexpr int kRowTile = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 6 : 2;
+
+// Rows of x as tiles [depth / lanes][rows of the tile][lanes] in float32: the tile's product reads
+// them as one stream, and rows that lie a power of two apart do not fight for the same cache lines.
+template <class T>
+void packTiles(const RowProducts& p, std::int64_t firstTile, std::int64_t lastTile,
+               float* packed) {
+  const std::int64_t depth = paddedDepth(p.inFeatures);
+  for (std::int64_t tile = firstTile; tile < lastTile; ++tile) {
+    const std::int64_t begin = tile * kRowTile;
+    const std::int64_t rows = std::min<std::int64_t>(kRowTile, p.rows - begin);
+    float* to = packed + begin * depth;
+    for (std::int64_t i = 0; i < depth; i += kLanes) {
+      const std::size_t valid = i < p.inFeatures ? lanesLeft(p.inFeatures, i) : 0;
+      for (std::int64_t row = 0; row < rows; ++row, to += kLanes) {
+        const T* from = static_cast<const T*>(p.x) + (begin + row) * p.xStride + i;
+        store(load(from, valid), to, kLanes);
+      }
+    }
+  }
+}
+
+void packRowProducts(const RowProducts& p, float* packed, std::int64_t firstTile,
+                     std::int64_t lastTile) {
+  if (p.dtype == DType::bfloat16) {
+    packTiles<BFloat16>(p, firstTile, lastTile, packed);
+  } else {
+    packTiles<float>(p, firstTile, lastTile, packed);
+  }
+}
+
+template <int kRows, class T>
+HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
+                             const T* HWY_RESTRICT const* weight, int weightRows, float* out) {
+  const FloatTag d;
+  FloatVector sum[kRows][kWeightTile];
+  for (auto& row : sum) {
+    for (auto& value : row) value = hn::Zero(d);
+  }
+  const T* HWY_RESTRICT w0 = weight[0];
+  const T* HWY_RESTRICT w1 = weight[1];
+  const T* HWY_RESTRICT w2 = weight[2];
+  const T* HWY_RESTRICT w3 = weight[3];
+  // The next tile's weights: short rows are no streams for the hardware's prefetcher. Into the
+  // second-level cache, where more requests can be under way than in the first.
+  const std::int64_t ahead = kWeightTile * p.weightStride;
+  const auto addStretch = [&](std::int64_t i, std::size_t valid) HWY_ATTR {
+    __builtin_prefetch(w0 + i + ahead, 0, 2);
+    __builtin_prefetch(w1 + i + ahead, 0, 2);
+    __builtin_prefetch(w2 + i + ahead, 0, 2);
+    __builtin_prefetch(w3 + i + ahead, 0, 2);
+    const FloatVector v0 = load(w0 + i, valid);
+    const FloatVector v1 = load(w1 + i, valid);
+    const FloatVector v2 = load(w2 + i, valid);
+    const FloatVector v3 = load(w3 + i, valid);
+    for (int row = 0; row < kRows; ++row) {
+      const FloatVector values = hn::LoadU(d, x + i * kRows + row * kLanes);
+      sum[row][0] = hn::MulAdd(values, v0, sum[row][0]);
+      sum[row][1] = hn::MulAdd(values, v1, sum[row][1]);
+      sum[row][2] = hn::MulAdd(values, v2, sum[row][2]);
+      sum[row][3] = hn::MulAdd(values, v3, sum[row][3]);
+    }
+  };
+  const std::int64_t whole = p.inFeatures / kLanes * kLanes;
+  for (std::int64_t i = 0; i < whole; i += kLanes) addStretch(i, kLanes);
+  if (whole < p.inFeatures) addStretch(whole, lanesLeft(p.inFeatures, whole));
+  for (int row = 0; row < kRows; ++row) {
+    float sums[kWeightTile];
+    storeSums(sum[row][0], sum[row][1], sum[row][2], sum[row][3], sums);
+    float* target = out + row * p.outStride;
+    for (int i = 0; i < weightRows; ++i) {
+      target[i] = p.beta == 0.0f ? p.alpha * sums[i] : p.alpha * sums[i] + p.beta * target[i];
+    }
+  }
+}
+
+template <class T>
+void multiplyRows(const RowProducts& p, std::int64_t rows, const float* x, const T* const* weight,
+                  int weightRows, float* out) {
+  switch (rows) {
+    case 1: return multiplyTile<1>(p, x, weight, weightRows, out);
+    case 2: return multiplyTile<2>(p, x, weight, weightRows, out);
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+    case 3: return multiplyTile<3>(p, x, weight, weightRows, out);
+    case 4: return multiplyTile<4>(p, x, weight, weightRows, out);
+    case 5: return multiplyTile<5>(p, x, weight, weightRows, out);
+    case 6: return multiplyTile<6>(p, x, weight, weightRows, out);
+#endif
+    default: return;
+  }
+}
+
+// Features [begin, end), at most kFeatureGroup of them, of one tile of x.
+template <class T>
+void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* x,
+                          std::int64_t begin, std::int64_t end, float* out) {
+  for (std::int64_t n = begin; n < end; n += kWeightTile) {
+    const auto weightRows = static_cast<int>(std::min<std::int64_t>(kWeightTile, end - n));
+    const T* weight[kWeightTile];
+    for (int i = 0; i < kWeightTile; ++i) {
+      // A short last tile repeats its last row, whose extra sums are not stored.
+      const std::int64_t row = n + std::min(i, weightRows - 1);
+      weight[i] = static_cast<const T*>(p.weight) + row * p.weightStride;
+    }
+    multiplyRows(p, rows, x, weight, weightRows, out + n);
+  }
+}
+
+template <class T>
+void multiplyFeatures(const RowProducts& p, const float* packed, std::int64_t begin,
+                      std::int64_t end) {
+  const std::int64_t depth = paddedDepth(p.inFeatures);
+  for (std::int64_t n = begin; n < end; n += kFeatureGroup) {
+    const std::int64_t last = std::min(n + kFeatureGroup, end);
+    for (std::int64_t m = 0; m < p.rows; m += kRowTile) {
+      multiplyFeatureGroup<T>(p, std::min<std::int64_t>(kRowTile, p.rows - m), packed + m * depth,
+                              n, last, p.out + m * p.outStride);
+    }
+  }
+}
+
+void multiplyRowProducts(const RowProducts& p, const float* packed, std::int64_t begin,
+                         std::int64_t end) {
+  if (p.dtype == DType::bfloat16) {
+    multiplyFeatures<BFloat16>(p, packed, begin, end);
+  } else {
+    multiplyFeatures<float>(p, packed, begin, end);
+  }
+}
+
+std::int64_t rowTile() { return kRowTile; }
+
+}  // namespace wgqa::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace wgqa::cpu {
+namespace {
+HWY_EXPORT(packRowProducts);
+HWY_EXPORT(multiplyRowProducts);
+HWY_EXPORT(rowTile);
+}  // namespace
+
+void rowProducts(const RowProducts& p, Scratch& scratch) {
+  if (p.rows == 0) return;
+  const std::int64_t depth = paddedDepth(p.inFeatures);
+  float* packed = scratch.shared<float>(SharedScratch::first, p.rows * depth);
+  const std::int64_t tile = HWY_DYNAMIC_DISPATCH(rowTile)();
+  parallelFor(divideUp(p.rows, tile), rowGrain(tile * depth),
+              [&](std::int64_t begin, std::int64_t end, int) {
+                HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
+              });
+  parallelFor(divideUp(p.outFeatures, kFeatureGrain), rowGrain(depth * kFeatureGrain),
+              [&](std::int64_t begin, std::int64_t end, int) {
+                HWY_DYNAMIC_DISPATCH(multiplyRowProducts)
+                (p, packed, begin * kFeatureGrain, std::min(end * kFeatureGrain, p.outFeatures));
+              });
+}
+
+}  // namespace wgqa::cpu
+#endif
