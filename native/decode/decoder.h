@@ -60,7 +60,7 @@ struct DecoderStats {
   std::int64_t blocksTotal = 0;  // the budget in self-attention blocks
   std::int64_t blocksFree = 0;   // what is not in use of it
   std::int64_t decodeSteps = 0;
-  std::int64_t generatedTokens = 0;  // one per sequence and step
+  std::int64_t generatedTokens = 0;  // of the sequences that were returned
   double decodeSeconds = 0.0;
   double encodeSeconds = 0.0;
   std::int64_t decodeWeightBytes = 0;
@@ -83,6 +83,10 @@ class Decoder {
 
   /// Callable from any thread.
   DecoderStats stats() const;
+
+  /// Throws ErrorCode::internal unless every cache block is free, or referenced exactly as often as
+  /// the requests that are being decoded hold it. For tests; callable from a model or a callback.
+  void checkInvariant() const;
 
  private:
   class Engine;

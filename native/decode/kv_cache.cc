@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kMaxBlockTokens = 4096;
 constexpr std::int64_t kMaxBlocks = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t kCopyGrain = 8;  // block sides that one thread copies at least
+constexpr std::int64_t kCopyGrainBytes = 1 << 17;  // that are worth a thread
 
 BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHeads,
                       const KvCacheOptions& options) {
@@ -75,7 +75,8 @@ void BlockStorage::copy(std::span<const BlockCopy> copies) {
   const std::int64_t bytes = shape_.bytesPerLayerSide();
   const std::int64_t sides = 2 * shape_.layers;
   const auto count = static_cast<std::int64_t>(copies.size());
-  parallelFor(sides * count, kCopyGrain, [&](std::int64_t begin, std::int64_t end, int) {
+  const std::int64_t grain = std::max<std::int64_t>(kCopyGrainBytes / bytes, 1);
+  parallelFor(sides * count, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       std::byte* side = memory_.data() + (i / count) * sideBytes_;
       const BlockCopy& copy = copies[i % count];

@@ -88,8 +88,11 @@ WGQA_TEST(decodeABatchEqualsItsRequestsAlone) {
     options.cacheDtype = seed % 2 == 0 ? DType::float32 : DType::bfloat16;
     options.blockTokens = 1 + random() % 6;
     Decoder decoder(model, options);
+    model.beforeStep = [&] { decoder.checkInvariant(); };
     const auto results = decoder.run(requests);
+    model.beforeStep = nullptr;
     CHECK(model.largestBatch <= options.maxBatchSize);
+    CHECK(decoder.stats().cacheBytes <= options.maxCacheBytes);
     checkAllFree(decoder);
     for (std::size_t i = 0; i < requests.size(); ++i) {
       CHECK_EQUAL(codeOf(results[i]), "no error");
@@ -186,7 +189,10 @@ WGQA_TEST(decodeAnAbortFreesItsBlocksAndDisturbsNoOne) {
     DecoderOptions options = test::makeDecoderOptions(model, 100);
     options.maxBatchSize = 5;  // the last request waits
     Decoder decoder(model, options);
-    model.beforeStep = [&] { abort = abort || model.steps + 1 >= abortedStep; };
+    model.beforeStep = [&] {
+      decoder.checkInvariant();
+      abort = abort || model.steps + 1 >= abortedStep;
+    };
     const auto results = decoder.run(requests);
     CHECK_EQUAL(codeOf(results[1]), "ABORTED");
     CHECK_EQUAL(codeOf(results[3]), "ABORTED");
