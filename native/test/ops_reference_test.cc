@@ -106,6 +106,109 @@ WGQA_TEST(referenceDropoutKeepsTheExpectedShare) {
   CHECK_EQUAL(out[0] != 0.0f, firstKept);
 }
 
+WGQA_TEST(referenceRmsNormDividesByTheRootMeanSquare) {
+  const std::vector<float> x = {3.0f, 4.0f, 0.0f, 0.0f};
+  const std::vector<float> weight = {1.0f, 2.0f};
+  std::vector<float> out(4);
+  std::vector<float> inverseRms(2);
+  makeReferenceOps()->rmsNorm({.x = viewOf(x, 2, 2),
+                               .weight = {weight.data(), DType::float32, {2}},
+                               .epsilon = 0.25f,
+                               .out = viewOf(out, 2, 2),
+                               .inverseRms = {inverseRms.data(), DType::float32, {2}}});
+  const double root = std::sqrt(12.75);  // (9 + 16) / 2 + epsilon
+  CHECK_NEAR(inverseRms[0], 1.0 / root, 1e-7);
+  CHECK_NEAR(out[0], 3.0 / root, 1e-7);
+  CHECK_NEAR(out[1], 8.0 / root, 3e-7);
+  CHECK_EQUAL(inverseRms[1], 2.0f);  // a row of zeros: 1 / sqrt(epsilon)
+  CHECK_EQUAL(out[3], 0.0f);
+}
+
+WGQA_TEST(referenceActivationsHaveTheirKnownValues) {
+  const std::vector<float> gate = {1.0f, -1.0f};
+  const std::vector<float> linear = {2.0f, 3.0f};
+  const auto activate = [&](Activation activation) {
+    std::vector<float> out(2);
+    makeReferenceOps()->gatedActivation({.activation = activation,
+                                         .gate = viewOf(gate, 1, 2),
+                                         .linear = viewOf(linear, 1, 2),
+                                         .dropout = {},
+                                         .out = viewOf(out, 1, 2)});
+    return out;
+  };
+  CHECK_EQUAL(activate(Activation::relu)[0], 2.0f);
+  CHECK_EQUAL(activate(Activation::relu)[1], 0.0f);
+  // PyTorch's gelu(approximate="tanh") of 1 is 0.841192; x - gelu(x) = -gelu(-x).
+  CHECK_NEAR(activate(Activation::geluTanh)[0], 2.0 * 0.841192, 2e-6);
+  CHECK_NEAR(activate(Activation::geluTanh)[1], 3.0 * (0.841192 - 1.0), 3e-6);
+  CHECK_NEAR(activate(Activation::silu)[0], 2.0 / (1.0 + std::exp(-1.0)), 2e-7);
+  CHECK_NEAR(activate(Activation::silu)[1], -3.0 / (1.0 + std::exp(1.0)), 2e-7);
+}
+
+WGQA_TEST(referenceCrossEntropyOfEqualAndOfExtremeLogits) {
+  const std::vector<float> logits = {2.0f, 2.0f, 2.0f, 2.0f, 1e4f, -1e4f, -1e4f, -1e4f, 5, 6, 7, 8};
+  const std::vector<std::int32_t> labels = {1, 2, kIgnoredLabel};
+  std::vector<float> grad(12, 9.0f);
+  double lossSum = 1.0;
+  makeReferenceOps()->crossEntropy({.logits = viewOf(logits, 3, 4),
+                                    .labels = labels,
+                                    .gradScale = 2.0f,
+                                    .gradLogits = viewOf(grad, 3, 4),
+                                    .lossSum = &lossSum});
+  CHECK_NEAR(lossSum, 1.0 + std::log(4.0) + 2e4, 1e-9);
+  const float expected[] = {0.5f, -1.5f, 0.5f, 0.5f, 2.0f, 0.0f, -2.0f, 0.0f, 0, 0, 0, 0};
+  for (std::size_t i = 0; i < grad.size(); ++i) CHECK_EQUAL(grad[i], expected[i]);
+}
+
+WGQA_TEST(referenceMergeWeighsHeadsAsItsGranularitySays) {
+  // Two heads of one group, headDim 2, dModel 3.
+  const std::vector<float> base = {1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60};
+  const std::vector<std::int32_t> kvHeadOf = {0, 0};
+  const auto check = [&](MergeGranularity granularity, const std::vector<float>& weight,
+                         std::int64_t rows, std::int64_t columns,
+                         const std::vector<float>& expected) {
+    std::vector<float> merged(6);
+    makeReferenceOps()->mergeHeads({.granularity = granularity,
+                                    .base = {base.data(), DType::float32, {2, 2, 3}},
+                                    .weight = {weight.data(), DType::float32, {2, rows, columns}},
+                                    .kvHeadOf = kvHeadOf,
+                                    .merged = {merged.data(), DType::float32, {1, 2, 3}}});
+    for (std::size_t i = 0; i < 6; ++i) CHECK_EQUAL(merged[i], expected[i]);
+  };
+  check(MergeGranularity::head, {1, 2}, 1, 1, {21, 42, 63, 84, 105, 126});
+  check(MergeGranularity::row, {1, 0, 1, 0, 1, 2}, 1, 3, {1, 20, 63, 4, 50, 126});
+  check(MergeGranularity::column, {1, 0, 0, 1}, 2, 1, {1, 2, 3, 40, 50, 60});
+}
+
+WGQA_TEST(referenceAttentionAddsTheBiasOfItsHead) {
+  // All dot products are 0, so the bias alone decides: bucket 0 is "here", bucket 1 "one before".
+  // Head 0 weighs them 3 : 1, head 1 equally; the first query sees only itself.
+  const std::vector<std::int32_t> offsets = {0, 2};
+  const std::vector<std::int32_t> kvHeadOf = {0, 1};
+  const std::vector<float> q(4, 0.0f);
+  const std::vector<float> k = {1, 2, 3, 4};  // [2 tokens, 2 kvHeads, 1]
+  const std::vector<float> v = {8, 10, 16, 20};
+  std::vector<float> table(8 * 2, 99.0f);
+  table[0] = std::log(3.0f);
+  table[1] = table[2] = table[3] = 0.0f;
+  std::vector<float> out(4);
+  AttentionPrefill p;
+  p.shape.queries = {offsets};
+  p.shape.keys = {offsets};
+  p.shape.kvHeadOf = kvHeadOf;
+  p.shape.causal = true;
+  p.shape.bias = {viewOf(table, 8, 2), false, 16};
+  p.q = {q.data(), DType::float32, {2, 2, 1}};
+  p.k = {k.data(), DType::float32, {2, 2, 1}};
+  p.v = {v.data(), DType::float32, {2, 2, 1}};
+  p.out = {out.data(), DType::float32, {2, 2, 1}};
+  makeReferenceOps()->attentionPrefill(p);
+  CHECK_EQUAL(out[0], 8.0f);
+  CHECK_EQUAL(out[1], 10.0f);
+  CHECK_NEAR(out[2], 0.25 * 8 + 0.75 * 16, 1e-6);
+  CHECK_NEAR(out[3], 0.5 * 10 + 0.5 * 20, 1e-6);
+}
+
 WGQA_TEST(referenceAttentionOfOneKeyIsItsValue) {
   const std::vector<std::int32_t> offsets = {0, 1};
   const std::vector<std::int32_t> kvHeadOf = {0, 0};
