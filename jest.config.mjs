@@ -1,3 +1,6 @@
+// As src/native.ts, whose `process.env` is a copy under jest.
+process.env.OMP_WAIT_POLICY ??= 'passive';
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: '<rootDir>/test/support/realm-environment.mjs',
