@@ -73,7 +73,6 @@ export async function readTrainingState(directory: string): Promise<TrainingStat
   check(json, 'format', oneOf(FORMAT));
   const progress = check(json, 'progress', objectRule);
   return {
-    // The constructor of the trainer checks them like anybody's.
     options: check(json, 'options', objectRule),
     progress: {
       epoch: check(progress, 'epoch', integerIn()),

@@ -152,7 +152,7 @@ export class Trainer implements AsyncDisposable {
     const state = await readTrainingState(directory);
     const model = await loadModel(directory, options);
     try {
-      const trainer = new Trainer(model, state.options);
+      const trainer = makeFromFile(model, state.options);
       await restoreState(trainer.#native, directory, state.step);
       trainer.#progress = { ...state.progress };
       return trainer;
@@ -191,6 +191,17 @@ export class Trainer implements AsyncDisposable {
   #assertUsable(): void {
     this.#model.assertUsable();
     if (this.#disposal !== undefined) throw new WgqaError('DISPOSED', 'the trainer was disposed');
+  }
+}
+
+/** The options of a file are checked like anybody's, but it is the file that is wrong. */
+function makeFromFile(model: Model, options: TrainerOptions): Trainer {
+  try {
+    return new Trainer(model, options);
+  } catch (error) {
+    if (!(error instanceof WgqaError) || error.code !== 'INVALID_ARGUMENT') throw error;
+    const { message, field, allowed } = error;
+    throw new WgqaError('INVALID_FILE', message, { field, allowed, cause: error });
   }
 }
 
