@@ -70,6 +70,11 @@ void scoreKeys(const float* q, int heads, const float* keys, int rows, int width
   }
 }
 
+// A tile of keys or values is fetched while the tile before it is computed with: too much for the
+// first cache, which also has fewer outstanding misses than the second.
+constexpr int kIntoSecondCache = 2;
+constexpr int kLineBytes = 64;
+
 class Decode {
  public:
   Decode(const AttentionDecode& p, const DistanceBias& bias, const DecodeChunks& plan,
@@ -97,6 +102,7 @@ class Decode {
     const Tiles tiles = carve(carver);
     load(chunk, tiles);
     const int end = chunk.firstKey + chunk.keys;
+    prefetch(chunk, p_.cache.keys, chunk.firstKey, std::min(kTileKeys, chunk.keys));
     for (int key = chunk.firstKey; key < end; key += kTileKeys) {
       attend(chunk, key, std::min(kTileKeys, end - key), tiles);
     }
@@ -163,7 +169,8 @@ class Decode {
   // Keys [firstKey, firstKey + keys) of the sequence.
   void attend(const DecodeChunk& chunk, int firstKey, int keys, const Tiles& tiles) const {
     forEachRun(chunk, p_.cache.keys, firstKey, keys, tiles,
-               [&](const float* rows, int begin, int count) {
+               [&](const float* rows, int begin, int count) HWY_ATTR {
+                 prefetch(chunk, p_.cache.values, firstKey + begin, count);
                  scoreKeys(tiles.q, chunk.group.count, rows, count, width_, tiles.scores + begin);
                });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
@@ -176,7 +183,8 @@ class Decode {
                      bias_.at(chunk.group.first + i, firstKey, position), keys, keys, state);
     }
     forEachRun(chunk, p_.cache.values, firstKey, keys, tiles,
-               [&](const float* rows, int begin, int count) {
+               [&](const float* rows, int begin, int count) HWY_ATTR {
+                 prefetch(chunk, p_.cache.keys, firstKey + keys + begin, count);
                  tileMatmul({.a = tiles.scores + begin,
                              .aRowStride = kScoreStride,
                              .b = rows,
@@ -190,21 +198,40 @@ class Decode {
                });
   }
 
+  // Where the cache holds a key, in rows of headDim elements.
+  std::int64_t rowOf(const DecodeChunk& chunk, int key) const {
+    const std::int32_t block =
+        p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
+    return (std::int64_t{block} * kvHeads_ + chunk.kvHead) * blockTokens_ + key % blockTokens_;
+  }
+
   // Calls visit(rows, begin, count) for the runs of keys [firstKey, firstKey + keys) that lie in one
   // block each; rows are `width` floats apart, begin counts from firstKey.
   template <typename Visit>
   void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey, int keys,
                   const Tiles& tiles, const Visit& visit) const {
-    const std::int32_t* table =
-        p_.cache.blockTable.data() + p_.cache.tableOffsets[chunk.sequence];
     for (int begin = 0; begin < keys;) {
       const int key = firstKey + begin;
-      const int place = key % blockTokens_;
-      const int count = std::min(keys - begin, blockTokens_ - place);
-      const std::int64_t row =
-          (std::int64_t{table[key / blockTokens_]} * kvHeads_ + chunk.kvHead) * blockTokens_ + place;
-      visit(rowsAt(cache, row * headDim_, count, tiles), begin, count);
+      const int count = std::min(keys - begin, blockTokens_ - key % blockTokens_);
+      visit(rowsAt(cache, rowOf(chunk, key) * headDim_, count, tiles), begin, count);
       begin += count;
+    }
+  }
+
+  // Asks for rows of keys [firstKey, firstKey + keys), as far as the chunk has them: blocks lie
+  // anywhere, so the hardware cannot foresee them.
+  // Inlined always: GCC takes a function that only prefetches for one without effect.
+  HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey,
+                int keys) const {
+    const int end = std::min(firstKey + keys, chunk.firstKey + chunk.keys);
+    const std::int64_t rowBytes = headDim_ * static_cast<std::int64_t>(bytesOf(cache.dtype));
+    while (firstKey < end) {
+      const int count = std::min(end - firstKey, blockTokens_ - firstKey % blockTokens_);
+      const auto* rows = cache.as<char>() + rowOf(chunk, firstKey) * rowBytes;
+      for (std::int64_t byte = 0; byte < count * rowBytes; byte += kLineBytes) {
+        __builtin_prefetch(rows + byte, 0, kIntoSecondCache);
+      }
+      firstKey += count;
     }
   }
 

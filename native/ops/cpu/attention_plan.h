@@ -17,7 +17,7 @@ inline constexpr int kTileRows = 48;
 inline constexpr int kTileKeys = 64;
 
 /// Keys of one decode task; longer sequences are split and combined.
-inline constexpr int kDecodeChunkKeys = 256;
+inline constexpr int kDecodeChunkKeys = 512;
 
 /// The query heads [first, first + count) that read one K/V head.
 struct HeadGroup {
