@@ -45,7 +45,7 @@ class DecodeProblem {
       : kvHeadOf_(equalGroups(kvHeads)),
         elements_(std::int64_t{kBlocks} * kvHeads * kBlockTokens * kHeadDim),
         cacheBytes_(elements_ * static_cast<std::int64_t>(bytesOf(dtype))),
-        // Zero bytes are the number 0 in both types; what is in the cache does not change the time.
+        // Zero bytes are the number 0 in both types: what is in the cache does not change the time.
         keys_(static_cast<std::size_t>(cacheBytes_)),
         values_(static_cast<std::size_t>(cacheBytes_)),
         q_(randomFloats(std::size_t{kSequences} * kHeads * kHeadDim, 1.0f)),
@@ -57,8 +57,8 @@ class DecodeProblem {
     std::iota(blockTable_.begin(), blockTable_.end(), 0);
     std::shuffle(blockTable_.begin(), blockTable_.end(), std::mt19937(1));
     for (int i = 0; i <= kSequences; ++i) tableOffsets_[i] = i * (kTokens / kBlockTokens);
-    const auto cache = [&](std::vector<std::byte>& bytes) {
-      return ConstTensorView(bytes.data(), dtype, {kBlocks, kvHeads, kBlockTokens, kHeadDim});
+    const auto cache = [&](const LargeArray& array) {
+      return ConstTensorView(array.as<void>(), dtype, {kBlocks, kvHeads, kBlockTokens, kHeadDim});
     };
     params_.cache = {cache(keys_), cache(values_), blockTable_, tableOffsets_, lengths_};
     params_.kvHeadOf = kvHeadOf_;
@@ -74,8 +74,8 @@ class DecodeProblem {
   std::vector<std::int32_t> kvHeadOf_;
   std::int64_t elements_;
   std::int64_t cacheBytes_;
-  std::vector<std::byte> keys_;
-  std::vector<std::byte> values_;
+  LargeArray keys_;
+  LargeArray values_;
   std::vector<float> q_;
   std::vector<float> table_;
   std::vector<float> out_;
@@ -148,17 +148,6 @@ class PrefillProblem {
   AttentionPrefill forward_;
   AttentionPrefillBackward backward_;
 };
-
-// Measures `limit` and the subjects together and appends the subjects' shares of it.
-void compare(Subject limit, std::vector<Subject> subjects, const std::string& unit,
-             const Options& options, std::vector<Ratio>& ratios) {
-  subjects.insert(subjects.begin(), std::move(limit));
-  measureInterleaved(subjects, options.repetitions);
-  const Subject& best = subjects.front();
-  for (std::size_t i = 1; i < subjects.size(); ++i) {
-    ratios.push_back({subjects[i].name, subjects[i].rate(), best.name, best.rate(), unit});
-  }
-}
 
 void measureDecode(Ops& ops, const Options& options, std::vector<Ratio>& ratios) {
   std::vector<Subject> subjects;

@@ -1,15 +1,18 @@
 #include "bench_support.h"
 
 #include <oneapi/dnnl/dnnl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string_view>
 
+#include "base/error.h"
 #include "base/parallel.h"
 
 namespace wgqa::bench {
@@ -62,14 +65,41 @@ void measureInterleaved(std::vector<Subject>& subjects, int repetitions) {
   for (std::size_t i = 0; i < subjects.size(); ++i) subjects[i].seconds = median(times[i]);
 }
 
+void compare(Subject limit, std::vector<Subject> subjects, const std::string& unit,
+             const Options& options, std::vector<Ratio>& ratios) {
+  subjects.insert(subjects.begin(), std::move(limit));
+  measureInterleaved(subjects, options.repetitions);
+  const Subject& best = subjects.front();
+  for (std::size_t i = 1; i < subjects.size(); ++i) {
+    ratios.push_back({subjects[i].name, subjects[i].rate(), best.name, best.rate(), unit});
+  }
+}
+
+LargeArray::LargeArray(std::size_t bytes) : bytes_(bytes) {
+  void* address =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED) {
+    throw Error(ErrorCode::outOfMemory, "cannot map " + std::to_string(bytes) + " bytes");
+  }
+  data_ = address;
+#ifdef MADV_HUGEPAGE
+  madvise(data_, bytes, MADV_HUGEPAGE);
+#endif
+  // Written once, so that pages are the array's own and not all the one page of zeros.
+  std::memset(data_, 0, bytes);
+}
+
+LargeArray::~LargeArray() { munmap(data_, bytes_); }
+
 Subject readBandwidth() {
   constexpr std::int64_t kWords = std::int64_t{1} << 25;  // 256 MiB
-  const auto words = std::make_shared<std::vector<std::uint64_t>>(kWords, 1);
+  const auto array = std::make_shared<LargeArray>(kWords * sizeof(std::uint64_t));
   const auto sum = std::make_shared<std::atomic<std::uint64_t>>(0);
-  const auto run = [words, sum] {
+  const auto run = [array, sum] {
+    const auto* words = array->as<std::uint64_t>();
     parallelFor(kWords, 1 << 16, [&](std::int64_t begin, std::int64_t end, int) {
       std::uint64_t part = 0;
-      for (std::int64_t i = begin; i < end; ++i) part += (*words)[i];
+      for (std::int64_t i = begin; i < end; ++i) part += words[i];
       *sum += part;
     });
   };

@@ -2,6 +2,7 @@
 // run, and output as text and JSON.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -24,6 +25,25 @@ struct Subject {
 /// machine's speed meets all of them alike; sets the median time of each.
 void measureInterleaved(std::vector<Subject>& subjects, int repetitions);
 
+/// Zero bytes on huge pages where the system has them: with small pages a benchmark of reading
+/// memory in random order would mostly measure address translation. Throws ErrorCode::outOfMemory.
+class LargeArray {
+ public:
+  explicit LargeArray(std::size_t bytes);
+  ~LargeArray();
+  LargeArray(const LargeArray&) = delete;
+  LargeArray& operator=(const LargeArray&) = delete;
+
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
 /// Reads an array larger than any cache with all threads.
 Subject readBandwidth();
 
@@ -40,6 +60,12 @@ struct Ratio {
 
   double share() const { return rate / limit; }
 };
+
+struct Options;
+
+/// Measures `limit` and the subjects together and appends the subjects' shares of it to `ratios`.
+void compare(Subject limit, std::vector<Subject> subjects, const std::string& unit,
+             const Options& options, std::vector<Ratio>& ratios);
 
 /// Command line of every benchmark: [--json FILE] [--repetitions N].
 struct Options {
