@@ -9,6 +9,8 @@ export interface ProgressState {
   readonly tokens?: number;
   /** Training loss to show. */
   readonly loss?: number;
+  /** Shown instead of the reporter's label: which part of the operation runs. */
+  readonly label?: string;
 }
 
 /** The part of a `tty.WriteStream` that is used. */
@@ -174,8 +176,8 @@ class Meter {
   }
 
   view(): ProgressView {
-    const { label, total } = this.#options;
-    const { step, loss } = this.#state;
+    const { total } = this.#options;
+    const { step, loss, label = this.#options.label } = this.#state;
     const first = this.#samples[0] ?? this.#start;
     const last = this.#samples.at(-1) ?? first;
     const milliseconds = last.time - first.time;

@@ -1,3 +1,4 @@
+export { findingsOf } from './findings.ts';
 export { renderHtmlReport } from './page.ts';
 export {
   type TextColumn,

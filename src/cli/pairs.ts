@@ -1,0 +1,39 @@
+/** Options of commands that read text pairs. */
+import { Option, type Command } from 'commander';
+import { readPairs, type TextPair } from '../index.ts';
+import { integerIn } from '../options.ts';
+import { numeric, pick } from './options.ts';
+
+export interface PairOptions {
+  readonly format?: 'jsonl' | 'csv' | 'tsv';
+  readonly sourceField: string;
+  readonly targetField: string;
+  readonly prefix: string;
+  readonly maxSourceTokens: number;
+  readonly maxTargetTokens: number;
+}
+
+export function addPairOptions(command: Command): Command {
+  return command
+    .optionsGroup('Text pairs:')
+    .addOption(
+      new Option(
+        '--format <format>',
+        'default: by the ending .jsonl, .ndjson, .csv or .tsv, with or without .gz',
+      ).choices(['jsonl', 'csv', 'tsv']),
+    )
+    .option('--source-field <name>', 'member or column with the source', 'source')
+    .option('--target-field <name>', 'member or column with the target', 'target')
+    .option('--prefix <text>', 'put before each source, as "summarize: "', '')
+    .option('--max-source-tokens <n>', 'cut longer sources', numeric(integerIn(2)), 512)
+    .option('--max-target-tokens <n>', 'cut longer targets', numeric(integerIn(2)), 128);
+}
+
+/** The pairs of all `files`, in order. */
+export async function* readAllPairs(
+  files: readonly string[],
+  options: PairOptions,
+): AsyncGenerator<TextPair> {
+  const reading = pick(options, ['format', 'sourceField', 'targetField', 'prefix']);
+  for (const file of files) yield* readPairs(file, reading);
+}

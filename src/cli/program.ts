@@ -1,0 +1,52 @@
+/** All commands as one commander program. */
+import { Command } from 'commander';
+import type { CliContext } from './context.ts';
+import { addConvertCommand } from './convert.ts';
+import { addDemoCommand } from './demo.ts';
+import { addEvaluateCommand } from './evaluate.ts';
+import { addFoldCommand } from './fold.ts';
+import { addGenerateCommand } from './generate.ts';
+import { addInspectCommand } from './inspect.ts';
+import { addTrainCommand } from './train.ts';
+import { packageVersion } from './version.ts';
+
+const COMMANDS = [
+  addInspectCommand,
+  addConvertCommand,
+  addTrainCommand,
+  addFoldCommand,
+  addEvaluateCommand,
+  addGenerateCommand,
+  addDemoCommand,
+];
+
+const EPILOGUE = `
+A MODEL is a Hugging Face directory of a T5: config.json, model.safetensors (or shards), and
+tokenizer.json where text goes in or out.
+
+Results go to standard output, progress and errors to standard error.
+Exit codes: 0 done, 1 failed, 2 bad usage.`;
+
+/** Throws CommanderError where commander would end the process. */
+export function createProgram(context: CliContext, { json }: { readonly json: boolean }): Command {
+  const program = new Command('wgqa')
+    .description(
+      'Convert Hugging Face T5 models to multi-query, grouped-query and weighted grouped-query\n' +
+        'attention, fine-tune and fold them, and generate text with the smaller K/V cache.',
+    )
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      outputError: (text, write) => {
+        if (!json) write(text.replace(/^error: /, 'wgqa: '));
+      },
+      getOutHelpWidth: () => context.stdout.columns ?? 100,
+      getErrHelpWidth: () => context.stderr.columns ?? 100,
+    })
+    .showHelpAfterError("('--help' lists what is allowed)")
+    .addHelpText('after', EPILOGUE);
+  for (const add of COMMANDS) add(program, context);
+  return program;
+}

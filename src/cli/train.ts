@@ -1,0 +1,237 @@
+/** `wgqa train`: fine-tune a model on text pairs. */
+import { Option, type Command } from 'commander';
+import {
+  createDataset,
+  loadModel,
+  loadTokenizer,
+  tokenizePairs,
+  Trainer,
+  WgqaError,
+  type Dataset,
+  type EvaluationReport,
+  type Example,
+  type FitOptions,
+  type FitResult,
+  type Tokenizer,
+} from '../index.ts';
+import { integerIn } from '../options.ts';
+import { formatFixed, formatInteger } from '../report/format.ts';
+import { printJson, printLines, type CliContext } from './context.ts';
+import { prepareDirectory } from './files.ts';
+import {
+  addCommand,
+  addStorageOptions,
+  numeric,
+  pick,
+  threadsOption,
+  type StorageOptions,
+} from './options.ts';
+import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
+import { createProgress, type Progress } from './progress.ts';
+import { checkIdentity, hashExamples, writeIdentity, type RunIdentity } from './resumable-run.ts';
+import { addTrainerOptions, trainerOptions, type TrainerFlags } from './trainer-options.ts';
+
+interface Options extends StorageOptions, PairOptions, TrainerFlags {
+  readonly json?: boolean;
+  readonly out: string;
+  readonly epochs?: number;
+  readonly steps?: number;
+  readonly batchSize: number;
+  readonly maxBatchTokens?: number;
+  readonly threads?: number;
+  readonly eval?: readonly string[];
+  readonly evalEvery?: number;
+  readonly checkpoint?: string;
+  readonly checkpointEvery: number;
+  readonly resume?: boolean;
+  readonly metrics?: string;
+}
+
+export function addTrainCommand(program: Command, context: CliContext): void {
+  const command = addCommand(
+    program,
+    'train <model> <pairs...>',
+    'Fine-tune a model on files of text pairs. An interrupt (Ctrl-C) saves the checkpoint, if there\n' +
+      'is to be one, and ends.',
+    [
+      'wgqa train wgqa demo/data/train.jsonl.gz --out trained --epochs 1 --batch-size 16',
+      'wgqa train wgqa train.jsonl --out trained --steps 5000 --eval validation.jsonl --eval-every 500',
+      'wgqa train wgqa train.jsonl --out trained --epochs 3 --checkpoint state --resume',
+    ],
+  )
+    .optionsGroup('Run:')
+    .requiredOption('--out <dir>', 'directory of the trained model')
+    .addOption(
+      new Option('--epochs <n>', 'passes over the pairs (default: 1, unless --steps)')
+        .argParser(numeric(integerIn(1)))
+        .conflicts('steps'),
+    )
+    .option('--steps <n>', 'optimiser steps, those before a resume included', numeric(integerIn(1)))
+    .option('--batch-size <n>', 'most pairs in a batch', numeric(integerIn(1)), 16)
+    .option('--max-batch-tokens <n>', 'most tokens in a batch', numeric(integerIn(1)))
+    .addOption(threadsOption())
+    .option('--eval <file...>', 'pairs to evaluate the loss on')
+    .option(
+      '--eval-every <n>',
+      'steps between evaluations (default: at the end)',
+      numeric(integerIn(1)),
+    )
+    .option('--checkpoint <dir>', 'where to save the state of training')
+    .option('--checkpoint-every <n>', 'steps between checkpoints', numeric(integerIn(1)), 500)
+    .option('--resume', 'continue from --checkpoint, with the same pairs and options')
+    .option('--metrics <file>', 'append a JSON line for each step and evaluation');
+  addTrainerOptions(command);
+  addPairOptions(command);
+  addStorageOptions(command).action(async (model: string, files: string[], options: Options) => {
+    await train(model, files, options, context);
+  });
+}
+
+async function train(
+  directory: string,
+  files: readonly string[],
+  options: Options,
+  context: CliContext,
+): Promise<void> {
+  const { checkpoint, resume, signal } = { ...options, signal: context.signal };
+  if (resume && checkpoint === undefined) {
+    const message = '--resume needs --checkpoint, the directory to continue from';
+    throw new WgqaError('INVALID_ARGUMENT', message, { field: 'checkpoint' });
+  }
+  await prepareDirectory(options.out, options.force);
+  const tokenizer = await loadTokenizer(directory);
+  const examples = await readExamples(files, tokenizer, options, signal);
+  const evaluation = options.eval && (await readExamples(options.eval, tokenizer, options, signal));
+  const batching = pick(options, ['batchSize', 'maxBatchTokens', 'seed']);
+  const identity = {
+    data: hashExamples(examples),
+    ...pick(batching, ['batchSize', 'maxBatchTokens']),
+    trainer: trainerOptions(options),
+  };
+  await using trainer = await openTrainer(directory, identity, options, signal);
+  await using model = trainer.model;
+  const dataset = datasetOf(examples, options);
+  const { result, lastEvaluation } = await fitWithProgress(
+    trainer,
+    dataset,
+    evaluation && datasetOf(evaluation, options),
+    options,
+    context,
+  );
+  await model.save(options.out, pick(options, ['dtype', 'layout']));
+  report(result, lastEvaluation, options, context);
+}
+
+async function readExamples(
+  files: readonly string[],
+  tokenizer: Tokenizer,
+  options: Options,
+  signal: AbortSignal,
+): Promise<Example[]> {
+  const limits = pick(options, ['maxSourceTokens', 'maxTargetTokens']);
+  return tokenizePairs(readAllPairs(files, options), tokenizer, { ...limits, signal });
+}
+
+function datasetOf(
+  examples: readonly Example[],
+  { batchSize, maxBatchTokens: maxTokens, seed }: Options,
+): Dataset {
+  return createDataset(examples, { batchSize, seed, ...(maxTokens && { maxTokens }) });
+}
+
+/** A new trainer of the model, or the one that the checkpoint holds. */
+async function openTrainer(
+  directory: string,
+  identity: RunIdentity,
+  options: Options,
+  signal: AbortSignal,
+): Promise<Trainer> {
+  const { checkpoint, resume, force } = options;
+  const loading = { ...pick(options, ['threads']), signal };
+  if (checkpoint !== undefined && resume) {
+    await checkIdentity(checkpoint, identity);
+    return Trainer.resume(checkpoint, loading);
+  }
+  if (checkpoint !== undefined) await prepareDirectory(checkpoint, force);
+  const model = await loadModel(directory, loading);
+  try {
+    const trainer = new Trainer(model, identity.trainer);
+    if (checkpoint !== undefined) await writeIdentity(checkpoint, identity);
+    return trainer;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+interface Fitted {
+  readonly result: FitResult;
+  readonly lastEvaluation: EvaluationReport | undefined;
+}
+
+async function fitWithProgress(
+  trainer: Trainer,
+  dataset: Dataset,
+  evaluation: Dataset | undefined,
+  options: Options,
+  { stderr, signal }: CliContext,
+): Promise<Fitted> {
+  const { json = false, checkpoint } = options;
+  const initialStep = trainer.stepCount;
+  let progress: Progress | undefined;
+  let lastEvaluation: EvaluationReport | undefined;
+  let tokens = 0;
+  try {
+    const result = await trainer.fit(dataset, {
+      ...fitOptions(options, evaluation),
+      signal,
+      onStep: ({ step, totalSteps, loss, tokens: ofStep }) => {
+        const fixed = { label: 'train', total: totalSteps, initialStep };
+        progress ??= createProgress({ ...fixed, stream: stderr, json });
+        tokens += ofStep;
+        progress.update({ step, tokens, loss });
+      },
+      onEvaluate: (report) => {
+        lastEvaluation = report;
+        progress?.log(`step ${report.step}: evaluation loss ${formatFixed(report.loss, 4)}`);
+      },
+    });
+    return { result, lastEvaluation };
+  } catch (error) {
+    if (signal.aborted && checkpoint !== undefined) {
+      await trainer.save(checkpoint);
+      progress?.log(`saved step ${trainer.stepCount} in ${checkpoint}; --resume continues`);
+    }
+    throw error;
+  } finally {
+    progress?.finish();
+  }
+}
+
+function fitOptions(options: Options, evaluation: Dataset | undefined): FitOptions {
+  const { steps, epochs = 1, checkpoint, metrics } = options;
+  const never = Number.MAX_SAFE_INTEGER; // but after the last step all the same
+  return {
+    ...(steps === undefined ? { epochs } : { steps }),
+    ...(evaluation && {
+      evaluate: { dataset: evaluation, everySteps: options.evalEvery ?? never },
+    }),
+    ...(checkpoint && { checkpoint: { dir: checkpoint, everySteps: options.checkpointEvery } }),
+    ...(metrics && { metricsFile: metrics }),
+  };
+}
+
+function report(
+  { step, loss }: FitResult,
+  evaluation: EvaluationReport | undefined,
+  { out, json }: Options,
+  context: CliContext,
+): void {
+  if (json) {
+    printJson(context, { out, step, loss, evaluation });
+    return;
+  }
+  const training = loss === undefined ? '' : `, training loss ${formatFixed(loss, 4)}`;
+  const heldOut = evaluation && `, evaluation loss ${formatFixed(evaluation.loss, 4)}`;
+  printLines(context, `${out}: ${formatInteger(step)} steps${training}${heldOut ?? ''}`);
+}
