@@ -1,0 +1,109 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Engine, loadModel, loadTokenizer, type Model, type TokenChunk } from '../../src/index.ts';
+import { useTemporaryDirectories } from '../support/directories.ts';
+import { errorOf } from '../support/errors.ts';
+import { tinyModel, TINY_V10 } from '../support/tiny-model.ts';
+import { unigramTokenizer } from '../tokenizer/fixtures.ts';
+
+const newDirectory = useTemporaryDirectories();
+// As many embeddings as the tokenizer has pieces: every token of a random model has text.
+const VOCABULARY = 14;
+const REQUEST = { prompt: 'abc', maxNewTokens: 12, minNewTokens: 12, noRepeatNgramSize: 2 };
+
+let directory: string;
+let model: Model;
+let engine: Engine;
+
+beforeAll(async () => {
+  directory = newDirectory();
+  const source = await tinyModel({ ...TINY_V10, vocab_size: VOCABULARY });
+  await source.save(directory);
+  await source.dispose();
+  await writeFile(path.join(directory, 'tokenizer.json'), JSON.stringify(unigramTokenizer()));
+  model = await loadModel(directory);
+  engine = new Engine(model);
+});
+
+afterAll(async () => {
+  await model.dispose();
+});
+
+async function collect(chunks: AsyncIterable<TokenChunk>): Promise<TokenChunk[]> {
+  const all: TokenChunk[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return all;
+}
+
+describe('text in, text out', () => {
+  test('is what the tokenizer makes of the ids', async () => {
+    const tokenizer = await loadTokenizer(directory);
+    const { sequences, promptTokens } = await engine.generate(REQUEST);
+    const [sequence] = sequences;
+    expect(promptTokens).toBe(tokenizer.encode('abc').length);
+    expect(sequence?.text).toBe(tokenizer.decode(sequence?.tokenIds ?? []));
+    expect(sequence?.text?.length).toBeGreaterThan(5);
+    const { prompt, ...options } = REQUEST;
+    const inputIds = [...tokenizer.encode(prompt)];
+    expect((await engine.generate({ inputIds, ...options })).sequences).toEqual(sequences);
+  });
+
+  test('streams the same text in pieces', async () => {
+    const { sequences } = await engine.generate(REQUEST);
+    const chunks = await collect(engine.stream(REQUEST));
+    expect(chunks.map(({ tokenId }) => tokenId)).toEqual(sequences[0]?.tokenIds);
+    expect(chunks.map(({ text }) => text).join('')).toBe(sequences[0]?.text);
+  });
+
+  test('follows the model through conversion and folding', async () => {
+    const weighted = await model.convert({ preset: 'WGQA' });
+    const folded = await weighted.fold();
+    const { sequences } = await new Engine(folded).generate(REQUEST);
+    expect(sequences[0]?.text).toBeDefined();
+    await Promise.all([weighted.dispose(), folded.dispose()]);
+  });
+
+  test('a tokenizer can be given to the engine', async () => {
+    const other = await tinyModel({ ...TINY_V10, vocab_size: VOCABULARY });
+    const tokenizer = await loadTokenizer(directory);
+    const { sequences } = await new Engine(other, { tokenizer }).generate(REQUEST);
+    expect(sequences).toEqual((await engine.generate(REQUEST)).sequences);
+    await other.dispose();
+  });
+
+  test('a prompt with a piece beyond the embedding is refused', async () => {
+    const other = await tinyModel({ ...TINY_V10, vocab_size: 5 });
+    const tokenizer = await loadTokenizer(directory);
+    const work = new Engine(other, { tokenizer }).generate({ prompt: 'abc' });
+    expect((await errorOf(() => work)).field).toMatch(/^prompt\[\d\]$/);
+    await other.dispose();
+  });
+});
+
+describe('stop strings', () => {
+  test.each(['alone', 'streamed', 'with log-probabilities', 'with beams'])('%s', async (kind) => {
+    const extra = {
+      ...(kind === 'with log-probabilities' && { logProbs: true }),
+      ...(kind === 'with beams' && { numBeams: 3 }),
+    };
+    const whole = (await engine.generate({ ...REQUEST, ...extra })).sequences[0];
+    const text = whole?.text ?? '';
+    // Two characters from the middle, at their first place.
+    const stop = text.slice(4, 6);
+    const cut = text.indexOf(stop);
+    expect(stop).toHaveLength(2);
+    const request = { ...REQUEST, ...extra, stop: ['never there', stop] };
+    if (kind === 'streamed') {
+      const chunks = await collect(engine.stream(request));
+      expect(chunks.map((chunk) => chunk.text).join('')).toBe(text.slice(0, cut));
+      return;
+    }
+    const [sequence] = (await engine.generate(request)).sequences;
+    expect(sequence).toMatchObject({ text: text.slice(0, cut), finishReason: 'stop' });
+    const length = sequence?.tokenIds.length ?? 0;
+    expect(sequence?.tokenIds).toEqual(whole?.tokenIds.slice(0, length));
+    expect(length).toBeLessThan(12);
+    if (kind === 'with log-probabilities') expect(sequence?.logProbs).toHaveLength(length);
+  });
+});
