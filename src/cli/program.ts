@@ -45,7 +45,7 @@ export function createProgram(context: CliContext, { json }: { readonly json: bo
       getOutHelpWidth: () => context.stdout.columns ?? 100,
       getErrHelpWidth: () => context.stderr.columns ?? 100,
     })
-    .showHelpAfterError("('--help' lists what is allowed)")
+    .showHelpAfterError(json ? false : "('--help' lists what is allowed)")
     .addHelpText('after', EPILOGUE);
   for (const add of COMMANDS) add(program, context);
   return program;

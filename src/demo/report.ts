@@ -89,10 +89,14 @@ function methodNotes(plan: DemoPlan): string[] {
 function foldNotes(outcomes: readonly VariantOutcome[]): string[] {
   const errors = outcomes.flatMap(({ foldError }) => foldError ?? []);
   if (errors.length === 0) return [];
+  const largest = Math.max(...errors);
+  const compared =
+    largest === 0
+      ? 'are the same to the last bit'
+      : `differ by at most ${largest.toExponential(1)} of the largest logit`;
   return [
-    `All figures of weighted variants are those of the folded model. Folded and unfolded logits ` +
-      `were compared on held-out pairs: they differ by at most ` +
-      `${Math.max(...errors).toExponential(1)} of the largest logit.`,
+    'All figures of weighted variants are those of the folded model. Folded and unfolded logits ' +
+      `of held-out pairs were compared: they ${compared}.`,
   ];
 }
 

@@ -1,0 +1,181 @@
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { useTemporaryDirectory, wgqa, wgqaJson, writePairs, writeTinyModel } from './fixtures.ts';
+
+const temporary = useTemporaryDirectory();
+let model = '';
+let pairs = '';
+
+beforeAll(async () => {
+  model = temporary.path('model');
+  pairs = temporary.path('pairs.jsonl');
+  await writeTinyModel(model);
+  await writePairs(pairs, 12);
+});
+
+describe('inspect', () => {
+  test('states heads, parameters and the bytes of K and V by hand', async () => {
+    const report = await wgqaJson(['inspect', model]);
+    expect(report).toMatchObject({
+      conversion: null,
+      modules: [
+        { module: 'encoder.self', heads: 4, kvHeads: 4 },
+        { module: 'decoder.self', heads: 4, kvHeads: 4 },
+        { module: 'decoder.cross', heads: 4, kvHeads: 4 },
+      ],
+      // K and V × 2 layers × 4 heads × 8 × 4 bytes
+      cacheBytesPerToken: { float32: { selfAttention: 512, crossAttention: 512 } },
+    });
+    const { total } = report['parameters'] as { total: number };
+    expect(report['bytes']).toBe(4 * total);
+    expect(report).not.toHaveProperty('tensors');
+  });
+
+  test('lists tensors on request', async () => {
+    const { code, stdout } = await wgqa(['inspect', model, '--tensors']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^shared\.weight +8192 × 32 +float32$/m);
+    expect(stdout).toContain('multi-head, not converted');
+  });
+});
+
+test('convert, train, fold and generate, one after another', async () => {
+  const [converted, trained, folded] = ['converted', 'trained', 'folded'].map((name) =>
+    temporary.path(name),
+  ) as [string, string, string];
+  expect(await wgqaJson(['convert', model, converted, '--preset', 'COLWGQA'])).toMatchObject({
+    conversion: { kv_heads: 2, merge: 'weighted', granularity: 'column', init: 'mean' },
+    // 2 layers × 2 modules × K and V × 4 heads × 8 columns
+    parameters: { merge: 256 },
+  });
+  const training = ['--steps', '6', '--batch-size', '4', '--threads', '1', '--dropout', '0'];
+  const result = await wgqaJson(['train', converted, pairs, '--out', trained, ...training]);
+  expect(result).toMatchObject({ step: 6 });
+  expect(await wgqaJson(['fold', trained, folded])).toMatchObject({
+    modules: expect.arrayContaining([{ module: 'decoder.self', heads: 4, kvHeads: 2 }]),
+  });
+  const prompt = 'This package contains a game.';
+  const texts = [];
+  for (const directory of [trained, folded]) {
+    texts.push(await wgqa(['generate', directory, prompt, '--max-new-tokens', '6']));
+  }
+  expect(texts[0]).toMatchObject({ code: 0, stderr: '' });
+  expect(texts[1]).toEqual(texts[0]);
+});
+
+describe('failures end with 1, one line, and nothing written', () => {
+  test('K/V heads that do not divide the heads', async () => {
+    const out = temporary.path('never');
+    const args = ['convert', model, out, '--kv-heads', '3', '--merge', 'mean'];
+    const { code, stdout, stderr } = await wgqa(args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^wgqa: kvHeads must be a divisor of 4 .*\[INVALID_ARGUMENT\]\n$/);
+    const { stderr: json } = await wgqa([...args, '--json']);
+    expect(JSON.parse(json)).toMatchObject({
+      error: { code: 'INVALID_ARGUMENT', field: 'kvHeads', allowed: 'a divisor of 4 (1, 2, 4)' },
+    });
+    await expect(readdir(out)).rejects.toThrow('ENOENT');
+  });
+
+  test.each([
+    { args: () => ['inspect', temporary.path('nowhere')], code: 'NOT_FOUND' },
+    { args: () => ['fold', model, temporary.path('out')], code: 'NOTHING_TO_FOLD' },
+    { args: () => ['generate', model, '--file', temporary.path('none')], code: 'NOT_FOUND' },
+    { args: () => ['evaluate', model, temporary.path('none.tsv')], code: 'NOT_FOUND' },
+    { args: () => ['train', model, pairs, '--out', 'o', '--resume'], code: 'INVALID_ARGUMENT' },
+  ])('$code', async ({ args, code }) => {
+    const result = await wgqa(args());
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(new RegExp(`^wgqa: .*\\[${code}.*\\]\\n$`));
+  });
+
+  test('a directory that is not empty, unless --force', async () => {
+    const out = temporary.path('taken');
+    expect(await wgqa(['convert', model, out, '--preset', 'GQA'])).toMatchObject({ code: 0 });
+    const second = await wgqa(['convert', model, out, '--preset', 'MQA']);
+    expect(second).toMatchObject({ code: 1, stderr: expect.stringContaining('not empty') });
+    expect(await wgqa(['convert', model, out, '--preset', 'MQA', '--force'])).toMatchObject({
+      code: 0,
+    });
+    expect(await wgqaJson(['inspect', out])).toMatchObject({ conversion: { kv_heads: 1 } });
+  });
+});
+
+describe('generate', () => {
+  const short = ['--max-new-tokens', '4', '--min-new-tokens', '2'];
+
+  test('takes prompts from arguments, a file and standard input alike', async () => {
+    const prompts = ['a game', 'a font'];
+    const file = temporary.path('prompts.txt');
+    await writeFile(file, `${prompts.join('\n')}\r\n\n`);
+    const expected = await wgqa(['generate', model, ...prompts, ...short]);
+    expect(expected).toMatchObject({ code: 0 });
+    expect(expected.stdout.trimEnd().split('\n')).toHaveLength(2);
+    expect(await wgqa(['generate', model, '--file', file, ...short])).toEqual(expected);
+    const stdin = prompts.join('\n');
+    expect(await wgqa(['generate', model, ...short], { stdin })).toEqual(expected);
+    const prefixed = ['generate', model, 'game', 'font', '--prefix', 'a ', ...short];
+    expect(await wgqa(prefixed)).toEqual(expected);
+  });
+
+  test('streams on a terminal what it prints elsewhere at once', async () => {
+    const args = ['generate', model, 'a parser', ...short];
+    expect(await wgqa(args, { isTTY: true })).toEqual(await wgqa(args));
+  });
+
+  test('passes options on by their Hugging Face names', async () => {
+    const options = [
+      '--num-beams',
+      '3',
+      '--num-return-sequences',
+      '2',
+      '--early-stopping',
+      'never',
+    ];
+    const more = ['--no-repeat-ngram-size', '1', '--length-penalty', '0.5', '--log-probs'];
+    const { results } = (await wgqaJson([
+      'generate',
+      model,
+      'a',
+      ...short,
+      ...options,
+      ...more,
+    ])) as {
+      results: { prompt: string; sequences: { tokenIds: number[]; logProbs: number[] }[] }[];
+    };
+    expect(results).toHaveLength(1);
+    const sequences = results[0]?.sequences ?? [];
+    expect(sequences).toHaveLength(2);
+    for (const { tokenIds, logProbs } of sequences) {
+      expect(new Set(tokenIds).size).toBe(tokenIds.length); // no token twice
+      expect(logProbs).toHaveLength(tokenIds.length);
+    }
+  });
+});
+
+describe('evaluate', () => {
+  test('scores generated texts and writes them', async () => {
+    const outputs = temporary.path('outputs', 'texts.jsonl');
+    const args = ['evaluate', model, pairs, '--limit', '5', '--max-new-tokens', '4'];
+    const report = await wgqaJson([...args, '--metrics', 'loss,rouge,bleu', '--outputs', outputs]);
+    expect(report).toMatchObject({
+      pairs: 5,
+      rouge: { rouge1: { fmeasure: expect.any(Number) } },
+      bleu: { signature: expect.stringContaining('tok:13a') },
+      cacheBytesPerToken: { selfAttention: 512, crossAttention: 512 },
+    });
+    expect(report['perplexity']).toBeCloseTo(Math.exp(report['loss'] as number), 6);
+    const lines = (await readFile(outputs, 'utf8')).trimEnd().split('\n');
+    expect(lines).toHaveLength(5);
+    expect(JSON.parse(lines[3] ?? '')).toEqual({
+      source: 'This package contains a game.',
+      target: 'game',
+      output: expect.any(String),
+    });
+  });
+
+  test('the loss alone generates nothing', async () => {
+    const report = await wgqaJson(['evaluate', model, pairs, '--metrics', 'loss']);
+    expect(Object.keys(report)).toEqual(['model', 'pairs', 'loss', 'perplexity', 'targetTokens']);
+  });
+});

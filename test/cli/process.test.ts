@@ -1,0 +1,52 @@
+/** What only a process of its own shows: signals, and output that nobody reads. */
+import { beforeAll, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { useTemporaryDirectory, writePairs, writeTinyModel } from './fixtures.ts';
+
+const ROOT = path.join(import.meta.dirname, '../..');
+const temporary = useTemporaryDirectory();
+
+beforeAll(async () => {
+  await writeTinyModel(temporary.path('model'));
+  await writePairs(temporary.path('pairs.jsonl'), 16);
+});
+
+function start(args: readonly string[]) {
+  const command = ['--import', 'tsx', path.join(ROOT, 'src/cli/main.ts'), ...args];
+  return spawn(process.execPath, command, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+test('SIGINT while training saves the checkpoint', async () => {
+  const [state, metrics] = [temporary.path('state'), temporary.path('metrics.jsonl')];
+  const child = start([
+    ...['train', temporary.path('model'), temporary.path('pairs.jsonl')],
+    ...['--out', temporary.path('out'), '--steps', '1000000', '--batch-size', '4'],
+    ...['--checkpoint', state, '--metrics', metrics, '--threads', '1'],
+  ]);
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const ended = once(child, 'exit');
+  while ((await readFile(metrics, 'utf8').catch(() => '')) === '') {
+    if (child.exitCode !== null) throw new Error(stderr);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  child.kill('SIGINT');
+  expect(await ended).toEqual([1, null]);
+  expect(stderr).toContain('[ABORTED]');
+  const { step } = JSON.parse(await readFile(path.join(state, 'trainer.json'), 'utf8')) as {
+    step: number;
+  };
+  expect(step).toBeGreaterThan(0);
+});
+
+test('a reader that leaves is no failure', async () => {
+  const child = start(['inspect', temporary.path('model'), '--tensors', '--json']);
+  child.stdout.destroy();
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(stderr).toBe('');
+});

@@ -1,0 +1,92 @@
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { readFile, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { useTemporaryDirectory, wgqa, wgqaJson, writePairs, writeTinyModel } from './fixtures.ts';
+
+const temporary = useTemporaryDirectory();
+let model = '';
+let pairs = '';
+
+beforeAll(async () => {
+  model = temporary.path('model');
+  pairs = temporary.path('pairs.jsonl');
+  await writeTinyModel(model);
+  await writePairs(pairs, 16);
+});
+
+/** A training command of small steps. */
+function training(out: string, ...rest: readonly string[]): string[] {
+  const fixed = ['--out', temporary.path(out), '--batch-size', '4', '--threads', '1'];
+  return ['train', model, pairs, ...fixed, ...rest];
+}
+
+async function weights(out: string): Promise<Buffer> {
+  return readFile(temporary.path(out, 'model.safetensors'));
+}
+
+test('metrics, evaluation and the trained model', async () => {
+  const metrics = temporary.path('metrics.jsonl');
+  const more = ['--eval', pairs, '--eval-every', '3', '--metrics', metrics, '--steps', '5'];
+  const result = await wgqaJson(training('plain', ...more));
+  expect(result).toMatchObject({ step: 5, evaluation: { step: 5 } });
+  const lines = (await readFile(metrics, 'utf8')).trimEnd().split('\n');
+  const reports = lines.map((line) => JSON.parse(line) as { kind: string; step: number });
+  expect(reports.map(({ kind, step }) => `${kind} ${step}`)).toEqual([
+    ...['step 1', 'step 2', 'step 3', 'evaluation 3', 'step 4', 'step 5', 'evaluation 5'],
+  ]);
+  expect((await readdir(temporary.path('plain'))).sort()).toEqual([
+    ...['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'],
+  ]);
+});
+
+describe('a run that was interrupted', () => {
+  const constant = ['--schedule', 'constant', '--warmup-steps', '0'];
+
+  test('continues from its checkpoint to the same weights, bit for bit', async () => {
+    const checkpoint = ['--checkpoint', temporary.path('state'), '--checkpoint-every', '3'];
+    expect(await wgqa(training('whole', '--steps', '6', ...constant))).toMatchObject({ code: 0 });
+    const first = training('first', '--steps', '3', ...constant, ...checkpoint);
+    expect(await wgqa(first)).toMatchObject({ code: 0 });
+    const second = training('second', '--steps', '6', ...constant, ...checkpoint, '--resume');
+    expect(await wgqa(second)).toMatchObject({ code: 0 });
+    const [whole, resumed] = [await weights('whole'), await weights('second')];
+    expect(resumed.equals(whole)).toBe(true);
+    expect((await weights('first')).equals(whole)).toBe(false);
+  });
+
+  test.each([
+    { change: ['--batch-size', '8'], field: 'batchSize' },
+    { change: ['--learning-rate', '0.5'], field: 'trainer' },
+    { change: ['--max-source-tokens', '4'], field: 'data' },
+  ])('is not continued with another $field', async ({ change, field }) => {
+    const checkpoint = ['--checkpoint', temporary.path('state'), '--resume'];
+    const args = training('other', '--steps', '9', ...constant, ...checkpoint, ...change);
+    const { code, stderr } = await wgqa([...args, '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'INVALID_ARGUMENT', field } });
+  });
+
+  test('is not overwritten by a new one', async () => {
+    const { code, stderr } = await wgqa(training('new', '--checkpoint', temporary.path('state')));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('not empty') });
+  });
+});
+
+test('an abort saves the checkpoint and ends with 1, without a model', async () => {
+  const controller = new AbortController();
+  const state = temporary.path('aborted-state');
+  const metrics = temporary.path('aborted.jsonl');
+  const args = training('aborted', '--steps', '100000', '--checkpoint', state);
+  const running = wgqa([...args, '--metrics', metrics], { signal: controller.signal });
+  while ((await readFile(metrics, 'utf8').catch(() => '')) === '') {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  controller.abort();
+  const { code, stderr } = await running;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/saved step \d+ in /);
+  expect(stderr).toContain('[ABORTED]');
+  const saved = await readFile(path.join(state, 'trainer.json'), 'utf8');
+  expect((JSON.parse(saved) as { step: number }).step).toBeGreaterThan(0);
+  await expect(readdir(temporary.path('aborted'))).rejects.toThrow('ENOENT');
+});
