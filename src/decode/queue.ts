@@ -1,4 +1,5 @@
 /** Requests that wait while the decoder is busy, and are then decoded together. */
+import { setMaxListeners } from 'node:events';
 import { WgqaError } from '../errors.ts';
 import { abortError } from '../model/index.ts';
 import { callNative, type NativeDecoder } from '../native.ts';
@@ -48,6 +49,8 @@ export class RequestQueue {
         job.abort();
         if (signal && this.#remove(waiting)) reject(abortError(signal));
       };
+      // One signal for many requests is usual, and no leak that Node should warn of.
+      if (signal instanceof EventTarget) setMaxListeners(0, signal);
       signal?.addEventListener('abort', abort, { once: true });
       const settled = <T>(settle: (value: T) => void) => {
         return (value: T): void => {
