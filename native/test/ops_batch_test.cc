@@ -1,0 +1,113 @@
+// Decoding one request gives the same tokens whatever else is in the batch: the CPU backend's
+// products and paged attention promise it bit for bit (ops/cpu/linear.h, ops/cpu/attention.h).
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "ops/ops.h"
+#include "test/harness.h"
+#include "test/ops_attention_specs.h"
+#include "test/ops_tensors.h"
+
+namespace wgqa::test {
+namespace {
+
+std::vector<float> elements(const ConstTensorView& view) {
+  return {view.as<float>(), view.as<float>() + view.elements()};
+}
+
+// Every row of a product, multiplied alone, against the same row of the whole batch.
+void checkRowsOfLinear(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
+                       std::int64_t outFeatures, DType dtype) {
+  CaseTensors tensors(1);
+  const auto x = tensors.input("x", {dtype, {rows, inFeatures}}, normal());
+  const auto weight = tensors.input("weight", {dtype, {outFeatures, inFeatures}}, normal());
+  const auto packed = ops.pack(weight, dtype);
+  const auto batch = tensors.output("batch", float32Of({rows, outFeatures}));
+  const auto alone = tensors.output("alone", float32Of({rows, outFeatures}));
+  ops.linear({.x = x, .weight = packed.get(), .out = batch});
+  for (std::int64_t row = 0; row < rows; ++row) {
+    ops.linear({.x = x.rows(row, 1), .weight = packed.get(), .out = alone.rows(row, 1)});
+  }
+  if (elements(batch) == elements(alone)) return;
+  fail(std::to_string(rows) + " x " + std::to_string(inFeatures) + " to " +
+       std::to_string(outFeatures) + " " + std::string(dtypeName(dtype)) +
+       ": a row depends on its batch");
+}
+
+// Every sequence of a paged batch, decoded alone, against the same row of the whole batch.
+void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, DType cache) {
+  constexpr std::int64_t kHeads = 4, kKvHeads = 2, kHeadDim = 24, kBlockTokens = 16;
+  const HeadMap map = equalGroups(kHeads, kKvHeads);
+  std::vector<std::int32_t> offsets = {0};
+  std::vector<std::int32_t> table;
+  for (const std::int32_t length : lengths) {
+    for (std::int32_t key = 0; key < length; key += kBlockTokens) {
+      table.push_back(static_cast<std::int32_t>(table.size()));
+    }
+    offsets.push_back(static_cast<std::int32_t>(table.size()));
+  }
+  const auto sequences = static_cast<std::int64_t>(lengths.size());
+  CaseTensors tensors(2);
+  const TensorSpec blocks{
+      cache, {static_cast<std::int64_t>(table.size()), kKvHeads, kBlockTokens, kHeadDim}};
+  const TensorSpec rows = float32Of({sequences, kHeads, kHeadDim});
+  const PagedKv all{.keys = tensors.input("keys", blocks, normal(0.5)),
+                    .values = tensors.input("values", blocks, normal()),
+                    .blockTable = table,
+                    .tableOffsets = offsets,
+                    .lengths = lengths};
+  AttentionDecode p{.cache = all,
+                    .kvHeadOf = map.kvHeadOf,
+                    .bias = makeBias(tensors, {32, 128, false}, kHeads),
+                    .q = tensors.input("q", rows, normal(0.5)),
+                    .out = tensors.output("batch", rows)};
+  const auto batch = p;
+  const auto alone = tensors.output("alone", rows);
+  ops.attentionDecode(batch);
+  for (std::int64_t sequence = 0; sequence < sequences; ++sequence) {
+    const std::vector<std::int32_t> ownOffsets = {0, offsets[sequence + 1] - offsets[sequence]};
+    p.cache.blockTable = std::span(table).subspan(offsets[sequence], ownOffsets[1]);
+    p.cache.tableOffsets = ownOffsets;
+    p.cache.lengths = std::span(lengths).subspan(sequence, 1);
+    p.q = batch.q.rows(sequence, 1);
+    p.out = alone.rows(sequence, 1);
+    ops.attentionDecode(p);
+  }
+  CHECK(elements(batch.out) == elements(alone));
+}
+
+}  // namespace
+
+WGQA_TEST(cpuLinearRowsDoNotDependOnTheirBatch) {
+  const auto ops = makeCpuOps();
+  for (const int threads : {1, 2}) {
+    setThreadCount(threads);
+    for (const DType dtype : {DType::float32, DType::bfloat16}) {
+      if (const auto reason = ops->whyUnsupported({.dtype = dtype})) {
+        note("declined " + std::string(dtypeName(dtype)) + ": " + *reason);
+        continue;
+      }
+      checkRowsOfLinear(*ops, 2, 7, 5, dtype);
+      checkRowsOfLinear(*ops, 9, 64, 97, dtype);
+      checkRowsOfLinear(*ops, 33, 130, 40, dtype);
+      checkRowsOfLinear(*ops, 5, 512, 384, dtype);
+    }
+  }
+  setThreadCount(0);
+}
+
+WGQA_TEST(cpuDecodeSequencesDoNotDependOnTheirBatch) {
+  const auto ops = makeCpuOps();
+  for (const int threads : {1, 2}) {
+    setThreadCount(threads);
+    for (const DType cache : {DType::float32, DType::bfloat16}) {
+      checkSequencesOfDecode(*ops, {1, 2, 17, 130, 64, 1000, 65}, cache);
+    }
+  }
+  setThreadCount(0);
+}
+
+}  // namespace wgqa::test
