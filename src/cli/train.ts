@@ -93,8 +93,8 @@ async function train(
   options: Options,
   context: CliContext,
 ): Promise<void> {
-  const { checkpoint, resume, signal } = { ...options, signal: context.signal };
-  if (resume && checkpoint === undefined) {
+  const { signal } = context;
+  if (options.resume && options.checkpoint === undefined) {
     const message = '--resume needs --checkpoint, the directory to continue from';
     throw new WgqaError('INVALID_ARGUMENT', message, { field: 'checkpoint' });
   }

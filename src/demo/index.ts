@@ -31,7 +31,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   });
-  const meter = new WorkMeter(plan, options.onProgress);
+  const meter = new WorkMeter(plan, data, options.onProgress);
   const run = { base, tokenizer, data, plan, meter, signal };
   const outcomes: VariantOutcome[] = [await scoreUntouched(run, 'MHA (before)')];
   for (const preset of plan.presets) outcomes.push(await runVariant(run, preset));

@@ -1,5 +1,5 @@
 /** The merge weights of a converted model, module by module. */
-import type { Model, ModelConfig } from '../index.ts';
+import type { Model } from '../index.ts';
 import type { MergeWeightGroup } from '../report/index.ts';
 
 const NAME =
@@ -34,10 +34,4 @@ function moduleOf(
 ): MergeWeightGroup['module'] {
   if (stack === 'encoder') return 'encoderSelf';
   return attention === 'SelfAttention' ? 'decoderSelf' : 'decoderCross';
-}
-
-/** Query heads and K/V heads of the converted modules. */
-export function headCounts(config: ModelConfig): { heads: number; kvHeads: number } {
-  const heads = config.num_heads;
-  return { heads, kvHeads: config.num_key_value_heads ?? heads };
 }

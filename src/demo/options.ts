@@ -64,6 +64,11 @@ export const QUICK_PLAN: DemoPlan = {
   curvePoints: 2,
 };
 
+/** Steps between the evaluations of a learning curve; there is one after the last step too. */
+export function evaluationInterval({ steps, curvePoints }: DemoPlan): number {
+  return Math.max(1, Math.ceil(steps / curvePoints));
+}
+
 export interface DemoProgress {
   /** "WGQA: fine-tuning". */
   readonly stage: string;

@@ -1,5 +1,6 @@
 /** Adds up the work of all stages, so that the time left is that of the whole demo. */
-import type { DemoOptions, DemoPlan } from './options.ts';
+import type { DemoData } from './data.ts';
+import { evaluationInterval, type DemoOptions, type DemoPlan } from './options.ts';
 
 /** Work per pair, measured on the demo's model: a forward pass is the unit. */
 const WORK = { train: 3, evaluate: 1, generate: 2 } as const;
@@ -10,8 +11,8 @@ export class WorkMeter {
   readonly #report: DemoOptions['onProgress'];
   #done = 0;
 
-  constructor(plan: DemoPlan, report: DemoOptions['onProgress']) {
-    this.#total = totalWork(plan);
+  constructor(plan: DemoPlan, data: DemoData, report: DemoOptions['onProgress']) {
+    this.#total = totalWork(plan, data);
     this.#report = report;
   }
 
@@ -23,10 +24,10 @@ export class WorkMeter {
   }
 }
 
-function totalWork(plan: DemoPlan): number {
-  const scoring = (WORK.evaluate + WORK.generate) * plan.testPairs;
+function totalWork(plan: DemoPlan, { test, validation }: DemoData): number {
+  const evaluations = Math.ceil(plan.steps / evaluationInterval(plan));
+  const scoring = (WORK.evaluate + WORK.generate) * test.length;
   const training =
-    WORK.train * plan.steps * plan.batchSize +
-    WORK.evaluate * plan.curvePoints * plan.validationPairs;
+    WORK.train * plan.steps * plan.batchSize + WORK.evaluate * evaluations * validation.length;
   return plan.presets.length * (training + scoring) + scoring;
 }

@@ -35,7 +35,7 @@ export function createReport({
       dataset: data.description,
       trainExamples: data.train.length,
       evalExamples: data.test.length,
-      notes: [...methodNotes(options.plan), ...foldNotes(outcomes), ...intervals(options, outcomes)],
+      notes: [...methodNotes(options.plan), ...foldNotes(outcomes), ...intervals(options.plan, outcomes)],
     },
     baseline: BASELINE,
     variants: outcomes.map(({ result }) => result),
@@ -101,7 +101,7 @@ function foldNotes(outcomes: readonly VariantOutcome[]): string[] {
 }
 
 /** Each weighted variant against the mean-pooled one with as many K/V heads. */
-function intervals({ plan }: DemoOptions, outcomes: readonly VariantOutcome[]): string[] {
+function intervals(plan: DemoPlan, outcomes: readonly VariantOutcome[]): string[] {
   const pooled = outcomes.filter(
     ({ result }) => result.mergeParameters === 0 && result.kvHeads < result.heads,
   );
@@ -115,7 +115,7 @@ function intervals({ plan }: DemoOptions, outcomes: readonly VariantOutcome[]): 
     return (
       `${preset} minus ${other.result.preset} after ${plan.steps} steps: loss ${signed(loss, 4)}, ` +
       `ROUGE-L ${signed(100 * rouge, 2)} (95 % interval ${signed(100 * low, 2)} to ` +
-      `${signed(100 * high, 2)}, paired bootstrap over ${plan.testPairs} held-out pairs, one ` +
+      `${signed(100 * high, 2)}, paired bootstrap over ${outcome.rougeL.length} held-out pairs, one ` +
       `training run each).`
     );
   });

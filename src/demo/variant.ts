@@ -15,8 +15,8 @@ import type { CurvePoint, VariantResult } from '../report/index.ts';
 import type { DemoData } from './data.ts';
 import { foldAndCompare } from './fold.ts';
 import { generateTexts } from './generate-texts.ts';
-import { headCounts, readMergeWeights } from './merge-weights.ts';
-import type { DemoPlan } from './options.ts';
+import { readMergeWeights } from './merge-weights.ts';
+import { evaluationInterval, type DemoPlan } from './options.ts';
 import type { WorkMeter } from './progress.ts';
 
 /** What all variants have in common. */
@@ -44,9 +44,8 @@ export interface VariantOutcome {
 export async function runVariant(run: DemoRun, preset: PresetName): Promise<VariantOutcome> {
   const { base, plan } = run;
   await using model = await base.convert(conversionOf(preset, plan));
-  const { curve, milliseconds } = await fineTune(run, model, preset);
+  const trained = await fineTune(run, model, preset);
   const mergeWeights = await readMergeWeights(model);
-  const trained = { curve, trainMilliseconds: milliseconds };
   if (mergeWeights.length === 0) {
     return await scoreModel(run, model, { preset, ...trained });
   }
@@ -74,35 +73,30 @@ async function fineTune({ data, plan, meter, signal }: DemoRun, model: Model, pr
     seed: plan.seed,
   });
   const curve: CurvePoint[] = [];
-  const started = performance.now();
-  let evaluating = 0;
-  let evaluationStarted = 0;
+  let trainMilliseconds = 0;
   await trainer.fit(data.train, {
     steps: plan.steps,
-    evaluate: {
-      dataset: data.validation,
-      everySteps: Math.max(1, Math.ceil(plan.steps / plan.curvePoints)),
-    },
-    onStep: ({ step, loss }) => {
+    evaluate: { dataset: data.validation, everySteps: evaluationInterval(plan) },
+    onStep: ({ step, loss, milliseconds }) => {
       curve.push({ step, loss });
+      trainMilliseconds += milliseconds;
       meter.add(`${preset}: fine-tuning`, 'train', plan.batchSize, loss);
-      evaluationStarted = performance.now();
     },
     onEvaluate: ({ step, loss }) => {
       const last = curve.pop();
       if (last) curve.push({ ...last, step, evalLoss: loss });
       meter.add(`${preset}: fine-tuning`, 'evaluate', data.validation.length);
-      evaluating += performance.now() - evaluationStarted;
     },
     ...(signal && { signal }),
   });
-  return { curve, milliseconds: performance.now() - started - evaluating };
+  return { curve, trainMilliseconds };
 }
 
 type Known = Pick<VariantResult, 'preset' | 'curve' | 'trainMilliseconds' | 'mergeWeights'>;
 
 async function scoreModel(run: DemoRun, model: Model, known: Known): Promise<VariantOutcome> {
   const { data, meter, tokenizer, plan, signal } = run;
+  const { config } = model;
   const { preset, mergeWeights = [] } = known;
   const { loss } = await evaluateLoss(model, data.test, signal ? { signal } : {});
   if (!Number.isFinite(loss)) {
@@ -129,7 +123,8 @@ async function scoreModel(run: DemoRun, model: Model, known: Known): Promise<Var
     rougeL: examples.map(({ rougeL }) => rougeL.fmeasure),
     result: {
       ...known,
-      ...headCounts(model.config),
+      heads: config.num_heads,
+      kvHeads: config.num_key_value_heads ?? config.num_heads,
       parameters: model.parameterCount,
       mergeParameters: mergeWeights.reduce((sum, { values }) => sum + values.length, 0),
       evaluation: {
