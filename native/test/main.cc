@@ -94,4 +94,9 @@ int runTests(int argc, char** argv) {
 
 }  // namespace wgqa::test
 
+#if defined(__SANITIZE_ADDRESS__)
+// Tests exhaust memory on purpose and expect an error, as without the sanitizer.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+#endif
+
 int main(int argc, char** argv) { return wgqa::test::runTests(argc, argv); }
