@@ -113,16 +113,23 @@ class PrefillProblem {
     shape.kvHeadOf = kvHeadOf_;
     shape.bias = {floats(table_, {32, kHeads}), true, 128};
     shape.dropout = {dropoutRate, {1, 2}};
-    forward_ = {shape,     query(q_), key(k_), key(v_),
-                query(out_), floats(logSumExp_, {kRows, kHeads})};
-    backward_ = {shape,         query(q_),        key(k_),     key(v_),
-                 query(out_),   forward_.logSumExp, query(gradOut_), query(gradQ_),
-                 key(gradK_),   key(gradV_),      floats(gradTable_, {32, kHeads})};
+    forward_ = {shape,   query(q_),   key(k_),
+                key(v_), query(out_), floats(logSumExp_, {kRows, kHeads})};
+    backward_ = {shape,
+                 query(q_),
+                 key(k_),
+                 key(v_),
+                 query(out_),
+                 forward_.logSumExp,
+                 query(gradOut_),
+                 query(gradQ_),
+                 key(gradK_),
+                 key(gradV_),
+                 floats(gradTable_, {32, kHeads})};
   }
 
   /// Of one of the products of forward (2) and backward (5).
-  static constexpr double kProductWork =
-      2.0 * kSequences * kTokens * kTokens * kHeads * kHeadDim;
+  static constexpr double kProductWork = 2.0 * kSequences * kTokens * kTokens * kHeads * kHeadDim;
 
   const AttentionPrefill& forward() const { return forward_; }
   const AttentionPrefillBackward& backward() const { return backward_; }

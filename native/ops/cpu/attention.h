@@ -7,7 +7,8 @@
 
 namespace wgqa::cpu {
 
-/// Whole-sequence attention with an online softmax over key tiles (Dao et al. 2022, "FlashAttention").
+/// Whole-sequence attention with an online softmax over key tiles ("FlashAttention", Dao et al.
+/// 2022).
 void attentionPrefill(const AttentionPrefill& p, Scratch& scratch);
 
 /// Its gradients; probabilities are recomputed tile by tile from the saved log-sum-exp.

@@ -7,27 +7,9 @@
 
 #include "base/parallel.h"
 #include "ops/cpu/attention.h"
-#include "ops/cpu/attention_plan.h"
+#include "ops/cpu/attention_backward_plan.h"
 #include "ops/cpu/attention_rows_inl.h"
 #include "ops/cpu/tile_matmul_inl.h"
-
-#ifndef WGQA_OPS_CPU_ATTENTION_BACKWARD_ONCE_
-#define WGQA_OPS_CPU_ATTENTION_BACKWARD_ONCE_
-namespace wgqa::cpu {
-
-// What the tasks share: the host's part of the work, done once for all targets.
-struct BackwardPlan {
-  QueryChunks chunks;
-  BucketTable buckets;
-  DistanceBias bias;
-  int maxGroup = 0;
-  std::int64_t maxKeys = 0;
-  float* gradKeyPartials = nullptr;  // [partialRows, 2 (K and V), headDim]
-  double* gradBiasPartials = nullptr;  // [chunks, maxGroup, buckets]
-};
-
-}  // namespace wgqa::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
@@ -35,8 +17,8 @@ namespace wgqa::cpu::HWY_NAMESPACE {
 // A row of score gradients has zeros on both sides, so that diagonals can be summed by vectors.
 constexpr int kGradStride = kTileKeys + 2 * kLanes;
 
-// sums[u] += the sum of rows[i][j] over j - i + (count - 1) == u: the scores of one distance. `rows`
-// points at column 0 of the first of `count` rows, `keys` columns are not zero.
+// sums[u] += the sum of rows[i][j] over j - i + (count - 1) == u: the scores of one distance.
+// `rows` points at column 0 of the first of `count` rows, `keys` columns are not zero.
 void addDiagonals(const float* rows, std::ptrdiff_t stride, int count, int keys, float* sums) {
   const FloatTag d;
   for (int u = 0; u < keys + count - 1; u += kLanes) {
@@ -44,7 +26,8 @@ void addDiagonals(const float* rows, std::ptrdiff_t stride, int count, int keys,
     const int begin = std::max(0, 1 - kLanes - shift);
     const int end = std::min(count, keys - shift);
     auto sum = hn::LoadU(d, sums + u);
-    for (int i = begin; i < end; ++i) sum = hn::Add(sum, hn::LoadU(d, rows + i * stride + i + shift));
+    for (int i = begin; i < end; ++i)
+      sum = hn::Add(sum, hn::LoadU(d, rows + i * stride + i + shift));
     hn::StoreU(sum, d, sums + u);
   }
 }
@@ -86,7 +69,8 @@ class Backward {
     if (p_.gradBiasTable.given()) sumBuckets(chunk, visible, index, tiles);
   }
 
-  /// Adds up gradK and gradV of the chunks of one sequence and K/V head, in the order of the chunks.
+  /// Adds up gradK and gradV of the chunks of one sequence and K/V head, in the order of the
+  /// chunks.
   void combine(const QueryChunk& first) const {
     const auto keys = static_cast<int>(p_.shape.keys.length(first.sequence));
     for (int key = 0; key < keys; ++key) {
@@ -273,8 +257,7 @@ class Backward {
                        block.firstKey, count, tiles.factors);
         factors = tiles.factors;
       }
-      const float* bias =
-          plan_.bias.at(cursor.head(), block.firstKey, visible.position(query));
+      const float* bias = plan_.bias.at(cursor.head(), block.firstKey, visible.position(query));
       differentiateRow(tiles, block.row, i, count, bias, factors);
       // The softmax over a single key is constant; rounding would leave a residue of the gradient.
       if (visible.count(query) == 1) tiles.gradScores[kLanes + i * kGradStride] = 0.0f;
@@ -394,52 +377,11 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace wgqa::cpu {
-namespace {
-
-// Adds the tasks' sums to the table, in the order of the tasks and in double.
-void addBiasTable(const AttentionPrefillBackward& p, const BackwardPlan& plan) {
-  const std::int64_t buckets = p.gradBiasTable.shape[0];
-  const std::int64_t heads = p.gradBiasTable.shape[1];
-  for (std::int64_t head = 0; head < heads; ++head) {
-    for (std::int64_t bucket = 0; bucket < buckets; ++bucket) {
-      double sum = 0.0;
-      const double* partials = plan.gradBiasPartials + bucket;
-      for (const QueryChunk& chunk : plan.chunks.chunks) {
-        const std::int64_t member = head - chunk.group.first;
-        if (member >= 0 && member < chunk.group.count) sum += partials[member * buckets];
-        partials += plan.maxGroup * buckets;
-      }
-      p.gradBiasTable.as<float>()[bucket * heads + head] += static_cast<float>(sum);
-    }
-  }
-}
-
-}  // namespace
 
 HWY_EXPORT(backward);
 
 void attentionPrefillBackward(const AttentionPrefillBackward& p, Scratch& scratch) {
-  const AttentionShape& shape = p.shape;
-  const auto kvHeads = static_cast<int>(p.k.shape[1]);
-  BackwardPlan plan;
-  plan.maxKeys = maxLength(shape.keys);
-  plan.chunks = backwardChunks(shape, kvHeads, scratch, SharedScratch::first);
-  for (const QueryChunk& chunk : plan.chunks.chunks) {
-    plan.maxGroup = std::max(plan.maxGroup, chunk.group.count);
-  }
-  plan.gradKeyPartials =
-      scratch.shared<float>(SharedScratch::fourth,
-                            static_cast<std::size_t>(plan.chunks.partialRows * 2 * p.k.shape[2]));
-  if (shape.bias.given()) {
-    const std::int64_t maxQueries = maxLength(shape.queries);
-    plan.buckets = BucketTable(shape.bias, std::max(plan.maxKeys, maxQueries), scratch,
-                               SharedScratch::second);
-    plan.bias = DistanceBias(shape.bias, plan.buckets, plan.maxKeys, maxQueries, scratch,
-                             SharedScratch::third);
-    plan.gradBiasPartials = scratch.shared<double>(
-        SharedScratch::fifth, plan.chunks.chunks.size() * static_cast<std::size_t>(
-                                  plan.maxGroup * shape.bias.table.shape[0]));
-  }
+  const BackwardPlan plan = planBackward(p, scratch);
   HWY_DYNAMIC_DISPATCH(backward)(p, plan, scratch);
   if (p.gradBiasTable.given()) addBiasTable(p, plan);
 }

@@ -16,11 +16,7 @@ namespace wgqa::cpu::HWY_NAMESPACE {
 
 // Scores are computed for a few heads and four keys at a time, in as many registers.
 constexpr int kScoreKeys = 4;
-#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SCALAR
-constexpr int kScoreHeads = 2;
-#else
-constexpr int kScoreHeads = 4;
-#endif
+constexpr int kScoreHeads = kVectorRegisters / 8;
 // The last group of keys may write past the tile.
 constexpr int kScoreStride = kTileKeys + kScoreKeys;
 
@@ -87,9 +83,8 @@ class Decode {
         blockTokens_(static_cast<int>(p.cache.keys.shape[2])),
         headDim_(static_cast<int>(p.q.shape[2])),
         width_(roundUpToLanes(headDim_)),
-        partials_(scratch.shared<float>(SharedScratch::fourth,
-                                        static_cast<std::size_t>(plan_.partials) * partialStride())) {
-  }
+        partials_(scratch.shared<float>(
+            SharedScratch::fourth, static_cast<std::size_t>(plan_.partials) * partialStride())) {}
 
   std::size_t scratchFloats() const {
     ScratchCarver carver(nullptr);
@@ -205,8 +200,8 @@ class Decode {
     return (std::int64_t{block} * kvHeads_ + chunk.kvHead) * blockTokens_ + key % blockTokens_;
   }
 
-  // Calls visit(rows, begin, count) for the runs of keys [firstKey, firstKey + keys) that lie in one
-  // block each; rows are `width` floats apart, begin counts from firstKey.
+  // Calls visit(rows, begin, count) for the runs of keys [firstKey, firstKey + keys) that lie in
+  // one block each; rows are `width` floats apart, begin counts from firstKey.
   template <typename Visit>
   void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey, int keys,
                   const Tiles& tiles, const Visit& visit) const {
@@ -222,7 +217,7 @@ class Decode {
   // anywhere, so the hardware cannot foresee them.
   // Inlined always: GCC takes a function that only prefetches for one without effect.
   HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey,
-                int keys) const {
+                           int keys) const {
     const int end = std::min(firstKey + keys, chunk.firstKey + chunk.keys);
     const std::int64_t rowBytes = headDim_ * static_cast<std::int64_t>(bytesOf(cache.dtype));
     while (firstKey < end) {

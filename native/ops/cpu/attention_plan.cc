@@ -73,8 +73,8 @@ QueryChunks prefillChunks(const AttentionShape& shape, int kvHeads, Scratch& scr
   std::size_t count = 0;
   forEachGroup(shape, kvHeads, [&](int sequence, int kvHead, HeadGroup group, int queries) {
     if (group.count == 0 || queries == 0) return;
-    const QueryChunk whole{.sequence = sequence, .kvHead = kvHead, .group = group,
-                           .queries = queries};
+    const QueryChunk whole{
+        .sequence = sequence, .kvHead = kvHead, .group = group, .queries = queries};
     count += appendChunks(whole, queriesForRows(kPrefillChunkRows, group.count), 0, chunks + count,
                           result);
   });
@@ -97,8 +97,8 @@ QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& sc
   QueryChunks result;
   std::size_t count = 0;
   forEachGroup(shape, kvHeads, [&](int sequence, int kvHead, HeadGroup group, int queries) {
-    const QueryChunk whole{.sequence = sequence, .kvHead = kvHead, .group = group,
-                           .queries = queries};
+    const QueryChunk whole{
+        .sequence = sequence, .kvHead = kvHead, .group = group, .queries = queries};
     count += appendChunks(whole, chunkQueries(group, queries), shape.keys.length(sequence),
                           chunks + count, result);
   });

@@ -54,8 +54,8 @@ struct QueryChunks {
 QueryChunks prefillChunks(const AttentionShape& shape, int kvHeads, Scratch& scratch,
                           SharedScratch slot);
 
-/// Every (sequence, K/V head) has at least one chunk, if only to zero its gradients, and has several
-/// when there are few of them; these then produce partial sums of gradK and gradV.
+/// Every (sequence, K/V head) has at least one chunk, if only to zero its gradients, and has
+/// several when there are few of them; these then produce partial sums of gradK and gradV.
 QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& scratch,
                            SharedScratch slot);
 
@@ -92,9 +92,7 @@ class Visibility {
   int keys() const { return keys_; }
   int position(int query) const { return query + offset_; }
   /// The query sees keys [0, count).
-  int count(int query) const {
-    return causal_ ? std::clamp(position(query) + 1, 0, keys_) : keys_;
-  }
+  int count(int query) const { return causal_ ? std::clamp(position(query) + 1, 0, keys_) : keys_; }
 
  private:
   bool causal_;

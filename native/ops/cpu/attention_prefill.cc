@@ -54,14 +54,14 @@ class Prefill {
  private:
   // One task's working memory.
   struct Tiles {
-    float* q;       // [rows, width], scaled
-    float* output;  // [rows, width]
-    float* maxima;  // [rows]
-    float* sums;    // [rows, kLanes]
-    float* keys;    // [headDim, kTileKeys]
-    float* values;  // [kTileKeys, width]
-    float* scores;  // [kTileRows, kTileKeys]
-    float* factors; // [kTileKeys] of dropout
+    float* q;        // [rows, width], scaled
+    float* output;   // [rows, width]
+    float* maxima;   // [rows]
+    float* sums;     // [rows, kLanes]
+    float* keys;     // [headDim, kTileKeys]
+    float* values;   // [kTileKeys, width]
+    float* scores;   // [kTileRows, kTileKeys]
+    float* factors;  // [kTileKeys] of dropout
   };
 
   Tiles carve(ScratchCarver& carver, int rows) const {
@@ -123,15 +123,15 @@ class Prefill {
       const int query = cursor.query();
       const int count = std::clamp(visible.count(query) - firstKey, 0, keys);
       float* scores = tiles.scores + i * kTileKeys;
-      const SoftmaxRow state{
-          .maximum = tiles.maxima + row + i,
-          .sums = tiles.sums + (row + i) * kLanes,
-          .output = tiles.output + static_cast<std::ptrdiff_t>(row + i) * width_,
-          .outputSize = width_};
+      const SoftmaxRow state{.maximum = tiles.maxima + row + i,
+                             .sums = tiles.sums + (row + i) * kLanes,
+                             .output = tiles.output + static_cast<std::ptrdiff_t>(row + i) * width_,
+                             .outputSize = width_};
       softmaxTileRow(scores, bias_.at(cursor.head(), firstKey, visible.position(query)), count,
                      keys, state);
       if (p_.shape.dropout.rate > 0.0f) {
-        const auto random = static_cast<std::uint32_t>(token(chunk, query) * heads_ + cursor.head());
+        const auto random =
+            static_cast<std::uint32_t>(token(chunk, query) * heads_ + cursor.head());
         dropoutFactors(p_.shape.dropout, random, firstKey, count, tiles.factors);
         multiplyRow(scores, tiles.factors, count);
       }

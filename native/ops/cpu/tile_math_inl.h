@@ -106,7 +106,8 @@ void packRows(const T* from, std::ptrdiff_t fromStride, int rows, int columns, f
 inline void scaleRow(float* row, int padded, float factor) {
   const FloatTag d;
   const auto f = hn::Set(d, factor);
-  for (int i = 0; i < padded; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, row + i), f), d, row + i);
+  for (int i = 0; i < padded; i += kLanes)
+    hn::StoreU(hn::Mul(hn::LoadU(d, row + i), f), d, row + i);
 }
 
 /// The dot product of two rows padded with zeros.
@@ -189,10 +190,10 @@ HWY_INLINE void storeSums(FloatVector v0, FloatVector v1, FloatVector v2, FloatV
 #else
   const FloatTag d;
   const hn::Repartition<std::uint64_t, FloatTag> pairs;
-  const auto sum01 = hn::BitCast(
-      pairs, hn::Add(hn::InterleaveLower(d, v0, v1), hn::InterleaveUpper(d, v0, v1)));
-  const auto sum23 = hn::BitCast(
-      pairs, hn::Add(hn::InterleaveLower(d, v2, v3), hn::InterleaveUpper(d, v2, v3)));
+  const auto sum01 =
+      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, v0, v1), hn::InterleaveUpper(d, v0, v1)));
+  const auto sum23 =
+      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, v2, v3), hn::InterleaveUpper(d, v2, v3)));
   storeBlockSum(d,
                 hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, sum01, sum23)),
                         hn::BitCast(d, hn::InterleaveUpper(pairs, sum01, sum23))),

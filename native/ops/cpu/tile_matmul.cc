@@ -14,11 +14,7 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 
 // Rows x vectors of c held in registers: 24 of 32 registers, or 12 of 16.
 constexpr int kBlockRows = 6;
-#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SCALAR
-constexpr int kBlockVectors = 2;
-#else
-constexpr int kBlockVectors = 4;
-#endif
+constexpr int kBlockVectors = kVectorRegisters / 8;
 
 template <int kRows, int kVectors>
 void multiplyBlock(const TileProduct& t, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
@@ -27,19 +23,19 @@ void multiplyBlock(const TileProduct& t, const float* HWY_RESTRICT a, const floa
   V sum[kRows][kVectors];
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-  HWY_UNROLL(8)
+    HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       sum[r][v] = t.add ? hn::LoadU(d, c + r * t.cStride + v * kLanes) : hn::Zero(d);
     }
   }
   for (int k = 0; k < t.depth; ++k) {
     V row[kVectors];
-  HWY_UNROLL(8)
+    HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + v * kLanes);
-  HWY_UNROLL(8)
+    HWY_UNROLL(8)
     for (int r = 0; r < kRows; ++r) {
       const V scalar = hn::Set(d, a[r * t.aRowStride]);
-  HWY_UNROLL(8)
+      HWY_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(scalar, row[v], sum[r][v]);
     }
     a += t.aDepthStride;
@@ -47,7 +43,7 @@ void multiplyBlock(const TileProduct& t, const float* HWY_RESTRICT a, const floa
   }
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-  HWY_UNROLL(8)
+    HWY_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c + r * t.cStride + v * kLanes);
   }
 }
@@ -58,13 +54,11 @@ void multiplyRows(const TileProduct& t, const float* a, float* c) {
   for (; column + kBlockVectors * kLanes <= t.columns; column += kBlockVectors * kLanes) {
     multiplyBlock<kRows, kBlockVectors>(t, a, t.b + column, c + column);
   }
-  switch ((t.columns - column) / kLanes) {
-    case 1: return multiplyBlock<kRows, 1>(t, a, t.b + column, c + column);
-#if HWY_TARGET != HWY_SSE4 && HWY_TARGET != HWY_AVX2 && HWY_TARGET != HWY_SCALAR
-    case 2: return multiplyBlock<kRows, 2>(t, a, t.b + column, c + column);
-    case 3: return multiplyBlock<kRows, 3>(t, a, t.b + column, c + column);
-#endif
-    default: return;
+  const int vectors = (t.columns - column) / kLanes;
+  if (vectors == 1) multiplyBlock<kRows, 1>(t, a, t.b + column, c + column);
+  if constexpr (kBlockVectors > 2) {
+    if (vectors == 2) multiplyBlock<kRows, 2>(t, a, t.b + column, c + column);
+    if (vectors == 3) multiplyBlock<kRows, 3>(t, a, t.b + column, c + column);
   }
 }
 
@@ -78,12 +72,18 @@ void tileMatmul(const TileProduct& t) {
     c += kBlockRows * t.cStride;
   }
   switch (t.rows - row) {
-    case 1: return multiplyRows<1>(t, a, c);
-    case 2: return multiplyRows<2>(t, a, c);
-    case 3: return multiplyRows<3>(t, a, c);
-    case 4: return multiplyRows<4>(t, a, c);
-    case 5: return multiplyRows<5>(t, a, c);
-    default: return;
+    case 1:
+      return multiplyRows<1>(t, a, c);
+    case 2:
+      return multiplyRows<2>(t, a, c);
+    case 3:
+      return multiplyRows<3>(t, a, c);
+    case 4:
+      return multiplyRows<4>(t, a, c);
+    case 5:
+      return multiplyRows<5>(t, a, c);
+    default:
+      return;
   }
 }
 

@@ -14,6 +14,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
+/// Vector registers of the target: how much of a product a kernel may hold in them.
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SCALAR
+inline constexpr int kVectorRegisters = 16;
+#else
+inline constexpr int kVectorRegisters = 32;
+#endif
+
 /// c = a b, or c += a b. Strides count floats. `a` may be transposed: it is read by single floats,
 /// while rows of `b` and `c` are dense and padded to whole vectors.
 struct TileProduct {

@@ -45,10 +45,8 @@ struct PhiloxBlocks {
 
   HWY_INLINE void round(WordVector key0, WordVector key1) {
     const hn::Repartition<std::uint32_t, WordTag> d32;
-    const auto product0 =
-        hn::MulEven(hn::Set(d32, kPhiloxMultiplier0), hn::BitCast(d32, word0));
-    const auto product1 =
-        hn::MulEven(hn::Set(d32, kPhiloxMultiplier1), hn::BitCast(d32, word2));
+    const auto product0 = hn::MulEven(hn::Set(d32, kPhiloxMultiplier0), hn::BitCast(d32, word0));
+    const auto product1 = hn::MulEven(hn::Set(d32, kPhiloxMultiplier1), hn::BitCast(d32, word2));
     word0 = hn::Xor3(hn::ShiftRight<32>(product1), word1, key0);
     word1 = product1;
     word2 = hn::Xor3(hn::ShiftRight<32>(product0), word3, key1);
