@@ -76,8 +76,7 @@ void compare(Subject limit, std::vector<Subject> subjects, const std::string& un
 }
 
 LargeArray::LargeArray(std::size_t bytes) : bytes_(bytes) {
-  void* address =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) {
     throw Error(ErrorCode::outOfMemory, "cannot map " + std::to_string(bytes) + " bytes");
   }
