@@ -1,0 +1,58 @@
+/** The benchmarks in C++: builds bench/native/bench_<name>.cc, runs it and reads what it measured. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BUILD, buildPreset, ROOT } from '../scripts/lib/native-build.mjs';
+import { run } from '../scripts/lib/process.mjs';
+import type { Benchmark, Measurement } from './measure.ts';
+
+/** What a program writes for `--json`. */
+interface ProgramResult {
+  readonly benchmark: string;
+  readonly results: readonly {
+    readonly name: string;
+    readonly rate: number;
+    readonly limitName: string;
+    readonly limit: number;
+    readonly unit: string;
+  }[];
+}
+
+/** Least share of the limit, by the name of the result. */
+const WANTED: Readonly<Record<string, number>> = { 'T5-base, MHA, float32': 0.5 };
+
+export const NATIVE_PROGRAMS: readonly string[] = readdirSync(path.join(ROOT, 'bench/native'))
+  .flatMap((file) => /^bench_(\w+)\.cc$/.exec(file)?.[1] ?? [])
+  .filter((name) => name !== 'support')
+  .sort();
+
+export async function runNative(name: string): Promise<Benchmark> {
+  const program = `bench_${name}`;
+  const showBuild = (line: string): void => {
+    process.stderr.write(`${line}\n`);
+  };
+  if (!(await buildPreset('standalone', [program], showBuild))) {
+    throw new Error(`building ${program} failed`);
+  }
+  const directory = await mkdtemp(path.join(tmpdir(), 'wgqa-bench-'));
+  try {
+    const file = path.join(directory, 'result.json');
+    const executable = path.join(BUILD, 'standalone/bench/native', program);
+    // Its own table goes to nowhere: this one prints them all alike.
+    const status = await run(executable, ['--json', file], { onLine: () => undefined });
+    if (status !== 0) throw new Error(`${program} failed`);
+    return toBenchmark(JSON.parse(await readFile(file, 'utf8')) as ProgramResult);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+function toBenchmark({ benchmark, results }: ProgramResult): Benchmark {
+  const measurements = results.map(({ rate, ...result }): Measurement => {
+    const atLeast = WANTED[result.name];
+    const measurement = { ...result, value: rate };
+    return atLeast === undefined ? measurement : { ...measurement, wanted: { atLeast } };
+  });
+  return { title: benchmark, measurements };
+}

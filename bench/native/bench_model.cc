@@ -1,0 +1,102 @@
+// Decoding with a whole model at batch 1: bytes of weights moved per second, against the read
+// bandwidth measured in turn with it. The shape is T5-base, the weights are random.
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "bench_support.h"
+#include "decode/decoder.h"
+#include "model/t5_model.h"
+
+namespace wgqa::bench {
+namespace {
+
+constexpr int kHeads = 12;
+constexpr std::int64_t kSourceTokens = 64;
+constexpr std::int64_t kNewTokens = 16;
+
+T5Config t5Base(std::int64_t kvHeads) {
+  T5Config config;
+  config.vocabSize = 32128;
+  config.dModel = 768;
+  config.dKv = 64;
+  config.dFf = 3072;
+  config.encoderLayers = 12;
+  config.decoderLayers = 12;
+  config.heads = kHeads;
+  config.module(AttentionModule::encoderSelf).kvHeads = kHeads;
+  config.module(AttentionModule::decoderSelf).kvHeads = kvHeads;
+  config.module(AttentionModule::decoderCross).kvHeads = kvHeads;
+  return config;
+}
+
+// One request without an end token, so that every run takes the same number of steps.
+GenerationRequest request() {
+  GenerationRequest request;
+  request.inputIds.resize(kSourceTokens);
+  std::iota(request.inputIds.begin(), request.inputIds.end(), 2);
+  request.options.maxNewTokens = kNewTokens;
+  return request;
+}
+
+// Bytes of weights that the decoding steps of one run read per second; encoding does not count.
+double decodeRate(Decoder& decoder, const GenerationRequest& request) {
+  const DecoderStats before = decoder.stats();
+  const auto results = decoder.run({&request, 1});
+  if (results.front().error) throw *results.front().error;
+  const DecoderStats after = decoder.stats();
+  return static_cast<double>(after.decodeWeightBytes - before.decodeWeightBytes) /
+         (after.decodeSeconds - before.decodeSeconds);
+}
+
+double rateOf(const Subject& subject) {
+  const auto start = std::chrono::steady_clock::now();
+  subject.run();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  return subject.work / elapsed.count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+Ratio measureDecoding(const std::string& name, std::int64_t kvHeads, DType dtype, int repetitions) {
+  const T5Config config = t5Base(kvHeads);
+  T5Model model(config, initialT5Parameters(config, 1), makeCpuOps(), dtype);
+  Decoder decoder(model.encoderDecoder(),
+                  {.maxCacheBytes = std::int64_t{64} << 20, .cacheDtype = dtype});
+  const GenerationRequest one = request();
+  const Subject bandwidth = readBandwidth();
+  decodeRate(decoder, one);  // packs the weights
+  rateOf(bandwidth);
+  std::vector<double> rates;
+  std::vector<double> limits;
+  for (int i = 0; i < repetitions; ++i) {
+    rates.push_back(decodeRate(decoder, one));
+    limits.push_back(rateOf(bandwidth));
+  }
+  return {name, median(rates), bandwidth.name, median(limits), "GB/s"};
+}
+
+int run(const Options& options) {
+  std::vector<Ratio> ratios;
+  const int repetitions = options.repetitions;
+  const auto add = [&](const std::string& name, std::int64_t kvHeads, DType dtype) {
+    ratios.push_back(measureDecoding(name, kvHeads, dtype, repetitions));
+  };
+  add("T5-base, MHA, float32", kHeads, DType::float32);
+  add("T5-base, MQA, float32", 1, DType::float32);
+  add("T5-base, MHA, bfloat16", kHeads, DType::bfloat16);
+  return report("decoding at batch 1", ratios, options);
+}
+
+}  // namespace
+}  // namespace wgqa::bench
+
+int main(int argc, char** argv) {
+  wgqa::bench::Options options;
+  if (!wgqa::bench::parseOptions(argc, argv, options)) return 2;
+  return wgqa::bench::run(options);
+}
