@@ -1,6 +1,6 @@
 /** Options of engines and of generation requests, with the defaults of the checkpoint. */
 import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
-import { WgqaError } from '../errors.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
 import type { ComputeDtype, NativeGenerationOptions } from '../native.ts';
 import {
   anything,
@@ -69,7 +69,11 @@ export function resolveRequest(
   config: ModelConfig,
 ): NativeGenerationOptions {
   const all = { ...defaults, ...request };
-  const ends = all.eosTokenId ?? eosTokenIds(config);
+  const ends = [all.eosTokenId ?? eosTokenIds(config)].flat();
+  const bad = ends.find((id) => id >= config.vocab_size);
+  if (bad !== undefined) {
+    throw invalidArgument('eosTokenId', `token ids from 0 to ${config.vocab_size - 1}`, bad);
+  }
   return {
     maxNewTokens: all.maxNewTokens ?? 20,
     minNewTokens: all.minNewTokens ?? 0,
@@ -85,7 +89,7 @@ export function resolveRequest(
     topP: all.topP ?? 1,
     minP: all.minP ?? 0,
     seed: all.seed ?? 0,
-    eosTokenIds: typeof ends === 'number' ? [ends] : [...ends],
+    eosTokenIds: ends,
     decoderStartTokenId: all.decoderStartTokenId ?? config.decoder_start_token_id,
     padTokenId: all.padTokenId ?? config.pad_token_id,
     logProbs: all.logProbs ?? false,

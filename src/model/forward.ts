@@ -1,5 +1,7 @@
 /** One forward pass: padded blocks in, padded blocks out. */
+import { totalmem } from 'node:os';
 import type { ModelConfig } from '../checkpoint/config.ts';
+import { WgqaError } from '../errors.ts';
 import type { NativeModel } from '../native.ts';
 import { abortable } from './abort.ts';
 import { prepareBatch, toNativeBatch } from './batch.ts';
@@ -13,6 +15,7 @@ export async function forward(
   signal: AbortSignal | undefined,
 ): Promise<ForwardResult> {
   const { rows, sourceColumns, sourceStarts, targetColumns } = prepareBatch(input, config);
+  checkMemory(rows.length * (sourceColumns * config.d_model + targetColumns * config.vocab_size));
   const result = await abortable(signal, (abort) =>
     native.forward(toNativeBatch(rows), { logits: true, encoderStates: true }, abort),
   );
@@ -31,6 +34,16 @@ export async function forward(
   const { lossSum, lossTokens } = result;
   if (lossSum === undefined || lossTokens === undefined) return { logits, encoderStates };
   return { logits, loss: lossSum / lossTokens, encoderStates };
+}
+
+/** The results alone must fit; what native code needs besides, it asks for itself. */
+function checkMemory(floats: number): void {
+  const bytes = floats * Float32Array.BYTES_PER_ELEMENT;
+  if (bytes <= totalmem()) return;
+  throw new WgqaError('OUT_OF_MEMORY', `logits and encoder states would take ${bytes} bytes`, {
+    field: 'inputIds',
+    allowed: `results of at most ${totalmem()} bytes`,
+  });
 }
 
 interface Layout {

@@ -1,11 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import {
-  PRESETS,
-  type ConvertOptions,
-  type Model,
-  type PresetName,
-  type Tensor,
-} from '../../src/index.ts';
+import { PRESETS, type Model, type PresetName, type Tensor } from '../../src/index.ts';
 import { errorOf, failureOf } from '../support/errors.ts';
 import { expectClose } from '../support/tensors.ts';
 import { tinyBatch, tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';

@@ -233,6 +233,7 @@ describe('an engine refuses', () => {
     ['a negative topK', { inputIds, topK: -1 }, 'topK'],
     ['a wrong earlyStopping', { inputIds, earlyStopping: 'always' }, 'earlyStopping'],
     ['repetitionPenalty 0', { inputIds, repetitionPenalty: 0 }, 'repetitionPenalty'],
+    ['an end token beyond the vocabulary', { inputIds, eosTokenId: [1, 100] }, 'eosTokenId'],
     ['an empty stop string', { inputIds, stop: [''] }, 'stop'],
     ["Hugging Face's own spelling", { inputIds, num_beams: 2 }, 'num_beams'],
   ])('%s', async (_name, request, field) => {

@@ -103,7 +103,7 @@ describe.each(GOLDEN_CASES)('%s', (name) => {
  * `tensor` without the elements whose first update AdamW's epsilon decides. That update is
  * lr g / (|g| + 1e-8), so where |g| is near 1e-8 it multiplies the rounding of g by 1e5. It concerns
  * one element of the thirteen cases (t5v11-mha, k of the second decoder layer): PyTorch's float32
- * gradient is -1.24e-8 there, finite differences in double give -9.53e-9, and we get -8e-9.
+ * gradient is -1.24e-8 there, finite differences in double give -9.53e-9, and we get -9.3e-9.
  */
 function determined(tensor: ReferenceTensor | Tensor, gradient: ReferenceTensor | undefined): Tensor {
   const data = Float32Array.from(tensor.data as Float32Array, (value, i) => {

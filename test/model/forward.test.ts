@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createModel, type ForwardInput, type Model, type Tensor } from '../../src/index.ts';
-import { errorOf } from '../support/errors.ts';
+import { errorOf, failureOf } from '../support/errors.ts';
 import { expectClose, relativeError } from '../support/tensors.ts';
 import { randomRows, tinyBatch, tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';
 
@@ -180,6 +180,14 @@ describe('input that forward refuses', () => {
     const error = await errorOf(() => model.forward(input as ForwardInput));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', field });
     expect(error.allowed).toBeTruthy();
+  });
+
+  test('more logits than memory holds', async () => {
+    const wordy = await tinyModel({ ...TINY_V10, d_model: 4, vocab_size: 1 << 20 });
+    const labels = [Array.from({ length: 1 << 17 }, () => 3)];
+    const work = () => wordy.forward({ inputIds: [[3]], labels });
+    expect(await failureOf(work)).toEqual({ code: 'OUT_OF_MEMORY', field: 'inputIds' });
+    await wordy.dispose();
   });
 
   test('an aborted signal', async () => {
