@@ -97,7 +97,8 @@ WGQA_TEST(modelConversionSharesAndLeavesTheSourceAlone) {
 WGQA_TEST(modelChecksItsTensors) {
   T5Config config = smallConfig(true);
   ParameterSet missing;
-  for (const auto& parameter : initialT5Parameters(config, 1).all()) {
+  const ParameterSet whole = initialT5Parameters(config, 1);
+  for (const auto& parameter : whole.all()) {
     if (parameter->name() != "lm_head.weight") missing.add(*parameter);
   }
   CHECK_THROWS(ErrorCode::invalidFile, checkT5Parameters(config, missing));
