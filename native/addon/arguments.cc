@@ -60,6 +60,17 @@ float floatField(const Napi::Object& object, const char* name) {
   return static_cast<float>(numberField(object, name));
 }
 
+std::vector<std::int32_t> tokenIdsField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsArray()) wrongType(object.Env(), name, "an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::int32_t> ids;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    ids.push_back(array.Get(i).ToNumber().Int32Value());
+  }
+  return ids;
+}
+
 std::vector<AttentionModule> modulesOf(const Napi::Value& value) {
   if (!value.IsArray()) wrongType(value.Env(), "modules", "an array");
   const auto array = value.As<Napi::Array>();
@@ -160,10 +171,7 @@ T5Config configArgument(const Napi::Value& value) {
   config.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
   config.decoderStartTokenId =
       static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
-  const auto eos = object.Get("eosTokenIds").As<Napi::Array>();
-  for (std::uint32_t i = 0; i < eos.Length(); ++i) {
-    config.eosTokenIds.push_back(eos.Get(i).ToNumber().Int32Value());
-  }
+  config.eosTokenIds = tokenIdsField(object, "eosTokenIds");
   return config;
 }
 
@@ -272,10 +280,7 @@ GenerationOptions generationArgument(const Napi::Value& value) {
   options.topP = numberField(object, "topP");
   options.minP = numberField(object, "minP");
   options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
-  const auto eos = object.Get("eosTokenIds").As<Napi::Array>();
-  for (std::uint32_t i = 0; i < eos.Length(); ++i) {
-    options.eosTokenIds.push_back(eos.Get(i).ToNumber().Int32Value());
-  }
+  options.eosTokenIds = tokenIdsField(object, "eosTokenIds");
   options.decoderStartTokenId =
       static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
   options.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));

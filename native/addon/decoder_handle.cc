@@ -84,7 +84,7 @@ Napi::Value resultsToJs(Napi::Env env, const std::vector<GenerationResult>& resu
 }  // namespace
 
 Decoder& DecoderState::decoder() {
-  T5Model& model = model_->model();
+  T5Model& model = model()->model();
   if (released_) {
     throw Error(ErrorCode::disposed, "the engine was used after close()", "engine");
   }
@@ -115,12 +115,7 @@ Napi::Function DecoderHandle::define(Napi::Env env) {
 }
 
 DecoderHandle::DecoderHandle(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<DecoderHandle>(info) {
-  if (!info[0].IsExternal()) {
-    throw Napi::TypeError::New(info.Env(), "NativeDecoder cannot be constructed");
-  }
-  state_ = *info[0].As<Napi::External<std::shared_ptr<DecoderState>>>().Data();
-}
+    : Napi::ObjectWrap<DecoderHandle>(info), state_(dependentArgument<DecoderState>(info)) {}
 
 Napi::Value DecoderHandle::run(const Napi::CallbackInfo& info) {
   auto references = std::make_shared<RunReferences>();
@@ -155,22 +150,13 @@ Napi::Value DecoderHandle::stats(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DecoderHandle::dispose(const Napi::CallbackInfo& info) {
-  if (state_->model()->stopped()) return resolvedPromise(info.Env());
-  return runJob(
-      info.Env(), state_->model(),
-      [state = state_] {
-        state->release();
-        return Nothing{};
-      },
-      undefinedResult);
+  return disposeDependent(info.Env(), state_);
 }
 
 Napi::Value createDecoder(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  auto state = std::make_shared<DecoderState>(modelArgument(info[0]), decoderArgument(info[1]));
-  state->model()->executor().post([state] { state->model()->addDependent(state); });
-  return Environment::of(env).decoderClass.New(
-      {Napi::External<std::shared_ptr<DecoderState>>::New(env, &state)});
+  return wrapDependent(
+      info.Env(), Environment::of(info.Env()).decoderClass,
+      std::make_shared<DecoderState>(modelArgument(info[0]), decoderArgument(info[1])));
 }
 
 }  // namespace wgqa

@@ -3,18 +3,17 @@
 
 #include <napi.h>
 
-#include "addon/job.h"
+#include "addon/dependent.h"
 #include "decode/decoder.h"
 
 namespace wgqa {
 
-/// A decoder over a model; made by the first job that needs it.
-class DecoderState : public Dependent {
+/// A decoder over a model.
+class DecoderState : public ModelDependent {
  public:
   DecoderState(std::shared_ptr<ModelState> model, const DecoderOptions& options)
-      : model_(std::move(model)), options_(options) {}
+      : ModelDependent(std::move(model)), options_(options) {}
 
-  const std::shared_ptr<ModelState>& model() const { return model_; }
   /// On the executor's thread. Throws ErrorCode::disposed.
   Decoder& decoder();
   void release() override;
@@ -22,7 +21,6 @@ class DecoderState : public Dependent {
   DecoderStats stats() const;
 
  private:
-  std::shared_ptr<ModelState> model_;
   DecoderOptions options_;
   mutable std::mutex mutex_;  // guards the pointer, which stats() reads from the event loop
   std::shared_ptr<Decoder> decoder_;

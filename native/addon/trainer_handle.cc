@@ -72,7 +72,7 @@ OptimizerState& stateNamed(Trainer& trainer, const std::string& name) {
 }  // namespace
 
 Trainer& TrainerState::trainer() {
-  T5Model& model = model_->model();
+  T5Model& model = model()->model();
   if (released_) {
     throw Error(ErrorCode::disposed, "the trainer was used after dispose()", "trainer");
   }
@@ -101,12 +101,7 @@ Napi::Function TrainerHandle::define(Napi::Env env) {
 }
 
 TrainerHandle::TrainerHandle(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<TrainerHandle>(info) {
-  if (!info[0].IsExternal()) {
-    throw Napi::TypeError::New(info.Env(), "NativeTrainer cannot be constructed");
-  }
-  state_ = *info[0].As<Napi::External<std::shared_ptr<TrainerState>>>().Data();
-}
+    : Napi::ObjectWrap<TrainerHandle>(info), state_(dependentArgument<TrainerState>(info)) {}
 
 Napi::Value TrainerHandle::step(const Napi::CallbackInfo& info) {
   return runJob(
@@ -198,22 +193,13 @@ Napi::Value TrainerHandle::setStepCount(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TrainerHandle::dispose(const Napi::CallbackInfo& info) {
-  if (state_->model()->stopped()) return resolvedPromise(info.Env());
-  return runJob(
-      info.Env(), state_->model(),
-      [state = state_] {
-        state->release();
-        return Nothing{};
-      },
-      undefinedResult);
+  return disposeDependent(info.Env(), state_);
 }
 
 Napi::Value createTrainer(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  auto state = std::make_shared<TrainerState>(modelArgument(info[0]), trainerArgument(info[1]));
-  state->model()->executor().post([state] { state->model()->addDependent(state); });
-  return Environment::of(env).trainerClass.New(
-      {Napi::External<std::shared_ptr<TrainerState>>::New(env, &state)});
+  return wrapDependent(
+      info.Env(), Environment::of(info.Env()).trainerClass,
+      std::make_shared<TrainerState>(modelArgument(info[0]), trainerArgument(info[1])));
 }
 
 }  // namespace wgqa

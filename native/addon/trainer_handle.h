@@ -3,19 +3,17 @@
 
 #include <napi.h>
 
-#include "addon/job.h"
+#include "addon/dependent.h"
 #include "train/trainer.h"
 
 namespace wgqa {
 
-/// A trainer and the model it updates. The trainer is made by the model's first job on it, so a
-/// failure to make it is what every later call reports.
-class TrainerState : public Dependent {
+/// A trainer and the model it updates.
+class TrainerState : public ModelDependent {
  public:
   TrainerState(std::shared_ptr<ModelState> model, const TrainerOptions& options)
-      : model_(std::move(model)), options_(options) {}
+      : ModelDependent(std::move(model)), options_(options) {}
 
-  const std::shared_ptr<ModelState>& model() const { return model_; }
   /// On the executor's thread: makes the trainer on first use. Throws ErrorCode::disposed.
   Trainer& trainer();
   void release() override;
@@ -23,7 +21,6 @@ class TrainerState : public Dependent {
   std::atomic<std::int64_t> stepCount = 0;
 
  private:
-  std::shared_ptr<ModelState> model_;
   TrainerOptions options_;
   std::unique_ptr<Trainer> trainer_;
   bool released_ = false;
