@@ -84,12 +84,12 @@ Napi::Value resultsToJs(Napi::Env env, const std::vector<GenerationResult>& resu
 }  // namespace
 
 Decoder& DecoderState::decoder() {
-  T5Model& model = model()->model();
+  T5Model& t5 = model()->model();
   if (released_) {
     throw Error(ErrorCode::disposed, "the engine was used after close()", "engine");
   }
   if (!decoder_) {
-    auto made = std::make_shared<Decoder>(model.encoderDecoder(), options_);
+    auto made = std::make_shared<Decoder>(t5.encoderDecoder(), options_);
     const std::lock_guard lock(mutex_);
     decoder_ = std::move(made);
   }

@@ -72,12 +72,12 @@ OptimizerState& stateNamed(Trainer& trainer, const std::string& name) {
 }  // namespace
 
 Trainer& TrainerState::trainer() {
-  T5Model& model = model()->model();
+  T5Model& t5 = model()->model();
   if (released_) {
     throw Error(ErrorCode::disposed, "the trainer was used after dispose()", "trainer");
   }
   if (!trainer_) {
-    trainer_ = std::make_unique<Trainer>(model, options_);
+    trainer_ = std::make_unique<Trainer>(t5, options_);
     trainer_->setStepCount(stepCount);
   }
   return *trainer_;
