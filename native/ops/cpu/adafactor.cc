@@ -98,8 +98,8 @@ HWY_INLINE FloatVector adafactorUpdate(const AdafactorStep& s, std::int64_t row,
     const FloatVector update = hn::Mul(grad, inverseRoot(moment));
     return hn::IfThenElseZero(hn::FirstN(d, valid), update);
   }
-  const FloatVector factor = hn::Mul(hn::Set(d, s.rowFactor[row]), load(s.columnFactor + column, valid));
-  return hn::Mul(grad, factor);
+  const FloatVector columnFactor = load(s.columnFactor + column, valid);
+  return hn::Mul(grad, hn::Mul(hn::Set(d, s.rowFactor[row]), columnFactor));
 }
 
 // The sum of squared updates of rows [begin, end).

@@ -1,5 +1,7 @@
 #include "ops/cpu/blocked_products.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <string>
 
@@ -63,6 +65,27 @@ dnnl::matmul::primitive_desc describe(const memory::desc& x, const memory::desc&
 memory::desc rowsOf(std::int64_t rows, std::int64_t columns, std::int64_t stride, Type type) {
   return {{rows, columns}, type, memory::dims{stride, 1}};
 }
+
+// Threads for a product. The library itself would wake all of them for the smallest.
+int threadsFor(std::int64_t rows, const PackedWeight& weight) {
+  const std::int64_t products = rows * weight.outFeatures * weight.inFeatures;
+  return static_cast<int>(
+      std::clamp<std::int64_t>(products / kGrainProducts, 1, std::int64_t{threadCount()}));
+}
+
+/// The number of threads that oneDNN sees while it lives: in making a program and in running it.
+class LibraryThreads {
+ public:
+  explicit LibraryThreads(int threads) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(threads);
+  }
+  ~LibraryThreads() { omp_set_num_threads(before_); }
+  LibraryThreads(const LibraryThreads&) = delete;
+  LibraryThreads& operator=(const LibraryThreads&) = delete;
+
+ private:
+  int before_;
+};
 
 // The weight as dense bfloat16 rows: where it lies, or converted into `converted`.
 const void* asBFloat16Rows(const ConstTensorView& weight, Buffer& converted) {
@@ -130,8 +153,10 @@ BlockedProducts::Program& BlockedProducts::program(const Key& key, const Blocked
 void BlockedProducts::run(const Linear& p, const BlockedWeight& weight) try {
   for (std::int64_t row = 0; row < p.x.shape[0]; row += kRowBlock) {
     const std::int64_t rows = std::min(kRowBlock, p.x.shape[0] - row);
+    const int threads = threadsFor(rows, weight);
+    const LibraryThreads limit(threads);
     Program& step = program({rows, weight.outFeatures, weight.inFeatures, p.x.strides[0],
-                             p.out.strides[0], p.alpha, p.beta, threadCount()},
+                             p.out.strides[0], p.alpha, p.beta, threads},
                             weight);
     const auto* x = p.x.as<BFloat16>() + row * p.x.strides[0];
     step.arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<BFloat16*>(x));

@@ -10,7 +10,7 @@
 
 namespace wgqa::cpu {
 
-inline constexpr std::int64_t kChunkElements = kGrainElements;
+inline constexpr std::int64_t kChunkElements = 16384;
 
 /// The number of chunks of `count` tensors; elementsOf(i) is the size of tensor i.
 template <class ElementsOf>
@@ -25,7 +25,8 @@ std::int64_t countChunks(std::int64_t count, const ElementsOf& elementsOf) {
 template <class ElementsOf, class Body>
 void forEachChunk(std::int64_t count, const ElementsOf& elementsOf, const Body& body) {
   const std::int64_t chunks = countChunks(count, elementsOf);
-  parallelFor(chunks, 1, [&](std::int64_t firstChunk, std::int64_t lastChunk, int) {
+  constexpr std::int64_t kGrain = kGrainElements / kChunkElements;
+  parallelFor(chunks, kGrain, [&](std::int64_t firstChunk, std::int64_t lastChunk, int) {
     std::int64_t passed = 0;
     for (std::int64_t tensor = 0; tensor < count && passed < lastChunk; ++tensor) {
       const std::int64_t elements = elementsOf(tensor);

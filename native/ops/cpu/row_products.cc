@@ -192,7 +192,9 @@ void rowProducts(const RowProducts& p, Scratch& scratch) {
               [&](std::int64_t begin, std::int64_t end, int) {
                 HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
               });
-  parallelFor(divideUp(p.outFeatures, kFeatureGrain), rowGrain(depth * kFeatureGrain),
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kGrainProducts / (p.rows * depth * kFeatureGrain));
+  parallelFor(divideUp(p.outFeatures, kFeatureGrain), grain,
               [&](std::int64_t begin, std::int64_t end, int) {
                 HWY_DYNAMIC_DISPATCH(multiplyRowProducts)
                 (p, packed, begin * kFeatureGrain, std::min(end * kFeatureGrain, p.outFeatures));
