@@ -10,7 +10,7 @@ import { TINY_V10, TINY_V11, tinyBatch, tinyModel } from '../support/tiny-model.
 
 const { num_heads: HEADS, d_kv: WIDTH, d_model: COLUMNS } = TINY_V10;
 const KV_HEADS = 2;
-// Both sides are float32 sums over the same batch in another order; measured up to 2e-6.
+// Both sides are float32 sums over the same batch in another order; measured up to 3e-7.
 const TOLERANCE = 1e-5;
 
 const CASES = [

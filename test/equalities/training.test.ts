@@ -11,8 +11,8 @@ import { expectClose } from '../support/tensors.ts';
 import { randomRows, TINY_V10, tinyBatch } from '../support/tiny-model.ts';
 import { makeVariant, VARIANTS } from '../support/variants.ts';
 
-// Sums of float32 in another order; measured up to 1e-6.
-const TOLERANCE = 1e-5;
+// Sums of float32 in another order, compared to the largest element; measured up to 6e-6.
+const TOLERANCE = 2e-5;
 
 // Learning rate 0: the step reports its loss and leaves the parameters alone.
 const STILL = { optimizer: { type: 'adamw', learningRate: 0 } } as const satisfies TrainerOptions;
@@ -65,7 +65,7 @@ describe('dropout', () => {
     expect(Math.abs((losses[0] ?? NaN) - (losses[1] ?? NaN))).toBeGreaterThan(1e-3);
   });
 
-  // The masks are the same; another number of threads may add the same products in another order.
+  // The masks are the same; another number of threads may add the same products in another order (measured: the same bits).
   test.each([1, 3, 4])('does not depend on the number of threads: %i', async (threads) => {
     expect(difference(await lossesOf(threads, 5), await lossesOf(2, 5))).toBeLessThan(1e-5);
   });
