@@ -6,10 +6,18 @@ import { run } from './run.ts';
 
 const controller = new AbortController();
 
-// The first signal lets the command end in order; after it, the default action is back.
+/** One Ctrl-C may come twice: from the terminal, and from a parent that passes it on. */
+const SAME_SIGNAL_MILLISECONDS = 1000;
+
+// The first signal lets the command end in order; another one, later, ends the process at once.
+let abortedAt: number | undefined;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(name, () => {
+  process.on(name, () => {
+    abortedAt ??= performance.now();
     controller.abort(new Error(name));
+    if (performance.now() - abortedAt < SAME_SIGNAL_MILLISECONDS) return;
+    process.removeAllListeners(name);
+    process.kill(process.pid, name);
   });
 }
 

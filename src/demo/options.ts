@@ -43,9 +43,9 @@ export interface DemoPlan {
 /** Sized for three minutes on two cores; see demo/README.md. */
 export const DEFAULT_PLAN: DemoPlan = {
   presets: ['MHA', 'MQA', 'WMQA', 'GQA', 'WGQA', 'ROWWGQA', 'COLWGQA'],
-  steps: 60,
+  steps: 80,
   batchSize: 16,
-  learningRate: 1e-3,
+  learningRate: 5e-4,
   testPairs: 240,
   validationPairs: 64,
   curvePoints: 4,

@@ -2,7 +2,7 @@
 import { beforeAll, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { useTemporaryDirectory, writePairs, writeTinyModel } from './fixtures.ts';
 
@@ -19,7 +19,7 @@ function start(args: readonly string[]) {
   return spawn(process.execPath, command, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-test('SIGINT while training saves the checkpoint', async () => {
+test('SIGINT while training saves the checkpoint, also when it comes twice at once', async () => {
   const [state, metrics] = [temporary.path('state'), temporary.path('metrics.jsonl')];
   const child = start([
     ...['train', temporary.path('model'), temporary.path('pairs.jsonl')],
@@ -34,8 +34,11 @@ test('SIGINT while training saves the checkpoint', async () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   child.kill('SIGINT');
+  child.kill('SIGINT');
   expect(await ended).toEqual([1, null]);
   expect(stderr).toContain('[ABORTED]');
+  const leftovers = (await readdir(state)).filter((name) => name.endsWith('.tmp'));
+  expect(leftovers).toEqual([]);
   const { step } = JSON.parse(await readFile(path.join(state, 'trainer.json'), 'utf8')) as {
     step: number;
   };

@@ -97,6 +97,14 @@ describe('on a terminal', () => {
     );
   });
 
+  test('the part that runs is shown in place of the label', () => {
+    const { written, options } = fixture(true);
+    const progress = createProgress(options);
+    progress.update({ step: 4, label: 'WGQA: fine-tuning' });
+    expect(written.at(-1)).toContain('WGQA: fine-tuning  ');
+    expect(written.at(-1)).not.toContain('train');
+  });
+
   test('speed forgets what is older than half a minute', () => {
     const { written, clock, options } = fixture(true);
     const progress = createProgress({ ...options, total: 100 });
