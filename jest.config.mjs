@@ -1,5 +1,5 @@
 // As src/native.ts, whose `process.env` is a copy under jest.
-process.env.OMP_WAIT_POLICY ??= 'passive';
+process.env['OMP_WAIT_POLICY'] ??= 'passive';
 
 /** @type {import('jest').Config} */
 export default {

@@ -73,7 +73,11 @@ const batchSize = Number(options['batch-size']);
 const tokenizer = await loadTokenizer(options.out);
 
 function summaries(split: string): Promise<Example[]> {
-  return tokenizePairs(readPairs(join(options.data, `${split}.jsonl`)), tokenizer, SUMMARIZE_LIMITS);
+  return tokenizePairs(
+    readPairs(join(options.data, `${split}.jsonl`)),
+    tokenizer,
+    SUMMARIZE_LIMITS,
+  );
 }
 
 async function* halves(split: string): AsyncGenerator<TextPair> {

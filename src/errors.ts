@@ -71,5 +71,5 @@ function describe(value: unknown): string {
     return String(value);
   }
   if (Array.isArray(value)) return `an array of ${String(value.length)}`;
-  return typeof value === 'object' ? (value.constructor.name || 'an object') : `a ${typeof value}`;
+  return typeof value === 'object' ? value.constructor.name || 'an object' : `a ${typeof value}`;
 }

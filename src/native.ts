@@ -251,7 +251,9 @@ export interface NativeDecoderStats {
 export interface NativeDecoder {
   /** Decodes the requests together; the n-th result belongs to the n-th request. A request that
    *  fails alone (aborted, too long) gives an error entry and does not disturb the others. */
-  run(requests: NativeGenerationRequest[]): Promise<
+  run(
+    requests: NativeGenerationRequest[],
+  ): Promise<
     (
       | { sequences: NativeGeneratedSequence[] }
       | { error: { code: string; message: string; field?: string; allowed?: string } }

@@ -39,9 +39,8 @@ constexpr Named<AttentionModule> kModules[] = {{"encoder.self", AttentionModule:
 constexpr Named<MergeGranularity> kGranularities[] = {{"head", MergeGranularity::head},
                                                       {"row", MergeGranularity::row},
                                                       {"column", MergeGranularity::column}};
-constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu},
-                                              {"geluTanh", Activation::geluTanh},
-                                              {"silu", Activation::silu}};
+constexpr Named<Activation> kActivations[] = {
+    {"relu", Activation::relu}, {"geluTanh", Activation::geluTanh}, {"silu", Activation::silu}};
 constexpr Named<bool> kMerges[] = {{"mean", false}, {"weighted", true}};
 constexpr Named<MergeInit> kInits[] = {{"mean", MergeInit::mean}, {"random", MergeInit::random}};
 constexpr Named<Trainable> kTrainables[] = {{"all", Trainable::all}, {"merge", Trainable::merge}};
@@ -130,8 +129,7 @@ std::string stringField(const Napi::Object& object, const char* name) {
 }
 
 std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name) {
-  if (!value.IsTypedArray() ||
-      value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
     wrongType(value.Env(), name, "an Int32Array");
   }
   const auto array = value.As<Napi::Int32Array>();

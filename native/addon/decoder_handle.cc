@@ -119,8 +119,8 @@ DecoderHandle::DecoderHandle(const Napi::CallbackInfo& info)
 
 Napi::Value DecoderHandle::run(const Napi::CallbackInfo& info) {
   auto references = std::make_shared<RunReferences>();
-  auto owned = std::make_shared<OwnedRequests>(
-      requestsArgument(info, *state_->model(), *references));
+  auto owned =
+      std::make_shared<OwnedRequests>(requestsArgument(info, *state_->model(), *references));
   return runJob(
       info.Env(), state_->model(),
       [state = state_, owned] { return state->decoder().run(owned->requests); },

@@ -22,7 +22,8 @@ class Environment {
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-  /// Runs `callback` on the event loop; callable from any thread. Dropped once the environment ends.
+  /// Runs `callback` on the event loop; callable from any thread. Dropped once the environment
+  /// ends.
   void deliver(std::function<void(Napi::Env)> callback);
 
   /// Between these two calls, both on the event loop, the process stays alive.

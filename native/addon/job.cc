@@ -57,8 +57,7 @@ Napi::Value toFloat32Array(Napi::Env env, const FloatResult& result) {
   return Napi::Float32Array::New(env, result.count, shareMemory(env, result.memory, bytes), 0);
 }
 
-Napi::Value toUint8Array(Napi::Env env, const std::shared_ptr<Buffer>& memory,
-                         std::size_t bytes) {
+Napi::Value toUint8Array(Napi::Env env, const std::shared_ptr<Buffer>& memory, std::size_t bytes) {
   return Napi::Uint8Array::New(env, bytes, shareMemory(env, memory, bytes), 0);
 }
 

@@ -25,9 +25,9 @@ Error currentError();
 /// What every call on a disposed handle gets.
 Error disposedError();
 
-/// Runs work() on the executor and settles the promise with toJs(env, result) or its error. Whatever
-/// JavaScript references a job needs must be captured by toJs: it alone is destroyed on the event
-/// loop, after everything that `work` delivered.
+/// Runs work() on the executor and settles the promise with toJs(env, result) or its error.
+/// Whatever JavaScript references a job needs must be captured by toJs: it alone is destroyed on
+/// the event loop, after everything that `work` delivered.
 template <typename Work, typename ToJs>
 Napi::Promise runJob(Napi::Env env, const std::shared_ptr<ModelState>& model, Work work,
                      ToJs toJs) {

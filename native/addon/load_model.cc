@@ -139,8 +139,8 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
   const SharedAbortFlag abort = abortFlagArgument(info[3], *state);
   std::shared_ptr<Napi::FunctionReference> onProgress;
   if (info[4].IsFunction()) {
-    onProgress = std::make_shared<Napi::FunctionReference>(
-        Napi::Persistent(info[4].As<Napi::Function>()));
+    onProgress =
+        std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[4].As<Napi::Function>()));
   }
   Progress progress = progressTo(env, onProgress.get(), sources.size());
   return makeModel(

@@ -8,7 +8,8 @@ namespace wgqa {
 /// (config, seed, options) => Promise<NativeModel>
 Napi::Value createModel(const Napi::CallbackInfo& info);
 
-/// (config, tensors, options, abort, onProgress) => Promise<NativeModel>; maps files, copies nothing.
+/// (config, tensors, options, abort, onProgress) => Promise<NativeModel>; maps files, copies
+/// nothing.
 Napi::Value loadModel(const Napi::CallbackInfo& info);
 
 }  // namespace wgqa

@@ -60,17 +60,19 @@ Napi::Value forwardToJs(Napi::Env env, const ForwardResult& result) {
 }  // namespace
 
 Napi::Function ModelHandle::define(Napi::Env env) {
-  return DefineClass(env, "NativeModel",
-                     {InstanceMethod<&ModelHandle::guarded<&ModelHandle::config>>("config"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::parameters>>("parameters"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameter>>("readParameter"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameterBytes>>("readParameterBytes"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::writeParameter>>("writeParameter"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::convert>>("convert"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::fold>>("fold"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::forward>>("forward"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::memoryBytes>>("memoryBytes"),
-                      InstanceMethod<&ModelHandle::guarded<&ModelHandle::dispose>>("dispose")});
+  return DefineClass(
+      env, "NativeModel",
+      {InstanceMethod<&ModelHandle::guarded<&ModelHandle::config>>("config"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::parameters>>("parameters"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameter>>("readParameter"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameterBytes>>(
+           "readParameterBytes"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::writeParameter>>("writeParameter"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::convert>>("convert"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::fold>>("fold"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::forward>>("forward"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::memoryBytes>>("memoryBytes"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::dispose>>("dispose")});
 }
 
 ModelHandle::ModelHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelHandle>(info) {
@@ -160,8 +162,7 @@ Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
   }
   const auto array = info[1].As<Napi::Float32Array>();
   // The reference keeps the array's memory alive until the promise settles.
-  auto keep = std::make_shared<Napi::ObjectReference>(
-      Napi::Persistent(info[1].As<Napi::Object>()));
+  auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[1].As<Napi::Object>()));
   return runJob(
       env, state_,
       [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),

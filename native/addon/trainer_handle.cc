@@ -89,15 +89,16 @@ void TrainerState::release() {
 }
 
 Napi::Function TrainerHandle::define(Napi::Env env) {
-  return DefineClass(env, "NativeTrainer",
-                     {InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::step>>("step"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::gradients>>("gradients"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stateTensors>>("stateTensors"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::readState>>("readState"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::writeState>>("writeState"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stepCount>>("stepCount"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::setStepCount>>("setStepCount"),
-                      InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::dispose>>("dispose")});
+  return DefineClass(
+      env, "NativeTrainer",
+      {InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::step>>("step"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::gradients>>("gradients"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stateTensors>>("stateTensors"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::readState>>("readState"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::writeState>>("writeState"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::stepCount>>("stepCount"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::setStepCount>>("setStepCount"),
+       InstanceMethod<&TrainerHandle::guarded<&TrainerHandle::dispose>>("dispose")});
 }
 
 TrainerHandle::TrainerHandle(const Napi::CallbackInfo& info)
@@ -127,8 +128,8 @@ Napi::Value TrainerHandle::gradients(const Napi::CallbackInfo& info) {
         const auto views = viewsOf(batches, state->model()->model().config());
         std::vector<NamedTensor> tensors;
         for (const auto& gradient : trainer.gradients(views, abort.get())) {
-          tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),
-                             copyOf(gradient.grad)});
+          tensors.push_back(
+              {gradient.parameter->name(), gradient.parameter->shape(), copyOf(gradient.grad)});
         }
         return tensors;
       },
@@ -159,8 +160,7 @@ Napi::Value TrainerHandle::readState(const Napi::CallbackInfo& info) {
 
 Napi::Value TrainerHandle::writeState(const Napi::CallbackInfo& info) {
   const auto array = info[1].As<Napi::Float32Array>();
-  auto keep = std::make_shared<Napi::ObjectReference>(
-      Napi::Persistent(info[1].As<Napi::Object>()));
+  auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[1].As<Napi::Object>()));
   return runJob(
       info.Env(), state_->model(),
       [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),

@@ -43,8 +43,8 @@ void setThreadCount(int threads) {
 void parallelFor(std::int64_t count, std::int64_t grain,
                  const std::function<void(std::int64_t, std::int64_t, int)>& body) {
   if (count <= 0) return;
-  const std::int64_t useful = (count + std::max<std::int64_t>(grain, 1) - 1) /
-                              std::max<std::int64_t>(grain, 1);
+  const std::int64_t useful =
+      (count + std::max<std::int64_t>(grain, 1) - 1) / std::max<std::int64_t>(grain, 1);
   const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), useful));
   if (threads <= 1) return body(0, count, 0);
   FirstException first;

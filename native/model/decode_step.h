@@ -23,9 +23,9 @@ struct BlockTables {
 
 /// Cross-attention K/V of freshly encoded sources, to be written into cache slots.
 struct CrossAppend {
-  ConstTensorView encoderStates;         // [tokens, dModel] float32
-  std::span<const std::int64_t> slots;   // [tokens] block * blockTokens + place in the block
-  std::span<const LayerCache> cache;     // [decoderLayers]
+  ConstTensorView encoderStates;        // [tokens, dModel] float32
+  std::span<const std::int64_t> slots;  // [tokens] block * blockTokens + place in the block
+  std::span<const LayerCache> cache;    // [decoderLayers]
 };
 
 /// One decoding step of a batch: each sequence feeds its newest token and gets its next logits.
@@ -36,7 +36,7 @@ struct DecodeStep {
   std::span<const std::int64_t> selfSlots;  // [sequences] where the new token's K/V go
   std::span<const LayerCache> crossCache;   // [decoderLayers]
   BlockTables cross;
-  TensorView logits;                        // [sequences, vocab] float32
+  TensorView logits;  // [sequences, vocab] float32
 };
 
 /// What the decode engine needs of an encoder-decoder model. Calls come from one thread.

@@ -93,20 +93,18 @@ Parameter meanPooled(T5Model& source, const Parameter& base, std::int64_t kvHead
   merge.base = {base32.view().data, DType::float32, {config.heads, config.dKv, config.dModel}};
   merge.weight = weight.view();
   merge.kvHeadOf = groups;
-  merge.merged = {pooled.makeWritable().data, DType::float32,
-                  {kvHeads, config.dKv, config.dModel}};
+  merge.merged = {pooled.makeWritable().data, DType::float32, {kvHeads, config.dKv, config.dModel}};
   source.ops().mergeHeads(merge);
   return pooled;
 }
 
 Parameter initialMergeWeight(const T5Config& config, const ConvertOptions& options,
                              const std::string& name, std::uint64_t stream) {
-  Parameter weight(name, mergeWeightShape(options.granularity, config.heads, config.dKv,
-                                          config.dModel));
+  Parameter weight(name,
+                   mergeWeightShape(options.granularity, config.heads, config.dKv, config.dModel));
   const float mean = static_cast<float>(options.kvHeads) / static_cast<float>(config.heads);
-  fillMergeWeight(
-      {weight.makeWritable().as<float>(), static_cast<std::size_t>(weight.elements())},
-      options.init, mean, RandomField{options.seed, stream});
+  fillMergeWeight({weight.makeWritable().as<float>(), static_cast<std::size_t>(weight.elements())},
+                  options.init, mean, RandomField{options.seed, stream});
   return weight;
 }
 
@@ -121,8 +119,8 @@ std::unique_ptr<T5Model> convertModel(T5Model& source, const ConvertOptions& opt
   forEachProjection(config, options.modules, [&](AttentionModule, const std::string& projection) {
     const Parameter& base = source.parameters().at(projection + ".weight");
     if (options.weighted) {
-      rewrite.addAfter(base.name(), initialMergeWeight(config, options,
-                                                       projection + ".merge_weight", stream++));
+      rewrite.addAfter(base.name(),
+                       initialMergeWeight(config, options, projection + ".merge_weight", stream++));
     } else if (options.kvHeads != config.heads) {
       rewrite.replace(meanPooled(source, base, options.kvHeads));
     }

@@ -34,8 +34,7 @@ T5Inference::PackedProjection T5Inference::pack(const Parameter& weight) {
   return {Buffer(), ops_.pack(weight.view(), dtype_)};
 }
 
-T5Inference::PackedProjection T5Inference::packMerged(AttentionModule module,
-                                                      const Parameter& base,
+T5Inference::PackedProjection T5Inference::packMerged(AttentionModule module, const Parameter& base,
                                                       const Parameter& mergeWeight) {
   const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
   Buffer memory(static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
@@ -104,8 +103,7 @@ std::int64_t T5Inference::bytes() const {
 // ---------------------------------------------------------------------------- building blocks
 
 TensorView T5Inference::embed(std::span<const std::int32_t> ids) {
-  const TensorView hidden =
-      arena_.floats({static_cast<std::int64_t>(ids.size()), config_.dModel});
+  const TensorView hidden = arena_.floats({static_cast<std::int64_t>(ids.size()), config_.dModel});
   ops_.embedding({ids, embedding_.view(), hidden});
   return hidden;
 }
@@ -282,8 +280,8 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
     throwIfAborted(abort);
     const ArenaScope scope(arena_);
     const std::int64_t count = std::min(kLossRows, rows - begin);
-    const TensorView chunk = logits.given() ? logits.rows(begin, count)
-                                            : arena_.floats({count, config_.vocabSize});
+    const TensorView chunk =
+        logits.given() ? logits.rows(begin, count) : arena_.floats({count, config_.vocabSize});
     vocabulary(normed.rows(begin, count), chunk);
     if (batch.labels.empty()) continue;
     CrossEntropy loss;

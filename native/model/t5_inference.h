@@ -20,7 +20,7 @@ struct TeacherForcedBatch {
   RaggedOffsets encoder;
   std::span<const std::int32_t> decoderIds;  // decoder inputs: the start token, then the labels
   RaggedOffsets decoder;
-  std::span<const std::int32_t> labels;      // [decoder tokens] or empty
+  std::span<const std::int32_t> labels;  // [decoder tokens] or empty
 };
 
 struct TeacherForcedResult {

@@ -74,8 +74,8 @@ class Declarations {
  private:
   void mergeWeight(const std::string& name, std::int64_t kvHeads) {
     const float mean = static_cast<float>(kvHeads) / static_cast<float>(c_.heads);
-    list_.push_back({name, mergeWeightShape(c_.granularity, c_.heads, c_.dKv, c_.dModel), 0.0f,
-                     mean});
+    list_.push_back(
+        {name, mergeWeightShape(c_.granularity, c_.heads, c_.dKv, c_.dModel), 0.0f, mean});
   }
 
   const T5Config& c_;
@@ -87,11 +87,11 @@ void fillInitial(const DeclaredParameter& declared, Parameter& parameter,
   float* values = parameter.makeWritable().as<float>();
   parallelFor(parameter.elements(), kNormalGrain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      values[i] = declared.initialStd == 0.0f
-                      ? declared.constant
-                      : declared.initialStd * normalAt(random,
-                                                       static_cast<std::uint32_t>(i / kNormalRow),
-                                                       static_cast<std::uint32_t>(i % kNormalRow));
+      values[i] =
+          declared.initialStd == 0.0f
+              ? declared.constant
+              : declared.initialStd * normalAt(random, static_cast<std::uint32_t>(i / kNormalRow),
+                                               static_cast<std::uint32_t>(i % kNormalRow));
     }
   });
 }
@@ -136,8 +136,8 @@ StackParameters bindStack(const T5Config& config, ParameterSet& set, bool decode
   StackParameters stack;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     BlockParameters block;
-    block.self = bindAttention(set, self, layer, sublayer(decoder, layer, 0),
-                               config.module(self).merged);
+    block.self =
+        bindAttention(set, self, layer, sublayer(decoder, layer, 0), config.module(self).merged);
     if (decoder) {
       block.cross =
           bindAttention(set, AttentionModule::decoderCross, layer, sublayer(decoder, layer, 1),
@@ -148,8 +148,8 @@ StackParameters bindStack(const T5Config& config, ParameterSet& set, bool decode
     stack.blocks.push_back(block);
   }
   stack.relativeBias = &set.at(attentionPrefix(self, 0) + ".relative_attention_bias.weight");
-  stack.finalNorm = &set.at(std::string(decoder ? "decoder" : "encoder") +
-                            ".final_layer_norm.weight");
+  stack.finalNorm =
+      &set.at(std::string(decoder ? "decoder" : "encoder") + ".final_layer_norm.weight");
   return stack;
 }
 

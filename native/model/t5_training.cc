@@ -162,9 +162,8 @@ TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, floa
                decoderTape_, abort);
   const TensorView gradDecoder = arena_.floats({batch.decoder.tokens(), config_.dModel});
   const TeacherForcedResult result = headForwardBackward(batch, gradScale, gradDecoder, abort);
-  const TensorView gradEncoder = encoderNeedsGradient_
-                                     ? arena_.zeros({batch.encoder.tokens(), config_.dModel})
-                                     : TensorView{};
+  const TensorView gradEncoder =
+      encoderNeedsGradient_ ? arena_.zeros({batch.encoder.tokens(), config_.dModel}) : TensorView{};
   stackBackward(decoder_, batch.decoderIds, decoderTape_, gradDecoder, gradEncoder, abort);
   if (encoderNeedsGradient_) {
     stackBackward(encoder_, batch.encoderIds, encoderTape_, gradEncoder, {}, abort);
@@ -173,8 +172,7 @@ TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, floa
 }
 
 std::int64_t T5Training::bytes() const {
-  return static_cast<std::int64_t>(arena_.bytes() + mergedArena_.bytes() +
-                                   gradientArena_.bytes());
+  return static_cast<std::int64_t>(arena_.bytes() + mergedArena_.bytes() + gradientArena_.bytes());
 }
 
 }  // namespace wgqa

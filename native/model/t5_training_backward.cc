@@ -75,8 +75,8 @@ void T5Training::attentionBackward(const AttentionWeights& weights, const Attent
   normBackward(weights.norm, tape.norm, gradNormed, gradHidden);
 }
 
-void T5Training::feedForwardBackward(const FeedForwardWeights& weights,
-                                     const FeedForwardTape& tape, const TensorView& gradHidden) {
+void T5Training::feedForwardBackward(const FeedForwardWeights& weights, const FeedForwardTape& tape,
+                                     const TensorView& gradHidden) {
   const ArenaScope scope(arena_);
   const std::int64_t rows = gradHidden.shape[0];
   const ConstTensorView gradProjected = undropped(gradHidden, tape.output);

@@ -64,8 +64,8 @@ struct RmsNorm {
   ConstTensorView x;       // [rows, dModel] float32
   ConstTensorView weight;  // [dModel] float32
   float epsilon = 1e-6f;
-  TensorView out;          // [rows, dModel] float32 | bfloat16
-  TensorView inverseRms;   // [rows] float32, or not given: what the backward pass needs
+  TensorView out;         // [rows, dModel] float32 | bfloat16
+  TensorView inverseRms;  // [rows] float32, or not given: what the backward pass needs
 };
 
 struct RmsNormBackward {
@@ -117,7 +117,7 @@ struct Dropout {
   ConstTensorView x;         // [rows, columns] float32
   ConstTensorView residual;  // [rows, columns] float32, or not given
   DropoutSpec dropout;
-  TensorView out;            // [rows, columns] float32
+  TensorView out;  // [rows, columns] float32
 };
 
 /// relu(z); gelu in the tanh form ("gelu_new"); silu(z) = z * sigmoid(z).
@@ -129,13 +129,13 @@ struct GatedActivation {
   ConstTensorView gate;    // [rows, dFf] float32
   ConstTensorView linear;  // [rows, dFf] float32, or not given
   DropoutSpec dropout;
-  TensorView out;          // [rows, dFf] float32 | bfloat16
+  TensorView out;  // [rows, dFf] float32 | bfloat16
 };
 
 struct GatedActivationBackward {
   Activation activation = Activation::relu;
-  ConstTensorView gate;     // [rows, dFf] float32
-  ConstTensorView linear;   // [rows, dFf] float32, or not given
+  ConstTensorView gate;    // [rows, dFf] float32
+  ConstTensorView linear;  // [rows, dFf] float32, or not given
   DropoutSpec dropout;
   ConstTensorView gradOut;  // [rows, dFf] float32
   TensorView gradGate;      // [rows, dFf] float32; may be gradOut
@@ -161,8 +161,8 @@ struct RelativeBias {
 };
 
 /// The bucket of a relative position (key position - query position).
-std::int32_t relativeBucket(std::int64_t relativePosition, bool bidirectional,
-                            std::int32_t buckets, std::int32_t maxDistance);
+std::int32_t relativeBucket(std::int64_t relativePosition, bool bidirectional, std::int32_t buckets,
+                            std::int32_t maxDistance);
 
 /// What forward and backward of whole-sequence attention share. Query i of a sequence stands at
 /// position i + (keys - queries) and, if causal, sees the keys at positions up to its own.
@@ -181,11 +181,11 @@ struct AttentionShape {
 /// scores. A query that sees no key gives zeros.
 struct AttentionPrefill {
   AttentionShape shape;
-  ConstTensorView q;      // [queryTokens, heads, headDim] float32
-  ConstTensorView k;      // [keyTokens, kvHeads, headDim] float32
-  ConstTensorView v;      // [keyTokens, kvHeads, headDim] float32
-  TensorView out;         // [queryTokens, heads, headDim] float32 | bfloat16
-  TensorView logSumExp;   // [queryTokens, heads] float32, or not given: what the backward needs
+  ConstTensorView q;     // [queryTokens, heads, headDim] float32
+  ConstTensorView k;     // [keyTokens, kvHeads, headDim] float32
+  ConstTensorView v;     // [keyTokens, kvHeads, headDim] float32
+  TensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16
+  TensorView logSumExp;  // [queryTokens, heads] float32, or not given: what the backward needs
 };
 
 struct AttentionPrefillBackward {
@@ -292,8 +292,8 @@ struct AdamW {
   std::int64_t step = 1;   // counts from 1
 };
 
-/// Adafactor (Shazeer & Stern 2018, algorithms 4 and 5) without first moment or relative step: as T5
-/// is usually fine-tuned. decay_t = 1 - step^decayRate; update clipped to RMS <= clipThreshold.
+/// Adafactor (Shazeer & Stern 2018, algorithms 4 and 5) without first moment or relative step: as
+/// T5 is usually fine-tuned. decay_t = 1 - step^decayRate; update clipped to RMS <= clipThreshold.
 struct Adafactor {
   struct Parameter {
     TensorView value;         // [rows, columns] float32; vectors as [1, n]

@@ -5,8 +5,8 @@
 
 namespace wgqa {
 
-std::int32_t relativeBucket(std::int64_t relativePosition, bool bidirectional,
-                            std::int32_t buckets, std::int32_t maxDistance) {
+std::int32_t relativeBucket(std::int64_t relativePosition, bool bidirectional, std::int32_t buckets,
+                            std::int32_t maxDistance) {
   std::int32_t base = 0;
   std::int64_t distance = 0;
   if (bidirectional) {

@@ -56,9 +56,7 @@ struct BasicTensorView {
     for (int i = 0; i < rank; ++i) count *= shape[i];
     return count;
   }
-  std::int64_t bytes() const {
-    return elements() * static_cast<std::int64_t>(bytesOf(dtype));
-  }
+  std::int64_t bytes() const { return elements() * static_cast<std::int64_t>(bytesOf(dtype)); }
 
   /// Swaps the two dimensions of a matrix view: no data moves.
   BasicTensorView transposed() const {
@@ -75,8 +73,8 @@ struct BasicTensorView {
     BasicTensorView result = *this;
     using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>,
                                     const std::byte, std::byte>;
-    result.data = static_cast<Byte*>(data) +
-                  begin * strides[0] * static_cast<std::int64_t>(bytesOf(dtype));
+    result.data =
+        static_cast<Byte*>(data) + begin * strides[0] * static_cast<std::int64_t>(bytesOf(dtype));
     result.shape[0] = count;
     return result;
   }

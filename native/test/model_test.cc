@@ -85,8 +85,8 @@ WGQA_TEST(modelConversionSharesAndLeavesTheSourceAlone) {
   const SmallBatch batch;
   const auto base = smallModel(false, makeCpuOps());
   const auto before = logitsOf(*base, batch);
-  const auto converted = convertModel(
-      *base, weighted(2, MergeGranularity::head, MergeInit::mean), makeCpuOps());
+  const auto converted =
+      convertModel(*base, weighted(2, MergeGranularity::head, MergeInit::mean), makeCpuOps());
   CHECK(converted->parameters().at("shared.weight").view().data ==
         base->parameters().at("shared.weight").view().data);
   const TensorView written = converted->writable(converted->parameter("shared.weight"));
@@ -114,8 +114,7 @@ WGQA_TEST(modelStopsWhenAborted) {
   const SmallBatch batch;
   const auto model = smallModel(true, makeCpuOps());
   const AbortFlag abort = true;
-  CHECK_THROWS(ErrorCode::aborted,
-               model->inference().teacherForced(batch.view(), {}, {}, &abort));
+  CHECK_THROWS(ErrorCode::aborted, model->inference().teacherForced(batch.view(), {}, {}, &abort));
 }
 
 }  // namespace

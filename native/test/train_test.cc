@@ -125,8 +125,8 @@ WGQA_TEST(trainFailedStepChangesNothing) {
   CHECK_THROWS(ErrorCode::nonFinite, trainer.step({&view, 1}, 1e-3f, nullptr));
   const AbortFlag abort = true;
   CHECK_THROWS(ErrorCode::aborted, trainer.step({&view, 1}, 1e-3f, &abort));
-  CHECK(std::memcmp(before.data(), allParameters(*model).data(),
-                    before.size() * sizeof(float)) == 0);
+  CHECK(std::memcmp(before.data(), allParameters(*model).data(), before.size() * sizeof(float)) ==
+        0);
   CHECK(trainer.stepCount() == 1);
 }
 

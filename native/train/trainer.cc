@@ -160,8 +160,8 @@ void Trainer::updateAdafactor(float learningRate, float gradScale) {
   std::vector<Adafactor::Parameter> parameters;
   for (std::size_t i = 0; i < ofParameter_.size(); ++i) {
     const T5Training::Gradient& gradient = training_.gradients()[i];
-    Adafactor::Parameter parameter{gradient.value, gradient.grad, {}, {}, {},
-                                   decayOf(*gradient.parameter)};
+    Adafactor::Parameter parameter{
+        gradient.value, gradient.grad, {}, {}, {}, decayOf(*gradient.parameter)};
     if (gradient.value.rank == 2) {
       parameter.rowMoment = ofParameter_[i].first;
       parameter.columnMoment = ofParameter_[i].second;

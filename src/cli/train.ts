@@ -6,7 +6,6 @@ import {
   loadTokenizer,
   tokenizePairs,
   Trainer,
-  WgqaError,
   type Dataset,
   type EvaluationReport,
   type Example,
@@ -54,9 +53,9 @@ export function addTrainCommand(program: Command, context: CliContext): void {
     'Fine-tune a model on files of text pairs. An interrupt (Ctrl-C) saves the checkpoint, if there\n' +
       'is to be one, and ends.',
     [
-      'wgqa train wgqa demo/data/train.jsonl.gz --out trained --epochs 1 --batch-size 16',
-      'wgqa train wgqa train.jsonl --out trained --steps 5000 --eval validation.jsonl --eval-every 500',
-      'wgqa train wgqa train.jsonl --out trained --epochs 3 --checkpoint state --resume',
+      'wgqa train t5-wgqa demo/data/train.jsonl.gz --out trained --epochs 1 --batch-size 16',
+      'wgqa train t5-wgqa train.jsonl --out trained --steps 5000 --eval validation.jsonl --eval-every 500',
+      'wgqa train t5-wgqa train.jsonl --out trained --epochs 3 --checkpoint state --resume',
     ],
   )
     .optionsGroup('Run:')
@@ -83,6 +82,9 @@ export function addTrainCommand(program: Command, context: CliContext): void {
   addTrainerOptions(command);
   addPairOptions(command);
   addStorageOptions(command).action(async (model: string, files: string[], options: Options) => {
+    if (options.resume && options.checkpoint === undefined) {
+      command.error('error: --resume needs --checkpoint, the directory to continue from');
+    }
     await train(model, files, options, context);
   });
 }
@@ -94,10 +96,6 @@ async function train(
   context: CliContext,
 ): Promise<void> {
   const { signal } = context;
-  if (options.resume && options.checkpoint === undefined) {
-    const message = '--resume needs --checkpoint, the directory to continue from';
-    throw new WgqaError('INVALID_ARGUMENT', message, { field: 'checkpoint' });
-  }
   await prepareDirectory(options.out, options.force);
   const tokenizer = await loadTokenizer(directory);
   const examples = await readExamples(files, tokenizer, options, signal);

@@ -82,7 +82,6 @@ describe('failures end with 1, one line, and nothing written', () => {
     { args: () => ['fold', model, temporary.path('out')], code: 'NOTHING_TO_FOLD' },
     { args: () => ['generate', model, '--file', temporary.path('none')], code: 'NOT_FOUND' },
     { args: () => ['evaluate', model, temporary.path('none.tsv')], code: 'NOT_FOUND' },
-    { args: () => ['train', model, pairs, '--out', 'o', '--resume'], code: 'INVALID_ARGUMENT' },
   ])('$code', async ({ args, code }) => {
     const result = await wgqa(args());
     expect(result).toMatchObject({ code: 1, stdout: '' });

@@ -41,6 +41,7 @@ describe('bad usage ends with 2 and says what is allowed', () => {
     { args: ['generate', 'm', 'x', '--num-beams', '0'], says: 'It must be an integer >= 1.' },
     { args: ['generate', 'm', 'x', '--top-p', '1.5'], says: 'to 1.' },
     { args: ['generate', 'm', 'x', '--temperature', ''], says: 'a number > 0.' },
+    { args: ['train', 'm', 'p', '--out', 'o', '--resume'], says: '--resume needs --checkpoint' },
     { args: ['train', 'm', 'p'], says: "required option '--out <dir>'" },
     { args: ['train', 'm', 'p', '--out', 'o', '--steps', '1', '--epochs', '1'], says: 'cannot be' },
     { args: ['evaluate', 'm', 'p', '--metrics', 'loss,luck'], says: 'one of loss, rouge, bleu' },

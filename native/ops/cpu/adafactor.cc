@@ -87,12 +87,12 @@ void adafactorMoment(const AdafactorStep& s, std::int64_t begin, std::int64_t en
 }
 
 // The update of elements [column, column + valid) of a row, before clipping.
-HWY_INLINE FloatVector adafactorUpdate(const AdafactorStep& s, std::int64_t row, std::int64_t column,
-                                    std::size_t valid) {
+HWY_INLINE FloatVector adafactorUpdate(const AdafactorStep& s, std::int64_t row,
+                                       std::int64_t column, std::size_t valid) {
   const FloatTag d;
   const std::int64_t at = row * s.columns() + column;
-  const FloatVector grad = hn::Mul(load(s.parameter->grad.as<float>() + at, valid),
-                                hn::Set(d, s.options->gradScale));
+  const FloatVector grad =
+      hn::Mul(load(s.parameter->grad.as<float>() + at, valid), hn::Set(d, s.options->gradScale));
   if (s.rowFactor == nullptr) {
     const FloatVector moment = load(s.parameter->moment.as<float>() + at, valid);
     const FloatVector update = hn::Mul(grad, inverseRoot(moment));
@@ -220,8 +220,9 @@ void updateFactoredMoments(AdafactorStep& s, const RowChunks& chunks, Scratch& s
 void updateParameter(const Adafactor& options, const Adafactor::Parameter& parameter,
                      Scratch& scratch) {
   const double newShare = std::pow(static_cast<double>(options.step), double{options.decayRate});
-  AdafactorStep s{&options, &parameter, static_cast<float>(1.0 - newShare),
-                  static_cast<float>(newShare), nullptr, nullptr};
+  AdafactorStep s{
+      &options, &parameter, static_cast<float>(1.0 - newShare), static_cast<float>(newShare),
+      nullptr,  nullptr};
   const RowChunks chunks(s.rows(), s.columns());
   const auto elements = static_cast<double>(s.rows() * s.columns());
   if (parameter.moment.given()) {

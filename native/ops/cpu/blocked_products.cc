@@ -143,7 +143,8 @@ BlockedProducts::Program& BlockedProducts::program(const Key& key, const Blocked
   const memory::desc out = rowsOf(key.rows, key.outFeatures, key.outStride, Type::f32);
   if (programs_.size() >= kMaxPrograms) programs_.pop_back();
   const dnnl::matmul product(describe(x, weight.layout, out, scaling(key.alpha, key.beta)));
-  programs_.push_front({key, product,
+  programs_.push_front({key,
+                        product,
                         {{DNNL_ARG_SRC, memory(x, engine(), nullptr)},
                          {DNNL_ARG_WEIGHTS, weight.memory},
                          {DNNL_ARG_DST, memory(out, engine(), nullptr)}}});
@@ -161,8 +162,7 @@ void BlockedProducts::run(const Linear& p, const BlockedWeight& weight) try {
     const auto* x = p.x.as<BFloat16>() + row * p.x.strides[0];
     step.arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<BFloat16*>(x));
     step.arguments.at(DNNL_ARG_WEIGHTS) = weight.memory;
-    step.arguments.at(DNNL_ARG_DST)
-        .set_data_handle(p.out.as<float>() + row * p.out.strides[0]);
+    step.arguments.at(DNNL_ARG_DST).set_data_handle(p.out.as<float>() + row * p.out.strides[0]);
     step.product.execute(stream(), step.arguments);
   }
 } catch (const dnnl::error& error) {

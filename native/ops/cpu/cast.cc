@@ -26,20 +26,23 @@ void convert(const From* HWY_RESTRICT from, To* HWY_RESTRICT to, std::int64_t co
 template <class From>
 void convertFrom(const From* from, void* to, DType toType, std::int64_t count) {
   switch (toType) {
-    case DType::bfloat16: return convert(from, static_cast<BFloat16*>(to), count);
-    case DType::float16: return convert(from, static_cast<Float16*>(to), count);
-    default: return convert(from, static_cast<float*>(to), count);
+    case DType::bfloat16:
+      return convert(from, static_cast<BFloat16*>(to), count);
+    case DType::float16:
+      return convert(from, static_cast<Float16*>(to), count);
+    default:
+      return convert(from, static_cast<float*>(to), count);
   }
 }
 
-void convertStretch(const void* from, DType fromType, void* to, DType toType,
-                    std::int64_t count) {
+void convertStretch(const void* from, DType fromType, void* to, DType toType, std::int64_t count) {
   switch (fromType) {
     case DType::bfloat16:
       return convertFrom(static_cast<const BFloat16*>(from), to, toType, count);
     case DType::float16:
       return convertFrom(static_cast<const Float16*>(from), to, toType, count);
-    default: return convertFrom(static_cast<const float*>(from), to, toType, count);
+    default:
+      return convertFrom(static_cast<const float*>(from), to, toType, count);
   }
 }
 
@@ -52,8 +55,7 @@ namespace {
 HWY_EXPORT(convertStretch);
 }
 
-void convertElements(const void* from, DType fromType, void* to, DType toType,
-                     std::int64_t count) {
+void convertElements(const void* from, DType fromType, void* to, DType toType, std::int64_t count) {
   if (fromType == toType) {
     std::memcpy(to, from, static_cast<std::size_t>(count) * bytesOf(fromType));
   } else {

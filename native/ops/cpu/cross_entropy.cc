@@ -46,14 +46,12 @@ double sumOfExponentials(const float* logits, float highest, std::int64_t vocab,
   return total;
 }
 
-void crossEntropyRows(const CrossEntropy& p, std::int64_t begin, std::int64_t end,
-                      double* losses) {
+void crossEntropyRows(const CrossEntropy& p, std::int64_t begin, std::int64_t end, double* losses) {
   const std::int64_t vocab = p.logits.shape[1];
   for (std::int64_t row = begin; row < end; ++row) {
     const float* logits = p.logits.as<float>() + row * p.logits.strides[0];
-    float* grad = p.gradLogits.given()
-                      ? p.gradLogits.as<float>() + row * p.gradLogits.strides[0]
-                      : nullptr;
+    float* grad =
+        p.gradLogits.given() ? p.gradLogits.as<float>() + row * p.gradLogits.strides[0] : nullptr;
     const std::int32_t label = p.labels[row];
     losses[row] = 0.0;
     if (label == kIgnoredLabel) {

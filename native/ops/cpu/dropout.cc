@@ -51,10 +51,9 @@ HWY_EXPORT(dropoutRows);
 }
 
 void dropout(const Dropout& p) {
-  parallelFor(p.x.shape[0], rowGrain(p.x.shape[1]),
-              [&](std::int64_t begin, std::int64_t end, int) {
-                HWY_DYNAMIC_DISPATCH(dropoutRows)(p, begin, end);
-              });
+  parallelFor(p.x.shape[0], rowGrain(p.x.shape[1]), [&](std::int64_t begin, std::int64_t end, int) {
+    HWY_DYNAMIC_DISPATCH(dropoutRows)(p, begin, end);
+  });
 }
 
 }  // namespace wgqa::cpu

@@ -94,8 +94,7 @@ void backwardRows(const GatedActivationBackward& p, std::int64_t begin, std::int
     const float* gradOut = p.gradOut.as<float>() + row * p.gradOut.strides[0];
     float* gradGate = p.gradGate.as<float>() + row * p.gradGate.strides[0];
     const float* linear = gated ? p.linear.as<float>() + row * p.linear.strides[0] : nullptr;
-    float* gradLinear =
-        gated ? p.gradLinear.as<float>() + row * p.gradLinear.strides[0] : nullptr;
+    float* gradLinear = gated ? p.gradLinear.as<float>() + row * p.gradLinear.strides[0] : nullptr;
     for (std::int64_t i = 0; i < columns; i += hn::Lanes(d)) {
       const std::size_t valid = lanesLeft(columns, i);
       if (drops && i % kRandomColumns == 0) {
@@ -127,18 +126,24 @@ void forwardTo(const GatedActivation& p, std::int64_t begin, std::int64_t end) {
 
 void gatedActivationRows(const GatedActivation& p, std::int64_t begin, std::int64_t end) {
   switch (p.activation) {
-    case Activation::relu: return forwardTo<Relu>(p, begin, end);
-    case Activation::geluTanh: return forwardTo<GeluTanh>(p, begin, end);
-    case Activation::silu: return forwardTo<Silu>(p, begin, end);
+    case Activation::relu:
+      return forwardTo<Relu>(p, begin, end);
+    case Activation::geluTanh:
+      return forwardTo<GeluTanh>(p, begin, end);
+    case Activation::silu:
+      return forwardTo<Silu>(p, begin, end);
   }
 }
 
 void gatedActivationBackwardRows(const GatedActivationBackward& p, std::int64_t begin,
                                  std::int64_t end) {
   switch (p.activation) {
-    case Activation::relu: return backwardRows<Relu>(p, begin, end);
-    case Activation::geluTanh: return backwardRows<GeluTanh>(p, begin, end);
-    case Activation::silu: return backwardRows<Silu>(p, begin, end);
+    case Activation::relu:
+      return backwardRows<Relu>(p, begin, end);
+    case Activation::geluTanh:
+      return backwardRows<GeluTanh>(p, begin, end);
+    case Activation::silu:
+      return backwardRows<Silu>(p, begin, end);
   }
 }
 

@@ -21,14 +21,13 @@ void copyRows(const ConstTensorView& weight, RowWeight& packed) {
   const std::int64_t columns = packed.inFeatures;
   const auto rowBytes = static_cast<std::int64_t>(bytesOf(packed.dtype)) * columns;
   packed.owned = Buffer(static_cast<std::size_t>(packed.outFeatures * rowBytes));
-  parallelFor(packed.outFeatures, rowGrain(columns),
-              [&](std::int64_t begin, std::int64_t end, int) {
-                for (std::int64_t row = begin; row < end; ++row) {
-                  convertElements(weight.rows(row, 1).data, weight.dtype,
-                                  packed.owned.as<std::byte>() + row * rowBytes, packed.dtype,
-                                  columns);
-                }
-              });
+  parallelFor(
+      packed.outFeatures, rowGrain(columns), [&](std::int64_t begin, std::int64_t end, int) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          convertElements(weight.rows(row, 1).data, weight.dtype,
+                          packed.owned.as<std::byte>() + row * rowBytes, packed.dtype, columns);
+        }
+      });
   packed.rows = packed.owned.as<void>();
   packed.stride = columns;
 }

@@ -41,10 +41,10 @@ void matmul(const Matmul& p) {
   if (k == 0) return scaleOutput(p);
   const BlasOperand a = blasOperand(p.a);
   const BlasOperand b = blasOperand(p.b);
-  const dnnl_status_t status = dnnl_sgemm(
-      a.transposed, b.transposed, m, n, k, p.alpha, p.a.as<float>(), a.leadingDimension,
-      p.b.as<float>(), b.leadingDimension, p.beta, p.c.as<float>(),
-      m == 1 ? n : std::max(p.c.strides[0], n));
+  const dnnl_status_t status =
+      dnnl_sgemm(a.transposed, b.transposed, m, n, k, p.alpha, p.a.as<float>(), a.leadingDimension,
+                 p.b.as<float>(), b.leadingDimension, p.beta, p.c.as<float>(),
+                 m == 1 ? n : std::max(p.c.strides[0], n));
   if (status == dnnl_out_of_memory) {
     throw Error(ErrorCode::outOfMemory, "out of memory in a matrix product");
   }

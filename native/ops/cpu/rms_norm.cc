@@ -89,10 +89,9 @@ constexpr std::int64_t kChunkRows = 32;
 }  // namespace
 
 void rmsNorm(const RmsNorm& p) {
-  parallelFor(p.x.shape[0], rowGrain(p.x.shape[1]),
-              [&](std::int64_t begin, std::int64_t end, int) {
-                HWY_DYNAMIC_DISPATCH(rmsNormRows)(p, begin, end);
-              });
+  parallelFor(p.x.shape[0], rowGrain(p.x.shape[1]), [&](std::int64_t begin, std::int64_t end, int) {
+    HWY_DYNAMIC_DISPATCH(rmsNormRows)(p, begin, end);
+  });
 }
 
 void rmsNormBackward(const RmsNormBackward& p, Scratch& scratch) {

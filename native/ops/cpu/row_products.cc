@@ -45,8 +45,7 @@ constexpr int kRowTile = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 6 : 
 // Rows of x as tiles [depth / lanes][rows of the tile][lanes] in float32: the tile's product reads
 // them as one stream, and rows that lie a power of two apart do not fight for the same cache lines.
 template <class T>
-void packTiles(const RowProducts& p, std::int64_t firstTile, std::int64_t lastTile,
-               float* packed) {
+void packTiles(const RowProducts& p, std::int64_t firstTile, std::int64_t lastTile, float* packed) {
   const std::int64_t depth = paddedDepth(p.inFeatures);
   for (std::int64_t tile = firstTile; tile < lastTile; ++tile) {
     const std::int64_t begin = tile * kRowTile;
@@ -120,15 +119,22 @@ template <class T>
 void multiplyRows(const RowProducts& p, std::int64_t rows, const float* x, const T* const* weight,
                   int weightRows, float* out) {
   switch (rows) {
-    case 1: return multiplyTile<1>(p, x, weight, weightRows, out);
-    case 2: return multiplyTile<2>(p, x, weight, weightRows, out);
+    case 1:
+      return multiplyTile<1>(p, x, weight, weightRows, out);
+    case 2:
+      return multiplyTile<2>(p, x, weight, weightRows, out);
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
-    case 3: return multiplyTile<3>(p, x, weight, weightRows, out);
-    case 4: return multiplyTile<4>(p, x, weight, weightRows, out);
-    case 5: return multiplyTile<5>(p, x, weight, weightRows, out);
-    case 6: return multiplyTile<6>(p, x, weight, weightRows, out);
+    case 3:
+      return multiplyTile<3>(p, x, weight, weightRows, out);
+    case 4:
+      return multiplyTile<4>(p, x, weight, weightRows, out);
+    case 5:
+      return multiplyTile<5>(p, x, weight, weightRows, out);
+    case 6:
+      return multiplyTile<6>(p, x, weight, weightRows, out);
 #endif
-    default: return;
+    default:
+      return;
   }
 }
 
