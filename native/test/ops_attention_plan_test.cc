@@ -80,18 +80,25 @@ WGQA_TEST(attentionDecodeChunksDependOnTheOwnLengthOnly) {
   AttentionDecode p;
   p.cache.keys.shape = {1, kKvHeads, 16, 8};
   p.kvHeadOf = kUnequalGroups;
-  const auto chunksOf = [&](const std::vector<std::int32_t>& lengths, int sequence) {
+  // The key ranges that a K/V head of a sequence is cut into.
+  const auto cutsOf = [&](const std::vector<std::int32_t>& lengths, int sequence, int threads) {
     Scratch scratch;
     p.cache.lengths = lengths;
     std::vector<std::vector<int>> result;
-    for (const DecodeChunk& chunk : decodeChunks(p, scratch, SharedScratch::first).chunks) {
-      if (chunk.sequence != sequence) continue;
-      result.push_back({chunk.kvHead, chunk.firstKey, chunk.keys, chunk.index, chunk.siblings});
+    const DecodeChunks plan =
+        decodeChunks(p, threads, scratch, SharedScratch::first, SharedScratch::second);
+    for (int kvHead = 0; kvHead < kKvHeads; ++kvHead) {
+      for (const DecodeChunk& chunk : plan.chunks) {
+        const int place = kvHead - chunk.firstKvHead;
+        if (chunk.sequence != sequence || place < 0 || place >= chunk.kvHeads) continue;
+        result.push_back({kvHead, chunk.firstKey, chunk.keys, chunk.index, chunk.siblings});
+      }
     }
     return result;
   };
-  CHECK_EQUAL(chunksOf(alone, 0).size(), 4u * 3u);  // chunks of each K/V head that is read
-  CHECK(chunksOf(alone, 0) == chunksOf(together, 1));
+  CHECK_EQUAL(cutsOf(alone, 0, 1).size(), 4u * kKvHeads);
+  CHECK(cutsOf(alone, 0, 1) == cutsOf(alone, 0, 64));
+  CHECK(cutsOf(alone, 0, 1) == cutsOf(together, 1, 3));
 }
 
 WGQA_TEST(attentionBiasByDistanceIsTheTablesBucket) {

@@ -96,97 +96,125 @@ class Decode {
     ScratchCarver carver(scratch);
     const Tiles tiles = carve(carver);
     load(chunk, tiles);
-    const int end = chunk.firstKey + chunk.keys;
-    prefetch(chunk, p_.cache.keys, chunk.firstKey, std::min(kTileKeys, chunk.keys));
-    for (int key = chunk.firstKey; key < end; key += kTileKeys) {
-      attend(chunk, key, std::min(kTileKeys, end - key), tiles);
+    // Heads in turn for each tile of keys: that reads a block from its start to its end.
+    Step step{chunk.firstKvHead, chunk.firstKey, std::min(kTileKeys, chunk.keys)};
+    prefetch(chunk, p_.cache.keys, step.kvHead, step.firstKey, step.keys);
+    for (Step next; step.keys > 0; step = next) {
+      next = following(chunk, step);
+      attend(chunk, step, next, tiles);
     }
-    if (chunk.siblings == 1) {
-      for (int i = 0; i < chunk.group.count; ++i) {
-        finish(chunk.sequence, chunk.group.first + i, sumOfRow(tiles.sums + i * kLanes),
-               tiles.output + i * width_);
+    for (int head = 0; head < heads_; ++head) {
+      if (!holds(chunk, p_.kvHeadOf[head])) continue;
+      const float sum = sumOfRow(tiles.sums + head * kLanes);
+      float* output = tiles.output + head * width_;
+      if (chunk.siblings == 1) {
+        finish(chunk.sequence, head, sum, output);
+      } else {
+        savePartial(partial(chunk, 0, head), tiles.maxima[head], sum, output);
       }
-    } else {
-      savePartial(chunk, tiles);
     }
   }
 
-  /// Joins the chunks of one sequence and K/V head, of which `first` is the first, in key order.
+  /// Joins the key chunks of one sequence, of which `first` is the first, in the order of the keys.
   void combine(const DecodeChunk& first) const {
-    for (int i = 0; i < first.group.count; ++i) {
-      float* joined = partial(first, i);
+    for (int head = 0; head < heads_; ++head) {
+      if (!holds(first, p_.kvHeadOf[head])) continue;
+      float* joined = partial(first, 0, head);
       for (int sibling = 1; sibling < first.siblings; ++sibling) {
-        join(joined, partial(first, sibling * first.group.count + i));
+        join(joined, partial(first, sibling, head));
       }
-      finish(first.sequence, first.group.first + i, joined[1], joined + kPartialHeader);
+      finish(first.sequence, head, joined[1], joined + kPartialHeader);
     }
   }
 
  private:
-  // One task's working memory.
+  // One task's working memory. Rows are those of all query heads; a task uses its own.
   struct Tiles {
-    float* q;       // [group, width], scaled
-    float* output;  // [group, width]
-    float* maxima;  // [group]
-    float* sums;    // [group, kLanes]
-    float* scores;  // [group, kScoreStride]
+    float* q;       // [heads, width], scaled
+    float* output;  // [heads, width]
+    float* maxima;  // [heads]
+    float* sums;    // [heads, kLanes]
+    float* scores;  // [heads, kScoreStride]
     float* rows;    // [kTileKeys, width] keys or values that cannot be read in place
+  };
+
+  // A tile of keys for one K/V head; no keys: the end.
+  struct Step {
+    int kvHead = 0;
+    int firstKey = 0;
+    int keys = 0;
   };
 
   // A partial state is the maximum, the sum, and the unnormalised output.
   static constexpr int kPartialHeader = 16;
 
   std::size_t partialStride() const { return kPartialHeader + width_; }
-  float* partial(const DecodeChunk& chunk, int head) const {
-    return partials_ + static_cast<std::size_t>(chunk.partial + head) * partialStride();
+  float* partial(const DecodeChunk& chunk, int sibling, int head) const {
+    const std::int64_t index = chunk.partial + std::int64_t{sibling} * heads_ + head;
+    return partials_ + static_cast<std::size_t>(index) * partialStride();
+  }
+
+  static bool holds(const DecodeChunk& chunk, int kvHead) {
+    return kvHead >= chunk.firstKvHead && kvHead < chunk.firstKvHead + chunk.kvHeads;
   }
 
   Tiles carve(ScratchCarver& carver) const {
-    const auto group = static_cast<std::size_t>(plan_.maxGroup);
-    return {.q = carver.take(group * width_),
-            .output = carver.take(group * width_),
-            .maxima = carver.take(group),
-            .sums = carver.take(group * kLanes),
-            .scores = carver.take(group * kScoreStride),
+    const auto heads = static_cast<std::size_t>(heads_);
+    return {.q = carver.take(heads * width_),
+            .output = carver.take(heads * width_),
+            .maxima = carver.take(heads),
+            .sums = carver.take(heads * kLanes),
+            .scores = carver.take(heads * kScoreStride),
             .rows = carver.take(static_cast<std::size_t>(kTileKeys) * width_)};
   }
 
   void load(const DecodeChunk& chunk, const Tiles& tiles) const {
-    const std::int64_t row = std::int64_t{chunk.sequence} * heads_ + chunk.group.first;
-    const int count = chunk.group.count;
-    packRows(p_.q.as<float>() + row * headDim_, headDim_, count, headDim_, tiles.q, width_);
-    if (p_.scale != 1.0f) scaleRow(tiles.q, count * width_, p_.scale);
-    std::fill(tiles.output, tiles.output + count * width_, 0.0f);
-    std::fill(tiles.maxima, tiles.maxima + count, kNoScore);
-    std::fill(tiles.sums, tiles.sums + count * kLanes, 0.0f);
+    const float* q = p_.q.as<float>() + std::int64_t{chunk.sequence} * heads_ * headDim_;
+    packRows(q, headDim_, heads_, headDim_, tiles.q, width_);
+    if (p_.scale != 1.0f) scaleRow(tiles.q, heads_ * width_, p_.scale);
+    std::fill(tiles.output, tiles.output + heads_ * width_, 0.0f);
+    std::fill(tiles.maxima, tiles.maxima + heads_, kNoScore);
+    std::fill(tiles.sums, tiles.sums + heads_ * kLanes, 0.0f);
   }
 
-  // Keys [firstKey, firstKey + keys) of the sequence.
-  void attend(const DecodeChunk& chunk, int firstKey, int keys, const Tiles& tiles) const {
-    forEachRun(chunk, p_.cache.keys, firstKey, keys, tiles,
+  static Step following(const DecodeChunk& chunk, const Step& step) {
+    if (holds(chunk, step.kvHead + 1)) return {step.kvHead + 1, step.firstKey, step.keys};
+    const int firstKey = step.firstKey + step.keys;
+    const int left = chunk.firstKey + chunk.keys - firstKey;
+    return {chunk.firstKvHead, firstKey, std::min(kTileKeys, left)};
+  }
+
+  // One step; meanwhile its values and the keys of the next one are fetched.
+  void attend(const DecodeChunk& chunk, const Step& step, const Step& next,
+              const Tiles& tiles) const {
+    const HeadGroup group = plan_.groups[step.kvHead];
+    if (group.count == 0) return;
+    const float* q = tiles.q + group.first * width_;
+    float* scores = tiles.scores + group.first * kScoreStride;
+    forEachRun(chunk, p_.cache.keys, step, tiles,
                [&](const float* rows, int begin, int count) HWY_ATTR {
-                 prefetch(chunk, p_.cache.values, firstKey + begin, count);
-                 scoreKeys(tiles.q, chunk.group.count, rows, count, width_, tiles.scores + begin);
+                 prefetch(chunk, p_.cache.values, step.kvHead, step.firstKey + begin, count);
+                 scoreKeys(q, group.count, rows, count, width_, scores + begin);
                });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
-    for (int i = 0; i < chunk.group.count; ++i) {
-      const SoftmaxRow state{.maximum = tiles.maxima + i,
-                             .sums = tiles.sums + i * kLanes,
-                             .output = tiles.output + i * width_,
+    for (int head = group.first; head < group.first + group.count; ++head) {
+      const SoftmaxRow state{.maximum = tiles.maxima + head,
+                             .sums = tiles.sums + head * kLanes,
+                             .output = tiles.output + head * width_,
                              .outputSize = width_};
-      softmaxTileRow(tiles.scores + i * kScoreStride,
-                     bias_.at(chunk.group.first + i, firstKey, position), keys, keys, state);
+      softmaxTileRow(tiles.scores + head * kScoreStride, bias_.at(head, step.firstKey, position),
+                     step.keys, step.keys, state);
     }
-    forEachRun(chunk, p_.cache.values, firstKey, keys, tiles,
+    forEachRun(chunk, p_.cache.values, step, tiles,
                [&](const float* rows, int begin, int count) HWY_ATTR {
-                 prefetch(chunk, p_.cache.keys, firstKey + keys + begin, count);
-                 tileMatmul({.a = tiles.scores + begin,
+                 prefetch(chunk, p_.cache.keys, next.kvHead, next.firstKey + begin, count);
+                 tileMatmul({.a = scores + begin,
                              .aRowStride = kScoreStride,
                              .b = rows,
                              .bStride = width_,
-                             .c = tiles.output,
+                             .c = tiles.output + group.first * width_,
                              .cStride = width_,
-                             .rows = chunk.group.count,
+                             .rows = group.count,
                              .columns = width_,
                              .depth = count,
                              .add = true});
@@ -194,21 +222,21 @@ class Decode {
   }
 
   // Where the cache holds a key, in rows of headDim elements.
-  std::int64_t rowOf(const DecodeChunk& chunk, int key) const {
+  std::int64_t rowOf(const DecodeChunk& chunk, int kvHead, int key) const {
     const std::int32_t block =
         p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
-    return (std::int64_t{block} * kvHeads_ + chunk.kvHead) * blockTokens_ + key % blockTokens_;
+    return (std::int64_t{block} * kvHeads_ + kvHead) * blockTokens_ + key % blockTokens_;
   }
 
-  // Calls visit(rows, begin, count) for the runs of keys [firstKey, firstKey + keys) that lie in
-  // one block each; rows are `width` floats apart, begin counts from firstKey.
+  // Calls visit(rows, begin, count) for the runs of the step's keys that lie in one block each;
+  // rows are `width` floats apart, begin counts from the step's first key.
   template <typename Visit>
-  void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey, int keys,
+  void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, const Step& step,
                   const Tiles& tiles, const Visit& visit) const {
-    for (int begin = 0; begin < keys;) {
-      const int key = firstKey + begin;
-      const int count = std::min(keys - begin, blockTokens_ - key % blockTokens_);
-      visit(rowsAt(cache, rowOf(chunk, key) * headDim_, count, tiles), begin, count);
+    for (int begin = 0; begin < step.keys;) {
+      const int key = step.firstKey + begin;
+      const int count = std::min(step.keys - begin, blockTokens_ - key % blockTokens_);
+      visit(rowsAt(cache, rowOf(chunk, step.kvHead, key) * headDim_, count, tiles), begin, count);
       begin += count;
     }
   }
@@ -216,13 +244,13 @@ class Decode {
   // Asks for rows of keys [firstKey, firstKey + keys), as far as the chunk has them: blocks lie
   // anywhere, so the hardware cannot foresee them.
   // Inlined always: GCC takes a function that only prefetches for one without effect.
-  HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int firstKey,
-                           int keys) const {
+  HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int kvHead,
+                           int firstKey, int keys) const {
     const int end = std::min(firstKey + keys, chunk.firstKey + chunk.keys);
     const std::int64_t rowBytes = headDim_ * static_cast<std::int64_t>(bytesOf(cache.dtype));
     while (firstKey < end) {
       const int count = std::min(end - firstKey, blockTokens_ - firstKey % blockTokens_);
-      const auto* rows = cache.as<char>() + rowOf(chunk, firstKey) * rowBytes;
+      const auto* rows = cache.as<char>() + rowOf(chunk, kvHead, firstKey) * rowBytes;
       for (std::int64_t byte = 0; byte < count * rowBytes; byte += kLineBytes) {
         __builtin_prefetch(rows + byte, 0, kIntoSecondCache);
       }
@@ -242,13 +270,10 @@ class Decode {
     return tiles.rows;
   }
 
-  void savePartial(const DecodeChunk& chunk, const Tiles& tiles) const {
-    for (int i = 0; i < chunk.group.count; ++i) {
-      float* state = partial(chunk, i);
-      state[0] = tiles.maxima[i];
-      state[1] = sumOfRow(tiles.sums + i * kLanes);
-      copyRow(tiles.output + i * width_, width_, state + kPartialHeader);
-    }
+  void savePartial(float* state, float maximum, float sum, const float* output) const {
+    state[0] = maximum;
+    state[1] = sum;
+    copyRow(output, width_, state + kPartialHeader);
   }
 
   void join(float* joined, const float* other) const {
@@ -295,7 +320,7 @@ void decode(const AttentionDecode& p, const DistanceBias& bias, const DecodeChun
     kernel.run(plan.chunks[index], slices.of(thread));
   };
   const auto count = static_cast<std::int64_t>(plan.chunks.size());
-  if (plan.keys * p.cache.keys.shape[3] < kParallelElements) {
+  if (plan.rows * p.cache.keys.shape[3] < kParallelElements) {
     for (std::int64_t index = 0; index < count; ++index) task(index, 0);
   } else {
     parallelTasks(count, std::cref(task));
@@ -327,7 +352,8 @@ void attentionDecode(const AttentionDecode& p, Scratch& scratch) {
     const BucketTable buckets(p.bias, maxKeys, scratch, SharedScratch::second);
     bias = DistanceBias(p.bias, buckets, maxKeys, 1, scratch, SharedScratch::third);
   }
-  const DecodeChunks plan = decodeChunks(p, scratch, SharedScratch::first);
+  const DecodeChunks plan =
+      decodeChunks(p, threadCount(), scratch, SharedScratch::first, SharedScratch::fifth);
   HWY_DYNAMIC_DISPATCH(decode)(p, bias, plan, scratch);
 }
 

@@ -11,6 +11,9 @@ constexpr int kMaxBackwardRows = 2048;
 // So many backward tasks keep the threads of any likely machine busy.
 constexpr int kBackwardTasks = 32;
 
+// So many decode tasks per thread even out their ends.
+constexpr int kDecodeChunksPerThread = 4;
+
 int ceilDivide(int numerator, int denominator) {
   return (numerator + denominator - 1) / denominator;
 }
@@ -106,30 +109,33 @@ QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& sc
   return result;
 }
 
-DecodeChunks decodeChunks(const AttentionDecode& p, Scratch& scratch, SharedScratch slot) {
+DecodeChunks decodeChunks(const AttentionDecode& p, int threads, Scratch& scratch,
+                          SharedScratch chunkSlot, SharedScratch groupSlot) {
   const int kvHeads = static_cast<int>(p.cache.keys.shape[1]);
-  std::size_t capacity = 0;
+  int keyChunks = 0;
   for (const std::int32_t length : p.cache.lengths) {
-    capacity += static_cast<std::size_t>(kvHeads) * ceilDivide(length, kDecodeChunkKeys);
+    keyChunks += ceilDivide(length, kDecodeChunkKeys);
   }
-  auto* chunks = scratch.shared<DecodeChunk>(slot, capacity);
+  const int parts = std::clamp(ceilDivide(kDecodeChunksPerThread * threads, keyChunks), 1, kvHeads);
+  auto* groups = scratch.shared<HeadGroup>(groupSlot, kvHeads);
+  for (int kvHead = 0; kvHead < kvHeads; ++kvHead) groups[kvHead] = groupOf(p.kvHeadOf, kvHead);
+  auto* chunks =
+      scratch.shared<DecodeChunk>(chunkSlot, static_cast<std::size_t>(keyChunks) * parts);
   DecodeChunks result;
+  result.groups = {groups, static_cast<std::size_t>(kvHeads)};
   std::size_t count = 0;
   for (int sequence = 0; sequence < static_cast<int>(p.cache.lengths.size()); ++sequence) {
     const int length = p.cache.lengths[sequence];
-    for (int kvHead = 0; kvHead < kvHeads; ++kvHead) {
-      DecodeChunk chunk{.sequence = sequence,
-                        .kvHead = kvHead,
-                        .group = groupOf(p.kvHeadOf, kvHead),
-                        .siblings = ceilDivide(length, kDecodeChunkKeys)};
-      if (chunk.group.count == 0) continue;
-      result.maxGroup = std::max(result.maxGroup, chunk.group.count);
-      for (; chunk.index < chunk.siblings; ++chunk.index) {
-        chunk.firstKey = chunk.index * kDecodeChunkKeys;
-        chunk.keys = std::min(kDecodeChunkKeys, length - chunk.firstKey);
-        chunk.partial = result.partials;
-        if (chunk.siblings > 1) result.partials += chunk.group.count;
-        result.keys += chunk.keys;
+    result.rows += std::int64_t{length} * kvHeads;
+    DecodeChunk chunk{.sequence = sequence, .siblings = ceilDivide(length, kDecodeChunkKeys)};
+    for (; chunk.index < chunk.siblings; ++chunk.index) {
+      chunk.firstKey = chunk.index * kDecodeChunkKeys;
+      chunk.keys = std::min(kDecodeChunkKeys, length - chunk.firstKey);
+      chunk.partial = result.partials;
+      if (chunk.siblings > 1) result.partials += static_cast<std::int64_t>(p.kvHeadOf.size());
+      for (int part = 0; part < parts; ++part) {
+        chunk.firstKvHead = kvHeads * part / parts;
+        chunk.kvHeads = kvHeads * (part + 1) / parts - chunk.firstKvHead;
         chunks[count++] = chunk;
       }
     }

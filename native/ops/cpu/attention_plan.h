@@ -59,27 +59,30 @@ QueryChunks prefillChunks(const AttentionShape& shape, int kvHeads, Scratch& scr
 QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& scratch,
                            SharedScratch slot);
 
-/// Some keys of one sequence for one K/V head: a task of decode.
+/// Some keys of one sequence for some K/V heads: a task of decode.
 struct DecodeChunk {
   int sequence = 0;
-  int kvHead = 0;
-  HeadGroup group;
+  int firstKvHead = 0;
+  int kvHeads = 0;
   int firstKey = 0;
   int keys = 0;
-  int index = 0;  // among the chunks of its sequence and K/V head
+  int index = 0;  // among the key chunks of its sequence
   int siblings = 1;
-  std::int64_t partial = 0;  // index of its first head's partial state, if it has siblings
+  std::int64_t partial = 0;  // index of the partial state of query head 0, if it has siblings
 };
 
 struct DecodeChunks {
   std::span<const DecodeChunk> chunks;
-  int maxGroup = 0;
-  std::int64_t partials = 0;  // partial states of all chunks that have siblings
-  std::int64_t keys = 0;      // keys of all chunks
+  std::span<const HeadGroup> groups;  // [kvHeads] the query heads of each
+  std::int64_t partials = 0;          // partial states of all chunks that have siblings
+  std::int64_t rows = 0;              // (key, K/V head) pairs of all chunks
 };
 
-/// Chunks of kDecodeChunkKeys keys: how a sequence is cut depends on its own length alone.
-DecodeChunks decodeChunks(const AttentionDecode& p, Scratch& scratch, SharedScratch slot);
+/// Chunks of kDecodeChunkKeys keys: how a sequence is cut depends on its own length alone. Heads
+/// are kept together, for they lie together in a block, until that leaves fewer than a few chunks
+/// for each of `threads`; how they are divided does not change a result.
+DecodeChunks decodeChunks(const AttentionDecode& p, int threads, Scratch& scratch,
+                          SharedScratch chunkSlot, SharedScratch groupSlot);
 
 /// What a query of one sequence may see.
 class Visibility {
