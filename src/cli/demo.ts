@@ -6,7 +6,6 @@ import { PRESETS, type PresetName } from '../index.ts';
 import { DEFAULT_PLAN, QUICK_PLAN, runDemo, type DemoPlan } from '../demo/index.ts';
 import { integerIn, numberIn } from '../options.ts';
 import {
-  findingsOf,
   formatReportMarkdown,
   formatReportTable,
   renderHtmlReport,
@@ -168,10 +167,10 @@ function commandOf(options: Options): string {
   ].join(' ');
 }
 
-/** Table, sentences and samples for a terminal. */
+/** Table, notes and samples for a terminal; the notes say what became of each comparison. */
 function formatReport(report: DemoReport): string[] {
   const notes = (report.settings.notes ?? []).flatMap((note) => ['', note]);
-  return ['', formatReportTable(report), '', ...findingsOf(report), ...notes, ...samples(report)];
+  return ['', formatReportTable(report), ...notes, ...samples(report)];
 }
 
 function samples(report: DemoReport): string[] {
@@ -193,7 +192,7 @@ function formatMarkdownReport(report: DemoReport): string {
     '',
     formatReportMarkdown(report),
     '',
-    ...[...findingsOf(report), ...(settings.notes ?? [])].map((text) => `- ${text}`),
+    ...(settings.notes ?? []).map((text) => `- ${text}`),
     '',
   ].join('\n');
 }

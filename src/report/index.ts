@@ -1,4 +1,3 @@
-export { findingsOf } from './findings.ts';
 export { renderHtmlReport } from './page.ts';
 export {
   type TextColumn,
