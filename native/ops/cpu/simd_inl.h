@@ -39,58 +39,51 @@ struct alignas(HWY_MAX_BYTES) VectorRoom {
 
 // ---------------------------------------------------------------- loads: lanes past `valid` are 0
 
-// A short last vector goes through an array: Highway's masked loads and stores touch memory past
-// the mask where the instruction set has no masks, which another thread may be writing or which may
-// not be mapped.
-inline constexpr std::size_t kMaxFloatLanes = HWY_MAX_BYTES / sizeof(float);
-
 HWY_INLINE FloatVector load(const float* from, std::size_t valid) {
   const FloatTag d;
   if (valid == hn::Lanes(d)) return hn::LoadU(d, from);
-  HWY_ALIGN float values[kMaxFloatLanes] = {};
-  std::copy_n(from, valid, values);
-  return hn::Load(d, values);
+  VectorRoom<float> room;
+  std::copy_n(from, valid, room.lanes);
+  return hn::Load(d, room.lanes);
 }
 
 HWY_INLINE FloatVector load(const BFloat16* from, std::size_t valid) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> words;
   const hn::Rebind<std::uint16_t, FloatTag> halves;
-  if (valid == hn::Lanes(d)) {
-    const auto bits = hn::LoadU(halves, reinterpret_cast<const std::uint16_t*>(from));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
-  }
-  HWY_ALIGN float values[kMaxFloatLanes] = {};
-  for (std::size_t i = 0; i < valid; ++i) values[i] = toFloat(from[i]);
-  return hn::Load(d, values);
+  const auto widen = [&](const std::uint16_t* bits) HWY_ATTR {
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, hn::LoadU(halves, bits))));
+  };
+  const auto* bits = reinterpret_cast<const std::uint16_t*>(from);
+  if (valid == hn::Lanes(d)) return widen(bits);
+  VectorRoom<std::uint16_t> room;
+  std::copy_n(bits, valid, room.lanes);
+  return widen(room.lanes);
 }
 
 HWY_INLINE FloatVector load(const Float16* from, std::size_t valid) {
-  HWY_ALIGN float values[kMaxFloatLanes] = {};
-  for (std::size_t i = 0; i < valid; ++i) values[i] = toFloat(from[i]);
-  return hn::Load(FloatTag(), values);
+  const FloatTag d;
+  VectorRoom<float> room;
+  for (std::size_t i = 0; i < valid; ++i) room.lanes[i] = toFloat(from[i]);
+  return hn::Load(d, room.lanes);
 }
 
-// ---------------------------------------------------------------- stores of the first `valid`
-// lanes
+// ------------------------------------------------------------- stores of the first `valid` lanes
 
 HWY_INLINE void store(FloatVector value, float* to, std::size_t valid) {
   const FloatTag d;
-  if (valid == hn::Lanes(d)) return hn::StoreU(value, d, to);
-  HWY_ALIGN float values[kMaxFloatLanes];
-  hn::Store(value, d, values);
-  std::copy_n(values, valid, to);
+  if (valid == hn::Lanes(d)) {
+    hn::StoreU(value, d, to);
+  } else {
+    VectorRoom<float> room;
+    hn::Store(value, d, room.lanes);
+    std::copy_n(room.lanes, valid, to);
+  }
 }
 
 /// Rounds to nearest even; NaN stays NaN.
 HWY_INLINE void store(FloatVector value, BFloat16* to, std::size_t valid) {
   const FloatTag d;
-  if (valid < hn::Lanes(d)) {
-    HWY_ALIGN float values[kMaxFloatLanes];
-    hn::Store(value, d, values);
-    for (std::size_t i = 0; i < valid; ++i) to[i] = toBFloat16(values[i]);
-    return;
-  }
   const hn::RebindToUnsigned<FloatTag> words;
   const hn::Rebind<std::uint16_t, FloatTag> halves;
   const auto bits = hn::BitCast(words, value);
@@ -99,13 +92,21 @@ HWY_INLINE void store(FloatVector value, BFloat16* to, std::size_t valid) {
   const auto quiet = hn::Or(bits, hn::Set(words, 0x400000u));
   const auto isNumber = hn::RebindMask(words, hn::Eq(value, value));
   const auto upper = hn::ShiftRight<16>(hn::IfThenElse(isNumber, rounded, quiet));
-  hn::StoreU(hn::TruncateTo(halves, upper), halves, reinterpret_cast<std::uint16_t*>(to));
+  const auto packed = hn::TruncateTo(halves, upper);
+  auto* out = reinterpret_cast<std::uint16_t*>(to);
+  if (valid == hn::Lanes(d)) {
+    hn::StoreU(packed, halves, out);
+  } else {
+    VectorRoom<std::uint16_t> room;
+    hn::StoreU(packed, halves, room.lanes);
+    std::copy_n(room.lanes, valid, out);
+  }
 }
 
 HWY_INLINE void store(FloatVector value, Float16* to, std::size_t valid) {
-  HWY_ALIGN float values[kMaxFloatLanes];
-  hn::Store(value, FloatTag(), values);
-  for (std::size_t i = 0; i < valid; ++i) to[i] = toFloat16(values[i]);
+  VectorRoom<float> room;
+  hn::Store(value, FloatTag(), room.lanes);
+  for (std::size_t i = 0; i < valid; ++i) to[i] = toFloat16(room.lanes[i]);
 }
 
 // ---------------------------------------------------------------- arithmetic
