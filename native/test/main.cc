@@ -95,8 +95,11 @@ int runTests(int argc, char** argv) {
 }  // namespace wgqa::test
 
 #if defined(__SANITIZE_ADDRESS__)
-// Tests exhaust memory on purpose and expect an error, as without the sanitizer.
-extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+// Tests exhaust memory on purpose and expect an error, as without the sanitizer, which looks this
+// function up in the program.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
 #endif
 
 int main(int argc, char** argv) { return wgqa::test::runTests(argc, argv); }
