@@ -42,7 +42,8 @@ TensorView matrix(std::vector<float>& values, std::int64_t rows, std::int64_t co
 class LinearProblem {
  public:
   LinearProblem(Ops& ops, Shape shape, std::int64_t rows, DType dtype, std::int64_t leastBytes)
-      : ops_(ops), x_(constant(rows * shape.inFeatures, 0.0f)),
+      : ops_(ops),
+        x_(constant(rows * shape.inFeatures, 0.0f)),
         out_(constant(rows * shape.outFeatures, 0.0f)) {
     const std::int64_t elements = shape.inFeatures * shape.outFeatures;
     do {
@@ -126,9 +127,9 @@ std::optional<Subject> bfloat16Rate() try {
     std::memset(tensor.get_data_handle(), 0, tensor.get_desc().get_size());
   }
   const dnnl::stream stream(engine);
-  return Subject{.name = "oneDNN bfloat16",
-                 .work = 2.0 * kRows * kRows * kDepth,
-                 .run = [=] { product.execute(stream, arguments); }};
+  return Subject{.name = "oneDNN bfloat16", .work = 2.0 * kRows * kRows * kDepth, .run = [=] {
+                   product.execute(stream, arguments);
+                 }};
 } catch (const dnnl::error&) {
   return std::nullopt;
 }
@@ -172,13 +173,16 @@ void measureTraining(Ops& ops, const Options& options, std::vector<Ratio>& ratio
   };
   compare(sgemmRate(),
           {subject("training y = x W^T, 777 x 512 x 2048",
-                   [&ops, t] { ops.matmul({t->xView, t->weightView.transposed(), t->yView}); }),
+                   [&ops, t] {
+                     ops.matmul({t->xView, t->weightView.transposed(), t->yView});
+                   }),
            subject("training dX = dY W, 777 x 2048 x 512",
-                   [&ops, t] { ops.matmul({t->yView, t->weightView, t->xView}); }),
+                   [&ops, t] {
+                     ops.matmul({t->yView, t->weightView, t->xView});
+                   }),
            subject("training dW += dY^T X, 2048 x 777 x 512",
                    [&ops, t] {
-                     ops.matmul(
-                         {t->yView.transposed(), t->xView, t->weightView, 1.0f, 1.0f});
+                     ops.matmul({t->yView.transposed(), t->xView, t->weightView, 1.0f, 1.0f});
                    })},
           "GFLOP/s", options, ratios);
 }
@@ -217,9 +221,7 @@ void measureStreams(Ops& ops, const Options& options, std::vector<Ratio>& ratios
   const auto subject = [&](const char* name, int accesses, auto run) {
     return Subject{.name = name, .work = accesses * kStreamElements * 4.0, .run = run};
   };
-  const auto rows = [](std::vector<float>& x) {
-    return matrix(x, StreamProblem::kRows, kDModel);
-  };
+  const auto rows = [](std::vector<float>& x) { return matrix(x, StreamProblem::kRows, kDModel); };
   std::vector<Subject> subjects;
   subjects.push_back(subject("AdamW", 7, [&ops, s] {
     ops.adamW({.parameters = {&s->parameter, 1}, .learningRate = 1e-4f});
@@ -231,13 +233,12 @@ void measureStreams(Ops& ops, const Options& options, std::vector<Ratio>& ratios
     ops.dropout({rows(s->a), rows(s->b), {0.1f, {1, 2}}, rows(s->c)});
   }));
   subjects.push_back(subject("gated gelu with dropout", 3, [&ops, s, rows] {
-    ops.gatedActivation(
-        {Activation::geluTanh, rows(s->a), rows(s->b), {0.1f, {1, 2}}, rows(s->c)});
+    ops.gatedActivation({Activation::geluTanh, rows(s->a), rows(s->b), {0.1f, {1, 2}}, rows(s->c)});
   }));
   subjects.push_back(subject("cross-entropy and its gradient", 2, [&ops, s] {
     const auto count = static_cast<std::int64_t>(s->labels.size());
-    ops.crossEntropy({matrix(s->a, count, kVocab), s->labels, 1e-3f,
-                      matrix(s->c, count, kVocab), nullptr});
+    ops.crossEntropy(
+        {matrix(s->a, count, kVocab), s->labels, 1e-3f, matrix(s->c, count, kVocab), nullptr});
   }));
   compare(updateBandwidth(), std::move(subjects), "GB/s", options, ratios);
   compare(readBandwidth(),
