@@ -25,6 +25,10 @@ export const ERROR_CODES = [
   'NON_FINITE',
   /** The caller's AbortSignal fired; `cause` holds its reason. */
   'ABORTED',
+  /** A request was not done when its `timeout` had passed. */
+  'TIMEOUT',
+  /** The engine holds as many unfinished requests as its limits allow; try again later. */
+  'OVERLOADED',
   /** The object was used after `dispose()` or `close()`. */
   'DISPOSED',
   /** The native addon is missing or cannot be loaded; the message says how to build it. */

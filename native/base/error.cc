@@ -22,6 +22,10 @@ const char* errorCodeName(ErrorCode code) {
       return "NON_FINITE";
     case ErrorCode::aborted:
       return "ABORTED";
+    case ErrorCode::timeout:
+      return "TIMEOUT";
+    case ErrorCode::overloaded:
+      return "OVERLOADED";
     case ErrorCode::disposed:
       return "DISPOSED";
     case ErrorCode::internal:

@@ -18,6 +18,8 @@ enum class ErrorCode {
   nothingToFold,
   nonFinite,
   aborted,
+  timeout,
+  overloaded,
   disposed,
   internal,
 };

@@ -1,4 +1,5 @@
-// Storage of keys and values of all decoder layers, for self- and cross-attention, in one budget.
+// Keys and values of all decoder layers, for self- and cross-attention, in one byte budget: their
+// storage, and what of it later requests can use again.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,8 @@
 #include "decode/reserved_memory.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/block_table.h"
+#include "kvcache/prefix_index.h"
+#include "kvcache/source_index.h"
 #include "model/decode_step.h"
 
 namespace wgqa {
@@ -17,7 +20,7 @@ namespace wgqa {
 /// [capacity, kvHeads, blockTokens, headDim] that take up memory once they are written.
 class BlockStorage {
  public:
-  BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes);
+  BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock);
 
   BlockPool& pool() { return pool_; }
   const BlockPool& pool() const { return pool_; }
@@ -25,7 +28,7 @@ class BlockStorage {
   std::int64_t blockTokens() const { return shape_.blockTokens; }
   std::int64_t blockBytes() const { return shape_.bytes(); }
   std::int64_t blocksFor(std::int64_t tokens) const;
-  std::int64_t inUseBytes() const { return pool_.inUse() * blockBytes(); }
+  std::int64_t heldBytes() const { return pool_.held() * blockBytes(); }
   std::int64_t touchedBytes() const { return pool_.touched() * blockBytes(); }
 
   /// Copies whole blocks in all layers.
@@ -49,8 +52,17 @@ struct KvCacheOptions {
   DType dtype = DType::float32;
 };
 
-/// The byte budget is shared: what is in use by both attentions never exceeds it, provided that
-/// callers admit work by its bytes. Heads are the model's K/V heads: never replicated.
+/// Blocks of one attention by state; they add up to the blocks that the whole budget would make.
+struct BlockCounts {
+  std::int64_t free = 0;        // what the rest of the budget would make
+  std::int64_t cached = 0;      // kept for later requests, evicted when room is needed
+  std::int64_t referenced = 0;  // read by running requests
+  std::int64_t bytesPerBlock = 0;
+};
+
+/// Everything held by both attentions, cached blocks included, stays inside the byte budget,
+/// provided that callers make room before they allocate. Heads are the model's K/V heads: never
+/// replicated.
 class KvCache {
  public:
   /// Throws ErrorCode::invalidArgument for a bad option or a budget below one block of each kind.
@@ -60,19 +72,41 @@ class KvCache {
   BlockStorage& cross() { return cross_; }
   const BlockStorage& self() const { return self_; }
   const BlockStorage& cross() const { return cross_; }
+  /// Full blocks of self-attention, under the root of their source.
+  PrefixIndex& prefixes() { return prefixes_; }
+  /// Cross-attention.
+  SourceIndex& sources() { return sources_; }
+  const SourceIndex& sources() const { return sources_; }
 
   std::int64_t maxBytes() const { return maxBytes_; }
-  std::int64_t inUseBytes() const { return self_.inUseBytes() + cross_.inUseBytes(); }
+  std::int64_t heldBytes() const { return self_.heldBytes() + cross_.heldBytes(); }
   std::int64_t touchedBytes() const { return self_.touchedBytes() + cross_.touchedBytes(); }
+  BlockCounts selfCounts() const;
+  BlockCounts crossCounts() const;
+
+  /// Whether so many blocks fit beside what requests hold, all that is only cached evicted.
+  bool canMakeRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) const;
+  /// Evicts what was used longest ago, of both attentions, until so many blocks can be allocated.
+  /// False, and nothing evicted, if they cannot.
+  bool makeRoom(std::int64_t selfBlocks, std::int64_t crossBlocks);
+  /// Forgets all that is cached: the parameters have changed.
+  void forgetCached();
 
   /// After blocks were allocated and before they are written: keeps memory of both attentions, with
   /// what is kept for reuse, inside the budget.
   void enforceBudget();
 
+  /// Throws ErrorCode::internal unless `selfTables` and the sources' tables are exactly the
+  /// references, both pools and indices are sound, and the budget holds.
+  void checkInvariant(std::span<const BlockTable* const> selfTables) const;
+
  private:
   std::int64_t maxBytes_;
+  UseClock clock_;
   BlockStorage self_;
   BlockStorage cross_;
+  PrefixIndex prefixes_;
+  SourceIndex sources_;
 };
 
 }  // namespace wgqa

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "decode/decoder.h"
+#include "decode/generation_request.h"
 #include "decode/logits_processors.h"
 
 namespace wgqa {
@@ -20,13 +20,26 @@ struct Continuation {
   std::int32_t token;
 };
 
+/// A token that was chosen for good.
+struct GeneratedToken {
+  std::int32_t sequence = 0;  // which of the request's sequences
+  std::int32_t token = 0;
+  float logProb = 0.0f;  // if asked for, of the model's distribution before any processing
+};
+
+using TokenCallback = std::function<void(const GeneratedToken&)>;
+
 /// One request's sequences are the rows 0 .. continuations().size() - 1 of a step. A step is:
 /// scoreRow for every row, in any order and on any threads, then advance.
-/// A request starts with one row that feeds the start token; none left means that it is finished.
+/// A request starts with one row that feeds the start token and the forced prefix; none left means
+/// that it is finished.
 class Strategy {
  public:
   virtual ~Strategy() = default;
   virtual std::span<const Continuation> continuations() const = 0;
+  /// All tokens of a row of the next step: the start token, the forced prefix and what was
+  /// generated. The last one is the continuation's.
+  virtual std::span<const std::int32_t> history(std::int64_t row) const = 0;
   /// Takes in a row of logits [vocab], which it may overwrite.
   virtual void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) = 0;
   /// Chooses the continuations. Throws ErrorCode::nonFinite if a row held NaN or +infinity.
@@ -35,17 +48,16 @@ class Strategy {
   virtual std::vector<GeneratedSequence> takeSequences() = 0;
 };
 
-using TokenCallback = std::function<void(std::int32_t)>;
-
-/// Greedy decoding, or independent samples. `options` must outlive the strategy; `onToken` is
-/// called only when there is one sequence.
-std::unique_ptr<Strategy> makeSamplingStrategy(const GenerationOptions& options,
-                                               const TokenCallback& onToken);
+/// Greedy decoding, or independent samples. `request` must outlive the strategy; `onToken` may be
+/// empty.
+std::unique_ptr<Strategy> makeSamplingStrategy(const GenerationRequest& request,
+                                               TokenCallback onToken);
 
 /// Beam search, or with doSample beam sampling.
-std::unique_ptr<Strategy> makeBeamStrategy(const GenerationOptions& options);
+std::unique_ptr<Strategy> makeBeamStrategy(const GenerationRequest& request);
 
-std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request);
+/// `onToken` is called for each chosen token of a request without beams.
+std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request, TokenCallback onToken);
 
 /// The error of a row that isUsable declined.
 Error nonFiniteLogits();

@@ -1,8 +1,11 @@
-// A pool of cache blocks, known by number: which are free, and how often the others are referenced.
+// A pool of cache blocks, known by number: which are free, which are kept for later requests, and
+// how often the others are referenced.
 #pragma once
 
 #include <cstdint>
 #include <vector>
+
+#include "kvcache/use_clock.h"
 
 namespace wgqa {
 
@@ -20,40 +23,57 @@ struct BlockShape {
   std::int64_t bytes() const { return 2 * layers * bytesPerLayerSide(); }
 };
 
-/// Hands out block ids in [0, capacity). A block is free, or in use with at least one reference.
-/// Ids that were handed out before are preferred to untouched ones, so that the memory behind the
-/// blocks stays as small as the largest number of blocks that were ever in use together.
+/// Hands out block ids in [0, capacity). A block is free; referenced, at least once; or cached:
+/// without references, but kept because an index knows what it holds. Ids that were handed out
+/// before are preferred to untouched ones, so that the memory behind the blocks stays as small as
+/// the largest number of blocks that were ever held together. Every operation but forgetFree() and
+/// checkInvariant() takes constant time.
 class BlockPool {
  public:
-  explicit BlockPool(std::int64_t capacity);
+  /// `clock` orders cached blocks; it may be shared with other pools and must outlive this one.
+  BlockPool(std::int64_t capacity, UseClock& clock);
 
-  /// A free block with one reference. Throws ErrorCode::internal when none is free: admission
-  /// counts blocks before work starts.
+  /// A free block with one reference. Throws ErrorCode::internal when none is free: callers make
+  /// room before work starts.
   std::int32_t allocate();
+  /// Adds a reference to a referenced or cached block.
   void retain(std::int32_t block);
-  /// Drops one reference; the last one frees the block.
+  /// Drops one reference; with the last one the block becomes cached if it is kept, else free.
   void release(std::int32_t block);
 
-  std::int64_t capacity() const { return capacity_; }
-  std::int64_t inUse() const { return inUse_; }
-  std::int64_t free() const { return capacity_ - inUse_; }
-  std::int32_t references(std::int32_t block) const { return references_[block]; }
+  /// From now on the block outlives its references. Throws unless it is referenced.
+  void keep(std::int32_t block);
+  /// Undoes keep(); a cached block becomes free.
+  void drop(std::int32_t block);
+  bool isKept(std::int32_t block) const;
 
-  /// Blocks whose memory may have been written: those in use and those kept for reuse.
-  std::int64_t touched() const { return inUse_ + static_cast<std::int64_t>(kept_.size()); }
+  /// The cached block whose last reference went longest ago, -1 if none is cached.
+  std::int32_t oldestCached() const;
+  /// When that was; only if there is one.
+  std::uint64_t oldestCachedUse() const;
+
+  std::int64_t capacity() const { return capacity_; }
+  std::int64_t referenced() const { return referenced_; }
+  std::int64_t cached() const { return cached_; }
+  /// Referenced or cached.
+  std::int64_t held() const { return referenced_ + cached_; }
+  std::int64_t free() const { return capacity_ - held(); }
+  std::int32_t references(std::int32_t block) const;
+
+  /// Blocks whose memory may have been written: those held and the free ones kept for reuse.
+  std::int64_t touched() const;
   /// Takes the free blocks whose memory may have been written. They count as untouched from now on:
   /// the caller gives their memory back.
   std::vector<std::int32_t> forgetFree();
 
-  /// Throws ErrorCode::internal unless every block is either free, once, or referenced.
+  /// Throws ErrorCode::internal unless every block is free, once; or cached, once, and kept; or
+  /// referenced; and all counts and the order of the cached blocks hold.
   void checkInvariant() const;
 
  private:
   std::int64_t capacity_;
-  std::int64_t inUse_ = 0;
-  std::vector<std::int32_t> references_;  // of each id below the first one never handed out
-  std::vector<std::int32_t> kept_;        // free, memory may be written
-  std::vector<std::int32_t> untouched_;   // free, memory given back
+  std::int64_t referenced_ = 0;
+  std::int64_t cached_ = 0;
 };
 
 }  // namespace wgqa

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kvcache/block_pool.h"
+#include "kvcache/prefix_index.h"
 
 namespace wgqa {
 
@@ -34,19 +35,29 @@ class BlockTable {
   BlockTable(const BlockTable&) = delete;
   BlockTable& operator=(const BlockTable&) = delete;
 
+  /// Blocks that appending `tokens` tokens will allocate, copies included.
+  std::int64_t blocksToAppend(std::int64_t tokens) const;
   AppendedSlot append();
-  /// Becomes a second holder of the parent's tokens; what it held before is dropped.
+  /// Becomes a second holder of the parent's tokens, and of what the index knows of them; what it
+  /// held before is dropped.
   void shareFrom(const BlockTable& parent);
+  /// As above, of the parent's full blocks within its first `tokens` tokens.
+  void sharePrefixFrom(const BlockTable& parent, std::int64_t tokens);
+  /// Becomes a holder of blocks that an index found; what it held before is dropped.
+  void adopt(const PrefixIndex::Match& match);
   void clear();
 
   std::span<const std::int32_t> blocks() const { return blocks_; }
   std::int64_t length() const { return length_; }
+  /// What PrefixIndex::learn() has been told of the table; set the root before the first call.
+  PrefixChain& chain() { return chain_; }
 
  private:
   BlockPool* pool_;
   std::int64_t blockTokens_;
   std::int64_t length_ = 0;
   std::vector<std::int32_t> blocks_;
+  PrefixChain chain_;
 };
 
 /// Throws ErrorCode::internal unless the pool is sound and `tables` are exactly its references.

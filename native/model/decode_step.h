@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "ops/ops.h"
 
@@ -14,32 +16,49 @@ struct LayerCache {
   TensorView values;
 };
 
-/// Which blocks each sequence of a step reads (the layout of PagedKv).
+/// Which blocks each row of a step reads (the layout of PagedKv).
 struct BlockTables {
-  std::span<const std::int32_t> blocks;   // block ids of all sequences, one after another
-  std::span<const std::int32_t> offsets;  // [sequences + 1]
-  std::span<const std::int32_t> lengths;  // [sequences] keys held, >= 1
+  std::span<const std::int32_t> blocks;   // block ids of all rows, one after another
+  std::span<const std::int32_t> offsets;  // [rows + 1]
+  std::span<const std::int32_t> lengths;  // [rows] keys held, >= 1
 };
 
-/// Cross-attention K/V of freshly encoded sources, to be written into cache slots.
-struct CrossAppend {
-  ConstTensorView encoderStates;        // [tokens, dModel] float32
-  std::span<const std::int64_t> slots;  // [tokens] block * blockTokens + place in the block
-  std::span<const LayerCache> cache;    // [decoderLayers]
+/// Sources to be encoded, one after another, and where their cross-attention K/V go.
+struct SourceBatch {
+  std::vector<std::int32_t> ids;      // [tokens]
+  std::vector<std::int32_t> offsets;  // [sources + 1]
+  std::vector<std::int64_t> slots;    // [tokens] block * blockTokens + place in the block
+  std::span<const LayerCache> cache;  // [decoderLayers], outlives the encoding
 };
 
-/// One decoding step of a batch: each sequence feeds its newest token and gets its next logits.
+/// An encoding under way. It is done in slices, so that a long source holds up nobody; what is
+/// written does not depend on how it was sliced, nor on what else is in the batch.
+class SourceEncoding {
+ public:
+  virtual ~SourceEncoding() = default;
+  /// What is left to do, in tokens taken through the whole encoder (a token with many keys to attend
+  /// to counts for more). 0 once all K/V are in the cache.
+  virtual std::int64_t workLeft() const = 0;
+  /// Does one unit of work, and more as long as it fits into `work`. Call only with work left.
+  virtual void advance(std::int64_t work) = 0;
+};
+
+/// One decoding step: each row feeds a token to a sequence that stands at lengths[row] - 1. The K/V
+/// of all rows are written before any row attends, so several tokens of one sequence may be fed at
+/// once, as rows of growing length over the same blocks.
 struct DecodeStep {
-  std::span<const std::int32_t> tokens;     // [sequences]
+  std::span<const std::int32_t> tokens;     // [rows]
   std::span<const LayerCache> selfCache;    // [decoderLayers]
-  BlockTables self;                         // lengths count the new token
-  std::span<const std::int64_t> selfSlots;  // [sequences] where the new token's K/V go
+  BlockTables self;                         // lengths count the row's own token
+  std::span<const std::int64_t> selfSlots;  // [rows] where the token's K/V go, all different
   std::span<const LayerCache> crossCache;   // [decoderLayers]
   BlockTables cross;
-  TensorView logits;  // [sequences, vocab] float32
+  std::span<const std::int32_t> logitRows;  // rows whose logits are wanted, ascending
+  TensorView logits;                        // [logitRows, vocab] float32
 };
 
-/// What the decode engine needs of an encoder-decoder model. Calls come from one thread.
+/// What the decode engine needs of an encoder-decoder model. Calls come from one thread; several
+/// objects over one model may be used by as many threads.
 class EncoderDecoder {
  public:
   virtual ~EncoderDecoder() = default;
@@ -51,14 +70,13 @@ class EncoderDecoder {
   };
   virtual CacheShape cacheShape() const = 0;
   virtual std::int64_t vocabSize() const = 0;
-  virtual std::int64_t stateSize() const = 0;  // dModel
-  /// Encodes a ragged batch: states [tokens, dModel] float32.
-  virtual void encode(std::span<const std::int32_t> ids, const RaggedOffsets& offsets,
-                      const TensorView& states) = 0;
-  virtual void appendCross(const CrossAppend& append) = 0;
+  /// The encoding refers to this object and must not outlive it.
+  virtual std::unique_ptr<SourceEncoding> startEncoding(SourceBatch batch) = 0;
   virtual void decodeStep(const DecodeStep& step) = 0;
   /// Bytes of weights that decoding steps have read so far: what a bandwidth figure counts.
   virtual std::int64_t weightBytesRead() const = 0;
+  /// Changes when parameters do: K/V cached under another version no longer match.
+  virtual std::uint64_t weightsVersion() const = 0;
 };
 
 }  // namespace wgqa
