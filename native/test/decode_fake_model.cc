@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "test/harness.h"
@@ -97,43 +98,68 @@ EncoderDecoder::CacheShape FakeModel::cacheShape() const {
           .headDim = kHeadDim};
 }
 
-void FakeModel::encode(std::span<const std::int32_t> ids, const RaggedOffsets& offsets,
-                       const TensorView& states) {
-  require(offsets.tokens() == static_cast<std::int64_t>(ids.size()), "offsets do not cover ids");
-  encodedTokens.push_back(offsets.tokens());
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    for (std::int64_t d = 0; d < stateSize(); ++d) {
-      states.as<float>()[i * stateSize() + d] = static_cast<float>(ids[i]);
+/// Writes a token's K/V when the token is encoded: half an encoding leaves half a source behind.
+class FakeModel::Encoding final : public SourceEncoding {
+ public:
+  Encoding(FakeModel& model, SourceBatch batch) : model_(model), batch_(std::move(batch)) {}
+
+  std::int64_t workLeft() const override {
+    return static_cast<std::int64_t>(batch_.ids.size() - done_);
+  }
+
+  void advance(std::int64_t work) override {
+    require(workLeft() > 0, "an encoding went on after its end");
+    if (model_.beforeSlice) model_.beforeSlice();
+    const std::int64_t tokens = std::clamp<std::int64_t>(work, 1, workLeft());
+    model_.slices.push_back(tokens);
+    for (std::int64_t i = 0; i < tokens; ++i, ++done_) {
+      storeToken(batch_.cache, batch_.slots[done_], batch_.ids[done_]);
     }
   }
-}
 
-void FakeModel::appendCross(const CrossAppend& append) {
-  for (std::size_t i = 0; i < append.slots.size(); ++i) {
-    const float id = append.encoderStates.as<float>()[i * stateSize()];
-    storeToken(append.cache, append.slots[i], static_cast<std::int32_t>(id));
-  }
+ private:
+  FakeModel& model_;
+  SourceBatch batch_;
+  std::size_t done_ = 0;
+};
+
+std::unique_ptr<SourceEncoding> FakeModel::startEncoding(SourceBatch batch) {
+  require(batch.offsets.back() == static_cast<std::int32_t>(batch.ids.size()),
+          "offsets do not cover ids");
+  require(batch.slots.size() == batch.ids.size(), "a token has no slot");
+  encodings.push_back(static_cast<std::int64_t>(batch.ids.size()));
+  return std::make_unique<Encoding>(*this, std::move(batch));
 }
 
 void FakeModel::decodeStep(const DecodeStep& step) {
   if (beforeStep) beforeStep();
   const std::size_t rows = step.tokens.size();
+  const auto wanted = static_cast<std::int64_t>(step.logitRows.size());
+  const std::int64_t fed = static_cast<std::int64_t>(rows) - wanted;
   ++steps;
-  largestBatch = std::max(largestBatch, static_cast<std::int64_t>(rows));
+  largestBatch = std::max(largestBatch, wanted);
+  mostFedRows = std::max(mostFedRows, fed);
+  fedRows += fed;
   mostSelfBlocks = std::max(mostSelfBlocks, differentBlocks(step.self));
   mostCrossBlocks = std::max(mostCrossBlocks, differentBlocks(step.cross));
+  const std::set<std::int64_t> slots(step.selfSlots.begin(), step.selfSlots.end());
+  require(slots.size() == rows, "two rows write one slot");
   for (std::size_t i = 0; i < rows; ++i) {
     storeToken(step.selfCache, step.selfSlots[i], step.tokens[i]);
   }
+  std::int64_t next = 0;
   for (std::size_t i = 0; i < rows; ++i) {
     const auto history = loadSequence(step.selfCache, step.self, i);
     require(history.back() == step.tokens[i], "the newest token is not the last of its sequence");
+    if (next == wanted || step.logitRows[next] != static_cast<std::int32_t>(i)) continue;
     const auto source = loadSequence(step.crossCache, step.cross, i);
     const std::vector<float> logits = logitsOf(source, history);
-    float* row = step.logits.as<float>() + i * options_.vocab;
+    float* row = step.logits.as<float>() + next * options_.vocab;
     std::copy(logits.begin(), logits.end(), row);
     if (editLogits) editLogits(source, {row, logits.size()});
+    ++next;
   }
+  require(next == wanted, "logitRows is not ascending");
 }
 
 std::vector<float> FakeModel::logitsOf(std::span<const std::int32_t> source,
@@ -159,23 +185,47 @@ GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t m
   return request;
 }
 
-DecoderOptions makeDecoderOptions(const FakeModel& model, std::int64_t blocks) {
+EngineOptions makeEngineOptions(const FakeModel& model, std::int64_t blocks) {
   constexpr std::int64_t kBlockTokens = 4;
   const auto shape = model.cacheShape();
   const std::int64_t bytes = 2 * shape.layers * (shape.selfKvHeads + shape.crossKvHeads) *
                              kBlockTokens * shape.headDim * std::int64_t{sizeof(float)};
-  DecoderOptions options;
+  EngineOptions options;
   options.blockTokens = kBlockTokens;
   options.maxCacheBytes = blocks * bytes;
   return options;
 }
 
+void Listener::step(Scheduler& scheduler) {
+  EngineEvents events;
+  scheduler.step(events);
+  for (const TokenEvent& event : events.tokens) tokens[event.request].push_back(event.generated);
+  for (LogitsEvent& event : events.logits) {
+    const std::size_t vocab = event.logits.size() / event.histories.size();
+    for (std::size_t row = 0; processor && row < event.histories.size(); ++row) {
+      processor(event.histories[row], std::span(event.logits).subspan(row * vocab, vocab));
+    }
+    scheduler.answerLogits(event.request, std::move(event.logits));
+  }
+  for (FinishEvent& event : events.finished) {
+    CHECK(!results.contains(event.request));
+    results[event.request] = std::move(event.result);
+  }
+}
+
+void Listener::drain(Scheduler& scheduler) {
+  while (scheduler.hasWork()) step(scheduler);
+}
+
 std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request) {
-  Decoder decoder(model, makeDecoderOptions(model, 1000));
-  std::vector<GenerationResult> results = decoder.run({&request, 1});
-  if (results[0].error) throw *results[0].error;
-  CHECK_EQUAL(decoder.stats().blocksFree, decoder.stats().blocksTotal);
-  return std::move(results[0].sequences);
+  Scheduler scheduler(model, makeEngineOptions(model, 1000));
+  Listener listener;
+  scheduler.submit(1, request);
+  listener.drain(scheduler);
+  scheduler.checkInvariant();
+  GenerationResult& result = listener.results.at(1);
+  if (result.error) throw *result.error;
+  return std::move(result.sequences);
 }
 
 void checkSameSequences(std::span<const GeneratedSequence> actual,

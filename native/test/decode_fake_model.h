@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <vector>
 
-#include "decode/decoder.h"
+#include "decode/scheduler.h"
 #include "model/decode_step.h"
 
 namespace wgqa::test {
@@ -30,12 +32,10 @@ class FakeModel final : public EncoderDecoder {
 
   CacheShape cacheShape() const override;
   std::int64_t vocabSize() const override { return options_.vocab; }
-  std::int64_t stateSize() const override { return 3; }
-  void encode(std::span<const std::int32_t> ids, const RaggedOffsets& offsets,
-              const TensorView& states) override;
-  void appendCross(const CrossAppend& append) override;
+  std::unique_ptr<SourceEncoding> startEncoding(SourceBatch batch) override;
   void decodeStep(const DecodeStep& step) override;
   std::int64_t weightBytesRead() const override { return kBytesPerStep * steps; }
+  std::uint64_t weightsVersion() const override { return version; }
 
   /// What decodeStep computes, without a cache. `history` includes the start token.
   std::vector<float> logitsOf(std::span<const std::int32_t> source,
@@ -43,18 +43,25 @@ class FakeModel final : public EncoderDecoder {
 
   static constexpr std::int64_t kBytesPerStep = 1000;
 
+  std::uint64_t version = 0;
+
   // What the engine did.
   std::int64_t steps = 0;
-  std::int64_t largestBatch = 0;
-  std::int64_t mostSelfBlocks = 0;  // different blocks in one step
+  std::int64_t largestBatch = 0;     // rows with logits of one step
+  std::int64_t mostFedRows = 0;      // other rows of one step
+  std::int64_t fedRows = 0;          // other rows of all steps
+  std::int64_t mostSelfBlocks = 0;   // different blocks in one step
   std::int64_t mostCrossBlocks = 0;
-  std::vector<std::int64_t> encodedTokens;  // of each encode call
+  std::vector<std::int64_t> encodings;  // tokens of each batch of sources
+  std::vector<std::int64_t> slices;     // tokens of each slice of an encoding
 
-  /// Called at the start of each decoding step; may throw or change logits afterwards.
+  /// Called at the start of each decoding step and of each slice; may throw.
   std::function<void()> beforeStep;
+  std::function<void()> beforeSlice;
   std::function<void(std::span<const std::int32_t> source, std::span<float> logits)> editLogits;
 
  private:
+  class Encoding;
   Options options_;
 };
 
@@ -62,9 +69,23 @@ class FakeModel final : public EncoderDecoder {
 GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t maxNewTokens);
 
 /// Float32 cache with room for about `blocks` blocks of 4 tokens of each attention.
-DecoderOptions makeDecoderOptions(const FakeModel& model, std::int64_t blocks);
+EngineOptions makeEngineOptions(const FakeModel& model, std::int64_t blocks);
 
-/// Runs one request alone on a decoder of its own; throws its error.
+/// Plays the caller of a scheduler: keeps what it tells, and answers its LogitsEvents.
+class Listener {
+ public:
+  std::map<RequestId, GenerationResult> results;
+  std::map<RequestId, std::vector<GeneratedToken>> tokens;
+  /// Edits a row of logits, given the tokens before it.
+  std::function<void(std::span<const std::int32_t> history, std::span<float> logits)> processor;
+
+  /// One step, its events taken in. Logits are answered at once.
+  void step(Scheduler& scheduler);
+  /// Steps until nothing is left to do.
+  void drain(Scheduler& scheduler);
+};
+
+/// Runs one request alone on a scheduler of its own; throws its error.
 std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request);
 
 /// Fails the running test unless both have the same tokens, reasons, scores and log-probabilities.
