@@ -27,20 +27,6 @@ Error disposedError() {
   return {ErrorCode::disposed, "the model was used after dispose()", "model"};
 }
 
-Error currentError() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return error;
-  } catch (const std::bad_alloc&) {
-    return {ErrorCode::outOfMemory, "out of memory"};
-  } catch (const std::exception& error) {
-    return {ErrorCode::internal, error.what()};
-  } catch (...) {
-    return {ErrorCode::internal, "unknown native error"};
-  }
-}
-
 Napi::Value resolvedPromise(Napi::Env env) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   deferred.Resolve(env.Undefined());

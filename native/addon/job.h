@@ -19,9 +19,6 @@ namespace wgqa {
 /// An Error with `code`, `field` and `allowed`, which src/native.ts turns into a WgqaError.
 Napi::Error toJsError(Napi::Env env, const Error& error);
 
-/// The Error of the exception being handled; anything unknown becomes ErrorCode::internal.
-Error currentError();
-
 /// What every call on a disposed handle gets.
 Error disposedError();
 

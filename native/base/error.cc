@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <new>
+
 namespace wgqa {
 
 const char* errorCodeName(ErrorCode code) {
@@ -38,6 +40,20 @@ Error invalidArgument(const std::string& field, const std::string& allowed,
                       const std::string& actual) {
   return Error(ErrorCode::invalidArgument, field + " must be " + allowed + ", not " + actual, field,
                allowed);
+}
+
+Error currentError() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::outOfMemory, "out of memory"};
+  } catch (const std::exception& error) {
+    return {ErrorCode::internal, error.what()};
+  } catch (...) {
+    return {ErrorCode::internal, "unknown native error"};
+  }
 }
 
 }  // namespace wgqa

@@ -49,6 +49,9 @@ class Error : public std::runtime_error {
 Error invalidArgument(const std::string& field, const std::string& allowed,
                       const std::string& actual);
 
+/// The Error of the exception being handled; anything unknown becomes ErrorCode::internal.
+Error currentError();
+
 /// Throws ErrorCode::internal when a condition that only a bug in this package can break is false.
 inline void require(bool condition, const char* message) {
   if (!condition) throw Error(ErrorCode::internal, message);
