@@ -17,13 +17,14 @@ namespace wgqa {
 /// All methods may be called from any thread, but for stop() from the engine's own.
 class Engine {
  public:
-  /// Makes the model on the engine's thread, before the first step. If it throws, every request
-  /// fails with its error.
+  /// Makes the model on the engine's thread, when a request needs it. If it throws, so does the
+  /// request fail; the next one tries again.
   using MakeModel = std::function<std::unique_ptr<EncoderDecoder>()>;
   /// Called on the engine's thread after each step that has something to tell; must not throw.
   using Listener = std::function<void(EngineEvents&&)>;
 
   /// `threads`: of the engine's parallel work, 0 for the default. Bad options fail every request.
+  /// Starts the thread; reserves no memory yet.
   Engine(MakeModel makeModel, const EngineOptions& options, int threads, Listener listener);
   /// stop().
   ~Engine();
@@ -35,10 +36,10 @@ class Engine {
   void abort(RequestId id);
   void setPaused(RequestId id, bool paused);
   void answerLogits(RequestId id, std::vector<float> logits);
-  /// As of the last step.
+  /// As of the last step; after stop(), as it was then.
   EngineStats stats() const;
-  /// Aborts all requests, whose events are still delivered, frees the model and the cache, and joins
-  /// the thread. Idempotent; requests submitted later are ignored.
+  /// Fails all requests with ErrorCode::disposed, their events still delivered, frees the model and
+  /// the cache, and joins the thread. Idempotent; requests submitted later are ignored.
   void stop();
 
  private:

@@ -1,8 +1,9 @@
 // What an engine holds and has done.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "decode/kv_cache.h"
@@ -21,6 +22,7 @@ struct Percentiles {
 class RecentValues {
  public:
   void add(double value);
+  double sum() const;
   Percentiles percentiles() const;
 
  private:
@@ -31,7 +33,7 @@ class RecentValues {
 
 struct EngineStats {
   // Requests by state. Each is in one of these: waiting to be admitted, or to be resumed after a
-  // preemption; being encoded; decoding; decoding, but held up by a reader or a logits processor.
+  // preemption; being encoded; decoding; held up by a slow reader or a logits processor.
   std::int64_t queued = 0;
   std::int64_t encoding = 0;
   std::int64_t running = 0;
@@ -61,10 +63,27 @@ struct EngineStats {
   std::int64_t generatedTokens = 0;  // of the sequences that were returned
   double encodeSeconds = 0.0;
   double decodeSeconds = 0.0;
-  double tokensPerSecond = 0.0;  // rows scored, over the last seconds of decoding
+  double tokensPerSecond = 0.0;  // rows scored in the last 1,024 steps, by their time
   Percentiles stepMilliseconds;  // a step of the engine: a slice of encoding and a decoding step
   Percentiles firstTokenMilliseconds;  // from submission
   std::int64_t decodeWeightBytes = 0;
+};
+
+/// The running account of one thread, readable by all.
+class StatsRecorder {
+ public:
+  /// What a step added to.
+  void publish(const EngineStats& stats);
+  void stepTook(double milliseconds, std::int64_t tokens);
+  void firstTokenTook(double milliseconds);
+  EngineStats snapshot() const;
+
+ private:
+  mutable std::mutex mutex_;
+  EngineStats stats_;
+  RecentValues stepMilliseconds_;
+  RecentValues stepTokens_;
+  RecentValues firstTokenMilliseconds_;
 };
 
 }  // namespace wgqa

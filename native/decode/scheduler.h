@@ -52,7 +52,8 @@ class Scheduler {
   /// Ends the request with ErrorCode::aborted and frees its blocks at once. No effect once it has
   /// ended, as for all calls below.
   void abort(RequestId id);
-  void abortAll();
+  /// Ends every request with this error.
+  void failAll(const Error& error);
   /// A paused request keeps its place and, while nobody needs them, its blocks.
   void setPaused(RequestId id, bool paused);
   /// The answer to a LogitsEvent: [rows, vocab]. With another size the request fails with
@@ -66,7 +67,8 @@ class Scheduler {
   /// One step. What the model throws becomes the error of the requests it was working on.
   void step(EngineEvents& events);
 
-  const EngineStats& stats() const;
+  /// As of the last step. Callable from any thread.
+  EngineStats stats() const;
   /// Throws ErrorCode::internal unless every cache block is free, cached, or referenced exactly as
   /// often as requests hold it. For tests; also callable from within a step by the model.
   void checkInvariant() const;

@@ -11,44 +11,52 @@ constexpr std::int64_t kScoreGrain = 16384;  // logits that are worth a thread
 
 }  // namespace
 
-void StepBatch::Tables::clear() {
-  blocks.clear();
-  offsets.assign(1, 0);
-  lengths.clear();
-}
-
 void StepBatch::Tables::add(const BlockTable& table) {
   blocks.insert(blocks.end(), table.blocks().begin(), table.blocks().end());
   offsets.push_back(static_cast<std::int32_t>(blocks.size()));
   lengths.push_back(static_cast<std::int32_t>(table.length()));
 }
 
-void StepBatch::clear() {
-  rowOwners_.clear();
-  tokens_.clear();
-  self_.clear();
-  cross_.clear();
-  selfSlots_.clear();
-  copies_.clear();
+void StepBatch::Tables::shrink(std::size_t rows, std::size_t blockCount) {
+  blocks.resize(blockCount);
+  offsets.resize(rows + 1);
+  lengths.resize(rows);
 }
 
-void StepBatch::add(ActiveRequest& request) {
-  const auto continuations = request.continuations();
-  for (std::int64_t row = 0; row < request.rows(); ++row) {
-    rowOwners_.push_back({&request.strategy(), row});
-    tokens_.push_back(continuations[row].token);
-    BlockTable& table = request.selfTable(row);
-    const AppendedSlot appended = table.append();
-    if (appended.copy) copies_.push_back(*appended.copy);
-    selfSlots_.push_back(appended.slot);
-    self_.add(table);
-    cross_.add(request.crossTable());
-  }
+void StepBatch::clear() { rollBack({}); }
+
+void StepBatch::add(BlockTable& self, const BlockTable& cross, std::int32_t token) {
+  tokens_.push_back(token);
+  const AppendedSlot appended = self.append();
+  if (appended.copy) copies_.push_back(*appended.copy);
+  selfSlots_.push_back(appended.slot);
+  self_.add(self);
+  cross_.add(cross);
+}
+
+std::int64_t StepBatch::wantLogits() {
+  logitRows_.push_back(static_cast<std::int32_t>(rows() - 1));
+  return static_cast<std::int64_t>(logitRows_.size()) - 1;
+}
+
+StepBatch::Mark StepBatch::mark() const {
+  return {tokens_.size(), logitRows_.size(), self_.blocks.size(), cross_.blocks.size(),
+          copies_.size()};
+}
+
+void StepBatch::rollBack(const Mark& mark) {
+  tokens_.resize(mark.rows);
+  selfSlots_.resize(mark.rows);
+  logitRows_.resize(mark.logits);
+  self_.shrink(mark.rows, mark.selfBlocks);
+  cross_.shrink(mark.rows, mark.crossBlocks);
+  copies_.resize(mark.copies);
 }
 
 void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   vocab_ = model.vocabSize();
-  logits_.reserve(static_cast<std::size_t>(rows() * vocab_) * sizeof(float));
+  const auto wanted = static_cast<std::int64_t>(logitRows_.size());
+  logits_.reserve(static_cast<std::size_t>(wanted * vocab_) * sizeof(float));
   cache.enforceBudget();
   cache.self().copy(copies_);
   DecodeStep step;
@@ -58,19 +66,27 @@ void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   step.selfSlots = selfSlots_;
   step.crossCache = cache.cross().layers();
   step.cross = cross_.view();
-  step.logits = TensorView(logits_.as<void>(), DType::float32, {rows(), vocab_});
+  step.logitRows = logitRows_;
+  step.logits = TensorView(logits_.as<void>(), DType::float32, {wanted, vocab_});
   model.decodeStep(step);
 }
 
-void StepBatch::scoreRows(std::vector<RowScratch>& scratch) {
+std::span<float> StepBatch::logits(std::int64_t place) {
+  return {logits_.as<float>() + place * vocab_, static_cast<std::size_t>(vocab_)};
+}
+
+void scoreRows(std::span<const ScoredRow> rows, std::vector<RowScratch>& scratch) {
+  if (rows.empty()) return;
   const auto threads = static_cast<std::size_t>(threadCount());
   if (scratch.size() < threads) scratch.resize(threads);
-  const std::int64_t grain = std::max<std::int64_t>(kScoreGrain / vocab_, 1);
-  parallelFor(rows(), grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+  const auto vocab = static_cast<std::int64_t>(rows[0].logits.size());
+  const std::int64_t grain = std::max<std::int64_t>(kScoreGrain / vocab, 1);
+  const auto count = static_cast<std::int64_t>(rows.size());
+  parallelFor(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::span<float> logits(logits_.as<float>() + i * vocab_,
-                                    static_cast<std::size_t>(vocab_));
-      rowOwners_[i].strategy->scoreRow(rowOwners_[i].row, logits, scratch[thread]);
+      const ScoredRow& scored = rows[static_cast<std::size_t>(i)];
+      scored.strategy->scoreRow(scored.row, scored.logits,
+                                scratch[static_cast<std::size_t>(thread)]);
     }
   });
 }

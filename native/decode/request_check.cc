@@ -1,6 +1,5 @@
-#include "decode/admission.h"
+#include "decode/request_check.h"
 
-#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -38,22 +37,18 @@ void checkCacheHolds(const GenerationRequest& request, const KvCache& cache) {
   }
   const std::int64_t selfBytes = cache.maxBytes() - cross.blocksFor(length) * cross.blockBytes();
   const std::int64_t selfBlocks = selfBytes / (sequences * self.blockBytes());
-  if (self.blocksFor(request.options.maxNewTokens) > selfBlocks) {
-    throw tooLarge("maxNewTokens", selfBlocks * self.blockTokens(), "",
-                   request.options.maxNewTokens, cache);
+  // The last token is never fed, the start token is: a sequence holds as many as these.
+  const auto prefix = static_cast<std::int64_t>(request.forcedPrefix.size());
+  const std::int64_t most = selfBlocks * self.blockTokens() - prefix;
+  if (most < 1) {
+    throw tooLarge("decoderInputIds", most + prefix - 1, " tokens", prefix, cache);
+  }
+  if (request.options.maxNewTokens > most) {
+    throw tooLarge("maxNewTokens", most, "", request.options.maxNewTokens, cache);
   }
 }
 
 }  // namespace
-
-CacheNeed needOf(const GenerationRequest& request, std::int64_t sequences, const KvCache& cache) {
-  const auto length = static_cast<std::int64_t>(request.inputIds.size());
-  // The last token is never fed: a sequence holds the start token and maxNewTokens - 1 others.
-  const std::int64_t selfBlocks = cache.self().blocksFor(request.options.maxNewTokens);
-  return {.sequences = sequences,
-          .bytes = sequences * selfBlocks * cache.self().blockBytes() +
-                   cache.cross().blocksFor(length) * cache.cross().blockBytes()};
-}
 
 void checkRequest(const GenerationRequest& request, const KvCache& cache, std::int64_t vocabSize,
                   std::int64_t maxBatchSize) {

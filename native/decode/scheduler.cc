@@ -1,0 +1,560 @@
+#include "decode/scheduler.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "decode/active_request.h"
+#include "decode/encode_lane.h"
+#include "decode/kv_cache.h"
+#include "decode/request_check.h"
+#include "decode/step_batch.h"
+
+namespace wgqa {
+namespace {
+
+constexpr std::int64_t kMaxBatchSize = 65536;
+constexpr std::int64_t kMaxBatchTokens = std::int64_t{1} << 20;
+
+void requireInRange(const char* field, std::int64_t value, std::int64_t most) {
+  if (value >= 1 && value <= most) return;
+  throw invalidArgument(field, "an integer from 1 to " + std::to_string(most),
+                        std::to_string(value));
+}
+
+const EngineOptions& checked(const EngineOptions& options) {
+  requireInRange("maxBatchSize", options.maxBatchSize, kMaxBatchSize);
+  requireInRange("maxBatchTokens", options.maxBatchTokens, kMaxBatchTokens);
+  return options;
+}
+
+}  // namespace
+
+class Scheduler::Impl {
+ public:
+  Impl(EncoderDecoder& model, const EngineOptions& options, Clock clock)
+      : model_(model),
+        options_(checked(options)),
+        clock_(std::move(clock)),
+        cache_(model.cacheShape(), {.blockTokens = options.blockTokens,
+                                    .maxBytes = options.maxCacheBytes,
+                                    .dtype = options.cacheDtype}),
+        lane_(model, cache_, options.maxBatchTokens),
+        weightsVersion_(model.weightsVersion()) {
+    publish();
+  }
+
+  TimePoint now() const { return clock_(); }
+  void submit(RequestId id, GenerationRequest&& request, TimePoint submitted);
+  void abort(RequestId id);
+  void failAll(const Error& error);
+  void setPaused(RequestId id, bool paused);
+  void answerLogits(RequestId id, std::vector<float>&& logits);
+  bool hasWork() const;
+  std::optional<TimePoint> nextDeadline() const;
+  void step(EngineEvents& events);
+  EngineStats stats() const { return recorder_.snapshot(); }
+  void checkInvariant() const;
+
+ private:
+  using Request = ActiveRequest;
+  /// A request that takes part in the running step.
+  struct Fed {
+    Request* request;
+    std::int64_t firstLogits;  // -1: it only caught up
+  };
+
+  Request* find(RequestId id) const;
+  void end(Request& request, GenerationResult result);
+  void fail(Request& request, const Error& error);
+  void leaveCache(Request& request);
+
+  void expire();
+  void takeAnswers();
+
+  void admitWaiting();
+  bool tryAdmit(Request& request);
+  std::int64_t sequencesRunning() const;
+  void makeActive(Request& request);
+
+  void preempt(Request& victim);
+  Request* youngestHeld() const;
+  Request* victimFor(const Request& request) const;
+  bool makeRoomFor(Request& request, std::int64_t blocks);
+
+  void encode();
+  void decode();
+  bool feed(Request& request, std::int64_t& budget);
+  bool catchUp(Request& request, std::int64_t row, std::int64_t& budget);
+  bool feedToken(Request& request, std::int64_t row);
+  void failFed(const Error& error);
+  void score(Request& request, std::int64_t firstLogits);
+  void sendLogits(Request& request, std::int64_t firstLogits);
+  void advance(Request& request);
+  void publish();
+
+  EncoderDecoder& model_;
+  EngineOptions options_;
+  Clock clock_;
+  KvCache cache_;
+  EncodeLane lane_;
+  std::uint64_t weightsVersion_;
+
+  // Destroyed before the cache that they hold blocks of.
+  std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
+  std::map<Request::Arrival, Request*> waiting_;
+  std::vector<Request*> active_;  // admitted, in the order of arrival
+  std::set<std::pair<TimePoint, RequestId>> deadlines_;
+  std::vector<RequestId> answered_;
+  Request::Arrival arrivals_ = 0;
+
+  EngineEvents events_;  // not yet taken by step()
+  // Memory that steps reuse.
+  std::vector<Request*> order_;
+  StepBatch batch_;
+  std::vector<Fed> fed_;
+  std::vector<ScoredRow> scored_;
+  std::vector<RowScratch> scratch_;  // one per thread
+  EngineStats stats_;
+  StatsRecorder recorder_;
+};
+
+// ---------------------------------------------------------------------------- calls
+
+void Scheduler::Impl::submit(RequestId id, GenerationRequest&& request, TimePoint submitted) {
+  try {
+    require(!requests_.contains(id), "a request's id is used twice");
+    checkRequest(request, cache_, model_.vocabSize(), options_.maxBatchSize);
+    TokenCallback onToken;
+    if (request.reportTokens) {
+      onToken = [this, id](const GeneratedToken& token) { events_.tokens.push_back({id, token}); };
+    }
+    auto made = std::make_unique<Request>(id, ++arrivals_, std::move(request), submitted, onToken);
+    if (const auto deadline = made->deadline()) deadlines_.insert({*deadline, id});
+    waiting_.emplace(made->arrival(), made.get());
+    requests_.emplace(id, std::move(made));
+  } catch (...) {
+    GenerationResult result;
+    result.error = currentError();
+    ++stats_.failed;
+    events_.finished.push_back({id, std::move(result)});
+  }
+}
+
+Scheduler::Impl::Request* Scheduler::Impl::find(RequestId id) const {
+  const auto found = requests_.find(id);
+  return found == requests_.end() ? nullptr : found->second.get();
+}
+
+void Scheduler::Impl::abort(RequestId id) {
+  if (Request* request = find(id)) {
+    fail(*request, Error(ErrorCode::aborted, "the request was aborted"));
+  }
+}
+
+void Scheduler::Impl::failAll(const Error& error) {
+  while (!requests_.empty()) fail(*requests_.begin()->second, error);
+}
+
+void Scheduler::Impl::setPaused(RequestId id, bool paused) {
+  if (Request* request = find(id)) request->isPaused = paused;
+}
+
+void Scheduler::Impl::answerLogits(RequestId id, std::vector<float>&& logits) {
+  Request* request = find(id);
+  if (request == nullptr || request->logits != Request::Logits::sent) return;
+  const auto wanted = static_cast<std::size_t>(request->rows() * model_.vocabSize());
+  if (logits.size() != wanted) {
+    return fail(*request, invalidArgument("logits", std::to_string(wanted) + " values",
+                                          std::to_string(logits.size())));
+  }
+  request->answer = std::move(logits);
+  request->logits = Request::Logits::answered;
+  answered_.push_back(id);
+}
+
+bool Scheduler::Impl::hasWork() const {
+  if (!events_.empty() || !answered_.empty() || !lane_.empty()) return true;
+  const auto isFree = [](const Request* request) { return !request->isHeld(); };
+  return std::any_of(active_.begin(), active_.end(), isFree) ||
+         std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const auto& waiting) { return isFree(waiting.second); });
+}
+
+std::optional<Scheduler::TimePoint> Scheduler::Impl::nextDeadline() const {
+  if (deadlines_.empty()) return std::nullopt;
+  return deadlines_.begin()->first;
+}
+
+void Scheduler::Impl::checkInvariant() const {
+  std::vector<const BlockTable*> tables;
+  for (const auto& [id, request] : requests_) request->collectTables(tables);
+  cache_.checkInvariant(tables);
+}
+
+// ---------------------------------------------------------------------------- ends
+
+void Scheduler::Impl::end(Request& request, GenerationResult result) {
+  leaveCache(request);
+  waiting_.erase(request.arrival());
+  if (const auto deadline = request.deadline()) deadlines_.erase({*deadline, request.id()});
+  events_.finished.push_back({request.id(), std::move(result)});
+  requests_.erase(request.id());
+}
+
+void Scheduler::Impl::fail(Request& request, const Error& error) {
+  ++(error.code() == ErrorCode::aborted ? stats_.aborted : stats_.failed);
+  GenerationResult result = request.makeResult(now());
+  result.error = error;
+  end(request, std::move(result));
+}
+
+/// The request's blocks are free to others afterwards, unless others hold them too.
+void Scheduler::Impl::leaveCache(Request& request) {
+  if (!request.isAdmitted()) return;
+  std::erase(active_, &request);
+  const CachedSource* source = request.source();
+  const bool isWanted =
+      source->isReady || std::any_of(active_.begin(), active_.end(), [&](const Request* other) {
+        return other->source() == source;
+      });
+  if (!isWanted) lane_.forget(*source);
+  request.giveUpBlocks();
+}
+
+void Scheduler::Impl::expire() {
+  const TimePoint time = now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= time) {
+    Request& request = *find(deadlines_.begin()->second);
+    fail(request, Error(ErrorCode::timeout, "the request was not done within its timeout"));
+  }
+}
+
+// ---------------------------------------------------------------------------- admission
+
+void Scheduler::Impl::admitWaiting() {
+  for (auto next = waiting_.begin(); next != waiting_.end();) {
+    Request& request = *next->second;
+    ++next;
+    if (!request.isHeld() && !tryAdmit(request)) return;
+  }
+}
+
+std::int64_t Scheduler::Impl::sequencesRunning() const {
+  std::int64_t sequences = 0;
+  for (const Request* request : active_) {
+    if (!request->isHeld()) sequences += request->maxRows();
+  }
+  return sequences;
+}
+
+bool Scheduler::Impl::tryAdmit(Request& request) {
+  const std::int64_t running = sequencesRunning();
+  if (running + request.maxRows() > options_.maxBatchSize) return false;
+  const auto& ids = request.request().inputIds;
+  const auto tokens = static_cast<std::int64_t>(ids.size());
+  SourceUse source = cache_.sources().find(ids);
+  const bool isKnown = static_cast<bool>(source);
+  if (!isKnown && !lane_.hasRoom(tokens)) return false;
+  const std::int64_t crossBlocks = isKnown ? 0 : cache_.cross().blocksFor(tokens);
+  const std::int64_t selfBlocks = request.blocksOfHistories(cache_.self().blockTokens());
+  // Beside a block for each running sequence: who is admitted should not have to leave at once.
+  while (!cache_.canMakeRoom(selfBlocks + running, crossBlocks)) {
+    Request* held = youngestHeld();
+    if (held == nullptr) return false;
+    preempt(*held);
+  }
+  if (!isKnown) {
+    cache_.makeRoom(selfBlocks, crossBlocks);
+    source = cache_.sources().add(ids);
+    lane_.add(cache_.sources().find(ids));
+  } else if (!source->isReady) {
+    lane_.want(*source);
+  }
+  if (request.preemptions == 0) {
+    stats_.sources += 1;
+    stats_.sourceHits += isKnown ? 1 : 0;
+  }
+  request.workBegan(now(), isKnown ? tokens : 0);
+  request.admit(std::move(source));
+  makeActive(request);
+  return true;
+}
+
+void Scheduler::Impl::makeActive(Request& request) {
+  waiting_.erase(request.arrival());
+  const auto place = std::upper_bound(
+      active_.begin(), active_.end(), request.arrival(),
+      [](Request::Arrival arrival, const Request* other) { return arrival < other->arrival(); });
+  active_.insert(place, &request);
+}
+
+// ---------------------------------------------------------------------------- preemption
+
+void Scheduler::Impl::preempt(Request& victim) {
+  ++victim.preemptions;
+  ++stats_.preemptions;
+  leaveCache(victim);
+  waiting_.emplace(victim.arrival(), &victim);
+}
+
+Scheduler::Impl::Request* Scheduler::Impl::youngestHeld() const {
+  const auto held = std::find_if(active_.rbegin(), active_.rend(),
+                                 [](const Request* request) { return request->isHeld(); });
+  return held == active_.rend() ? nullptr : *held;
+}
+
+/// Who gives way to `request`: first who is held up anyway, then who came last, but nobody who came
+/// before it. So the oldest request always gets on, and in the end everyone.
+Scheduler::Impl::Request* Scheduler::Impl::victimFor(const Request& request) const {
+  if (Request* held = youngestHeld()) return held;
+  Request* youngest = active_.back();
+  return youngest == &request ? nullptr : youngest;
+}
+
+/// False if the request itself is the one that has to give way.
+bool Scheduler::Impl::makeRoomFor(Request& request, std::int64_t blocks) {
+  while (!cache_.makeRoom(blocks, 0)) {
+    Request* victim = victimFor(request);
+    if (victim == nullptr) return false;
+    preempt(*victim);
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------------------- a step
+
+void Scheduler::Impl::step(EngineEvents& events) {
+  const TimePoint began = now();
+  const std::uint64_t version = model_.weightsVersion();
+  if (std::exchange(weightsVersion_, version) != version) cache_.forgetCached();
+  expire();
+  takeAnswers();
+  admitWaiting();
+  const bool works = !lane_.empty() || !active_.empty();
+  encode();
+  decode();
+  if (works) {
+    const std::chrono::duration<double, std::milli> took = now() - began;
+    recorder_.stepTook(took.count(), static_cast<std::int64_t>(scored_.size()));
+  }
+  publish();
+  events = std::exchange(events_, {});
+}
+
+void Scheduler::Impl::encode() {
+  if (lane_.empty()) return;
+  const TimePoint began = now();
+  cache_.enforceBudget();
+  if (const auto failure = lane_.advance()) {
+    for (const SourceUse& source : failure->sources) {
+      order_ = active_;
+      for (Request* request : order_) {
+        if (request->source() == &*source) fail(*request, failure->error);
+      }
+    }
+  }
+  stats_.encodedTokens = lane_.encodedTokens();
+  stats_.encodeSeconds += std::chrono::duration<double>(now() - began).count();
+}
+
+void Scheduler::Impl::decode() {
+  batch_.clear();
+  fed_.clear();
+  scored_.clear();
+  const TimePoint began = now();
+  std::int64_t budget = options_.maxBatchTokens;
+  std::int64_t sequences = 0;
+  order_ = active_;  // feeding preempts
+  for (Request* request : order_) {
+    if (!request->isEncoded() || request->isHeld()) continue;
+    sequences += request->rows();
+    if (sequences > options_.maxBatchSize) break;
+    if (!feed(*request, budget)) preempt(*request);
+  }
+  if (batch_.rows() == 0) return;
+  const std::int64_t bytesBefore = model_.weightBytesRead();
+  try {
+    batch_.run(model_, cache_);
+  } catch (...) {
+    return failFed(currentError());
+  }
+  stats_.decodeWeightBytes += model_.weightBytesRead() - bytesBefore;
+  stats_.decodeSteps += 1;
+  stats_.decodedRows += batch_.rows();
+  for (const Fed& fed : fed_) {
+    fed.request->learnPrefixes(cache_.prefixes(), cache_.self().blockTokens());
+    if (fed.firstLogits < 0) continue;
+    if (fed.request->request().processesLogits) {
+      sendLogits(*fed.request, fed.firstLogits);
+    } else {
+      score(*fed.request, fed.firstLogits);
+    }
+  }
+  scoreRows(scored_, scratch_);
+  for (const Fed& fed : fed_) {
+    if (fed.firstLogits >= 0 && !fed.request->request().processesLogits) advance(*fed.request);
+  }
+  stats_.decodeSeconds += std::chrono::duration<double>(now() - began).count();
+}
+
+/// Adds the request's rows to the batch. False if there was no room.
+bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
+  const StepBatch::Mark mark = batch_.mark();
+  std::int64_t firstLogits = -1;
+  bool fits = true;
+  bool caughtUp = true;
+  for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
+    fits = catchUp(request, row, budget);
+    caughtUp = fits && request.unfed(row).size() == 1;
+  }
+  for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
+    fits = feedToken(request, row);
+    if (!fits) break;
+    const std::int64_t place = batch_.wantLogits();
+    if (row == 0) firstLogits = place;
+  }
+  if (!fits) {
+    batch_.rollBack(mark);
+    return false;
+  }
+  fed_.push_back({&request, firstLogits});
+  return true;
+}
+
+/// Feeds the row's tokens but for the last one, as many as the budget allows.
+bool Scheduler::Impl::catchUp(Request& request, std::int64_t row, std::int64_t& budget) {
+  const Request::Lookup lookup = request.findPrefix(row, cache_);
+  stats_.prefixTokens += lookup.tokens;
+  stats_.prefixHits += lookup.hits;
+  for (; budget > 0 && request.unfed(row).size() > 1; --budget) {
+    if (!feedToken(request, row)) return false;
+  }
+  return true;
+}
+
+bool Scheduler::Impl::feedToken(Request& request, std::int64_t row) {
+  BlockTable& table = request.selfTable(row);
+  if (!makeRoomFor(request, table.blocksToAppend(1))) return false;
+  batch_.add(table, request.source()->table, request.unfed(row).front());
+  return true;
+}
+
+void Scheduler::Impl::failFed(const Error& error) {
+  for (const Fed& fed : fed_) fail(*fed.request, error);
+}
+
+void Scheduler::Impl::score(Request& request, std::int64_t firstLogits) {
+  for (std::int64_t row = 0; row < request.rows(); ++row) {
+    scored_.push_back({&request.strategy(), row, batch_.logits(firstLogits + row)});
+  }
+}
+
+void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
+  LogitsEvent event{.request = request.id(), .histories = {}, .logits = {}};
+  for (std::int64_t row = 0; row < request.rows(); ++row) {
+    const auto history = request.strategy().history(row);
+    event.histories.emplace_back(history.begin() + 1, history.end());
+    const auto logits = batch_.logits(firstLogits + row);
+    event.logits.insert(event.logits.end(), logits.begin(), logits.end());
+  }
+  request.logits = Request::Logits::sent;
+  events_.logits.push_back(std::move(event));
+}
+
+/// Requests whose logits are back take the step that they have waited for.
+void Scheduler::Impl::takeAnswers() {
+  const auto vocab = static_cast<std::size_t>(model_.vocabSize());
+  std::vector<Request*> requests;
+  scored_.clear();
+  for (const RequestId id : std::exchange(answered_, {})) {
+    Request* request = find(id);
+    if (request == nullptr) continue;
+    requests.push_back(request);
+    for (std::int64_t row = 0; row < request->rows(); ++row) {
+      const auto begin = static_cast<std::size_t>(row) * vocab;
+      scored_.push_back(
+          {&request->strategy(), row, std::span(request->answer).subspan(begin, vocab)});
+    }
+  }
+  scoreRows(scored_, scratch_);
+  for (Request* request : requests) {
+    request->logits = Request::Logits::ours;
+    advance(*request);
+  }
+}
+
+/// A request that fails here (logits that are not finite) fails alone.
+void Scheduler::Impl::advance(Request& request) {
+  const TimePoint time = now();
+  if (request.wasScored(time)) recorder_.firstTokenTook(request.firstTokenMilliseconds());
+  try {
+    request.advance();
+  } catch (...) {
+    return fail(request, currentError());
+  }
+  if (!request.isFinished()) return;
+  GenerationResult result = request.makeResult(time);
+  result.sequences = request.strategy().takeSequences();
+  for (const GeneratedSequence& sequence : result.sequences) {
+    stats_.generatedTokens += static_cast<std::int64_t>(sequence.tokenIds.size() -
+                                                        request.request().forcedPrefix.size());
+  }
+  ++stats_.completed;
+  end(request, std::move(result));
+}
+
+void Scheduler::Impl::publish() {
+  stats_.queued = static_cast<std::int64_t>(waiting_.size());
+  stats_.encoding = stats_.running = stats_.held = 0;
+  for (const Request* request : active_) {
+    if (request->isHeld()) {
+      ++stats_.held;
+    } else {
+      ++(request->isEncoded() ? stats_.running : stats_.encoding);
+    }
+  }
+  stats_.cacheBytes = cache_.heldBytes();
+  stats_.maxCacheBytes = cache_.maxBytes();
+  stats_.selfBlocks = cache_.selfCounts();
+  stats_.crossBlocks = cache_.crossCounts();
+  stats_.selfBytesPerToken = stats_.selfBlocks.bytesPerBlock / cache_.self().blockTokens();
+  stats_.crossBytesPerToken = stats_.crossBlocks.bytesPerBlock / cache_.cross().blockTokens();
+  recorder_.publish(stats_);
+}
+
+// ---------------------------------------------------------------------------- the class
+
+Scheduler::Scheduler(EncoderDecoder& model, const EngineOptions& options, Clock clock)
+    : impl_(std::make_unique<Impl>(model, options, std::move(clock))) {}
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::submit(RequestId id, GenerationRequest request, TimePoint submitted) {
+  impl_->submit(id, std::move(request), submitted);
+}
+
+void Scheduler::submit(RequestId id, GenerationRequest request) {
+  impl_->submit(id, std::move(request), impl_->now());
+}
+
+void Scheduler::abort(RequestId id) { impl_->abort(id); }
+void Scheduler::failAll(const Error& error) { impl_->failAll(error); }
+void Scheduler::setPaused(RequestId id, bool paused) { impl_->setPaused(id, paused); }
+
+void Scheduler::answerLogits(RequestId id, std::vector<float> logits) {
+  impl_->answerLogits(id, std::move(logits));
+}
+
+bool Scheduler::hasWork() const { return impl_->hasWork(); }
+std::optional<Scheduler::TimePoint> Scheduler::nextDeadline() const {
+  return impl_->nextDeadline();
+}
+void Scheduler::step(EngineEvents& events) { impl_->step(events); }
+EngineStats Scheduler::stats() const { return impl_->stats(); }
+void Scheduler::checkInvariant() const { impl_->checkInvariant(); }
+
+}  // namespace wgqa
