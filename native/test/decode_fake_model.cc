@@ -1,6 +1,8 @@
 #include "test/decode_fake_model.h"
 
 #include <algorithm>
+#include <limits>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -217,15 +219,83 @@ void Listener::drain(Scheduler& scheduler) {
   while (scheduler.hasWork()) step(scheduler);
 }
 
-std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request) {
+std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request,
+                                           const Listener::Processor& processor) {
   Scheduler scheduler(model, makeEngineOptions(model, 1000));
   Listener listener;
+  listener.processor = processor;
   scheduler.submit(1, request);
   listener.drain(scheduler);
   scheduler.checkInvariant();
   GenerationResult& result = listener.results.at(1);
   if (result.error) throw *result.error;
   return std::move(result.sequences);
+}
+
+namespace {
+
+/// Tokens 2 to 23 are the letters from 'c' on; the start and end tokens have no text.
+std::shared_ptr<const TokenPieces> letterPieces() {
+  std::string bytes;
+  std::vector<std::uint32_t> offsets = {0, 0, 0};
+  for (char letter = 'c'; letter <= 'x'; ++letter) {
+    bytes.push_back(letter);
+    offsets.push_back(static_cast<std::uint32_t>(bytes.size()));
+  }
+  return std::make_shared<TokenPieces>(bytes, offsets, false);
+}
+
+void setRandomStrategy(std::mt19937& random, GenerationOptions& options) {
+  switch (random() % 4) {
+    case 0:
+      return;
+    case 1:
+      options.doSample = true;
+      options.numReturnSequences = 1 + random() % 4;
+      options.topK = random() % 2 == 0 ? 5 : 0;
+      options.topP = random() % 2 == 0 ? 0.9 : 1.0;
+      options.minP = random() % 4 == 0 ? 0.05 : 0.0;
+      return;
+    default:
+      options.doSample = random() % 4 == 0;
+      options.numBeams = 2 + random() % 3;
+      options.numReturnSequences = 1 + random() % options.numBeams;
+      options.earlyStopping = random() % 2 == 0 ? EarlyStopping::yes : EarlyStopping::no;
+  }
+}
+
+std::vector<std::int32_t> randomTokens(std::mt19937& random, std::size_t length) {
+  std::vector<std::int32_t> tokens(length);
+  for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(2 + random() % 22);
+  return tokens;
+}
+
+}  // namespace
+
+GenerationRequest randomRequest(std::mt19937& random) {
+  std::mt19937 source(random() % 12);  // one of twelve
+  GenerationRequest request =
+      makeRequest(randomTokens(source, 1 + source() % 12), 1 + random() % 14);
+  GenerationOptions& options = request.options;
+  options.seed = random();
+  options.logProbs = random() % 2 == 0;
+  options.noRepeatNgramSize = random() % 3 == 0 ? 2 : 0;
+  options.repetitionPenalty = random() % 3 == 0 ? 1.3 : 1.0;
+  setRandomStrategy(random, options);
+  if (random() % 3 == 0) request.forcedPrefix = randomTokens(source, random() % 7);
+  if (random() % 4 == 0) {
+    static const auto pieces = letterPieces();
+    request.stops = StopStrings({"de", "n"}, pieces);
+  }
+  request.processesLogits = random() % 5 == 0;
+  request.reportTokens = options.numBeams == 1 && random() % 2 == 0;
+  return request;
+}
+
+void banSomeTokens(std::span<const std::int32_t> history, std::span<float> logits) {
+  for (std::size_t token = 2 + history.size() % 5; token < logits.size(); token += 5) {
+    logits[token] = -std::numeric_limits<float>::infinity();
+  }
 }
 
 void checkSameSequences(std::span<const GeneratedSequence> actual,

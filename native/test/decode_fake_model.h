@@ -6,7 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -77,7 +77,9 @@ class Listener {
   std::map<RequestId, GenerationResult> results;
   std::map<RequestId, std::vector<GeneratedToken>> tokens;
   /// Edits a row of logits, given the tokens before it.
-  std::function<void(std::span<const std::int32_t> history, std::span<float> logits)> processor;
+  using Processor =
+      std::function<void(std::span<const std::int32_t> history, std::span<float> logits)>;
+  Processor processor;
 
   /// One step, its events taken in. Logits are answered at once.
   void step(Scheduler& scheduler);
@@ -86,7 +88,15 @@ class Listener {
 };
 
 /// Runs one request alone on a scheduler of its own; throws its error.
-std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request);
+std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request,
+                                           const Listener::Processor& processor = {});
+
+/// Greedy decoding, sampling and beam search with random options, forced prefixes and stop strings;
+/// sources of 1 to 12 tokens, which often are those of other requests.
+GenerationRequest randomRequest(std::mt19937& random);
+
+/// What requests with `processesLogits` do in tests.
+void banSomeTokens(std::span<const std::int32_t> history, std::span<float> logits);
 
 /// Fails the running test unless both have the same tokens, reasons, scores and log-probabilities.
 void checkSameSequences(std::span<const GeneratedSequence> actual,

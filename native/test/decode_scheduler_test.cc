@@ -1,0 +1,649 @@
+// The scheduler: who takes part in a step, what is shared, and what is left behind.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "decode/scheduler.h"
+#include "test/decode_fake_model.h"
+#include "test/harness.h"
+
+namespace wgqa {
+namespace {
+
+using Tokens = std::vector<std::int32_t>;
+
+void checkNothingHeld(const Scheduler& scheduler) {
+  const EngineStats stats = scheduler.stats();
+  CHECK_EQUAL(stats.selfBlocks.referenced, 0);
+  CHECK_EQUAL(stats.crossBlocks.referenced, 0);
+  CHECK_EQUAL(stats.queued + stats.encoding + stats.running + stats.held, 0);
+  scheduler.checkInvariant();
+}
+
+std::string codeOf(const GenerationResult& result) {
+  return result.error ? errorCodeName(result.error->code()) : "no error";
+}
+
+/// A request that generates exactly `length` tokens.
+GenerationRequest endless(Tokens source, std::int64_t length) {
+  GenerationRequest request = test::makeRequest(std::move(source), length);
+  request.options.eosTokenIds = {};
+  return request;
+}
+
+/// Steps that `scheduler` needs until it has told of a token of request `id`.
+int stepsToToken(Scheduler& scheduler, test::Listener& listener, RequestId id) {
+  const std::size_t before = listener.tokens[id].size();
+  int steps = 0;
+  while (listener.tokens[id].size() == before && steps < 1000) {
+    listener.step(scheduler);
+    ++steps;
+  }
+  return steps;
+}
+
+// ---------------------------------------------------------------------------- tokens
+
+WGQA_TEST(schedulerGreedyIsTheArgmaxOfEachStep) {
+  for (std::uint32_t seed = 0; seed < 30; ++seed) {
+    test::FakeModel model({.seed = seed, .endBias = 1.0f});
+    const GenerationRequest request = test::makeRequest({3, 9, 4, 4, 20}, 20);
+    Tokens history = {0};
+    while (history.size() < 21 && (history.size() == 1 || history.back() != 1)) {
+      const auto logits = model.logitsOf(request.inputIds, history);
+      history.push_back(static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) -
+                                                  logits.begin()));
+    }
+    const auto sequences = test::decodeAlone(model, request);
+    CHECK(sequences[0].tokenIds == Tokens(history.begin() + 1, history.end()));
+    CHECK_EQUAL(sequences[0].finishReason == FinishReason::stop, history.back() == 1);
+    CHECK(!sequences[0].score.has_value());
+  }
+}
+
+WGQA_TEST(schedulerKeepsTheModelsLogProbabilities) {
+  test::FakeModel model({});
+  GenerationRequest request = test::makeRequest({3, 4}, 8);
+  request.options.doSample = true;
+  request.options.temperature = 0.7;  // does not show in the log-probabilities
+  request.options.repetitionPenalty = 1.5;
+  request.options.logProbs = true;
+  const auto sequence = test::decodeAlone(model, request)[0];
+  CHECK_EQUAL(sequence.logProbs.size(), sequence.tokenIds.size());
+  Tokens history = {0};
+  for (std::size_t i = 0; i < sequence.tokenIds.size(); ++i) {
+    const auto logits = model.logitsOf(request.inputIds, history);
+    double sum = 0.0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    CHECK_NEAR(sequence.logProbs[i], logits[sequence.tokenIds[i]] - std::log(sum), 1e-6);
+    history.push_back(sequence.tokenIds[i]);
+  }
+}
+
+WGQA_TEST(schedulerForcedPrefixesContinueWhatWasGenerated) {
+  test::FakeModel model({});
+  const GenerationRequest whole = endless({3, 4}, 30);
+  const Tokens tokens = test::decodeAlone(model, whole)[0].tokenIds;
+  for (const std::int64_t budget : {1, 3, 64}) {
+    for (const std::size_t forced : {1u, 4u, 11u, 29u}) {
+      model.mostFedRows = 0;
+      GenerationRequest request = endless({3, 4}, static_cast<std::int64_t>(30 - forced));
+      request.forcedPrefix.assign(tokens.begin(), tokens.begin() + forced);
+      EngineOptions options = test::makeEngineOptions(model, 100);
+      options.maxBatchTokens = budget;
+      Scheduler scheduler(model, options);
+      test::Listener listener;
+      scheduler.submit(1, request);
+      listener.drain(scheduler);
+      CHECK(listener.results.at(1).sequences.at(0).tokenIds == tokens);
+      CHECK_EQUAL(scheduler.stats().generatedTokens, static_cast<std::int64_t>(30 - forced));
+      CHECK(model.mostFedRows <= budget);
+    }
+  }
+}
+
+WGQA_TEST(schedulerGreedyEndsWhenNoTokenIsAllowed) {
+  test::FakeModel model({.vocab = 4});
+  GenerationRequest request = endless({3}, 10);
+  request.options.noRepeatNgramSize = 1;
+  const auto sequences = test::decodeAlone(model, request);
+  CHECK_EQUAL(sequences[0].tokenIds.size(), 3u);
+  CHECK(sequences[0].finishReason == FinishReason::length);
+}
+
+// ---------------------------------------------------------------------------- sharing
+
+WGQA_TEST(schedulerBeamsShareTheBlocksOfTheirHistory) {
+  test::FakeModel model({});
+  GenerationRequest request = endless({3, 4, 5}, 96);
+  request.options.numBeams = 4;
+  test::decodeAlone(model, request);
+  // Four separate sequences of 96 tokens hold 4 * 24 blocks of 4 tokens.
+  CHECK(model.mostSelfBlocks < 48);
+  CHECK(model.mostSelfBlocks >= 24);
+  CHECK_EQUAL(model.mostCrossBlocks, 1);
+}
+
+WGQA_TEST(schedulerSamplesShareOneCrossCacheAndOneFirstStep) {
+  test::FakeModel model({});
+  GenerationRequest request = endless(Tokens(10, 7), 3);
+  request.options.doSample = true;
+  request.options.numReturnSequences = 8;
+  const auto sequences = test::decodeAlone(model, request);
+  CHECK_EQUAL(sequences.size(), 8u);
+  CHECK_EQUAL(model.mostCrossBlocks, 3);
+  CHECK_EQUAL(model.encodings.size(), 1u);
+  CHECK_EQUAL(model.largestBatch, 8);
+  CHECK_EQUAL(model.steps, 3);
+}
+
+WGQA_TEST(schedulerARepeatedSourceSkipsTheEncoder) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  // Two at once, and one after their end.
+  for (const RequestId id : {1, 2}) scheduler.submit(id, endless(Tokens(10, 7), 5));
+  listener.drain(scheduler);
+  scheduler.submit(3, endless(Tokens(10, 7), 5));
+  listener.drain(scheduler);
+  CHECK_EQUAL(model.encodings.size(), 1u);
+  CHECK_EQUAL(model.mostCrossBlocks, 3);
+  CHECK_EQUAL(scheduler.stats().sources, 3);
+  CHECK_EQUAL(scheduler.stats().sourceHits, 2);
+  CHECK_EQUAL(listener.results.at(1).cachedPromptTokens, 0);
+  CHECK_EQUAL(listener.results.at(3).cachedPromptTokens, 10);
+  checkNothingHeld(scheduler);
+  CHECK_EQUAL(scheduler.stats().crossBlocks.cached, 3);
+}
+
+WGQA_TEST(schedulerForcedPrefixesOfOneSourceShareTheirBlocks) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  GenerationRequest request = endless({3, 4}, 2);
+  request.forcedPrefix = {5, 6, 7, 8, 9, 10, 11, 12};
+  for (const RequestId id : {1, 2}) {
+    scheduler.submit(id, request);
+    listener.drain(scheduler);
+  }
+  // The start token and eight others: two whole blocks of four are known to the second request.
+  CHECK_EQUAL(scheduler.stats().prefixTokens, 16);
+  CHECK_EQUAL(scheduler.stats().prefixHits, 8);
+  CHECK_EQUAL(model.fedRows, 8);
+  test::checkSameSequences(listener.results.at(2).sequences, listener.results.at(1).sequences);
+}
+
+WGQA_TEST(schedulerNewWeightsForgetWhatIsCached) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  scheduler.submit(1, endless({3, 4}, 5));
+  listener.drain(scheduler);
+  ++model.version;
+  scheduler.submit(2, endless({3, 4}, 5));
+  listener.drain(scheduler);
+  CHECK_EQUAL(model.encodings.size(), 2u);
+  CHECK_EQUAL(scheduler.stats().sourceHits, 0);
+}
+
+// ---------------------------------------------------------------------------- continuous batching
+
+WGQA_TEST(schedulerFinishedSequencesLeaveAtOnce) {
+  test::FakeModel model({});
+  std::vector<std::int64_t> rows;
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  model.editLogits = [&](std::span<const std::int32_t>, std::span<float>) {
+    rows.resize(static_cast<std::size_t>(model.steps), 0);
+    ++rows.back();
+  };
+  test::Listener listener;
+  for (const std::int64_t length : {2, 5, 9}) scheduler.submit(length, endless({3}, length));
+  listener.drain(scheduler);
+  CHECK((rows == std::vector<std::int64_t>{3, 3, 2, 2, 2, 1, 1, 1, 1}));
+}
+
+WGQA_TEST(schedulerRequestsJoinBetweenSteps) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  scheduler.submit(1, endless({3}, 20));
+  for (int i = 0; i < 5; ++i) listener.step(scheduler);
+  scheduler.submit(2, endless({4}, 5));
+  listener.step(scheduler);
+  CHECK_EQUAL(model.largestBatch, 2);
+  listener.drain(scheduler);
+  CHECK_EQUAL(model.steps, 20);
+}
+
+WGQA_TEST(schedulerWaitingRequestsTakeThePlacesThatBecomeFree) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 100);
+  options.maxBatchSize = 2;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  for (std::int64_t i = 0; i < 6; ++i) scheduler.submit(i, endless({3}, 2 + i));
+  listener.drain(scheduler);
+  CHECK_EQUAL(model.largestBatch, 2);
+  // 2 3 4 5 6 7 steps on two places, in order: one ends at 2, 6 and 12, the other at 3, 8 and 15.
+  CHECK_EQUAL(model.steps, 15);
+}
+
+WGQA_TEST(schedulerALongSourceHoldsUpNoStream) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 2000);
+  options.maxBatchTokens = 16;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  const auto streamed = [](Tokens source, std::int64_t length) {
+    GenerationRequest request = endless(std::move(source), length);
+    request.reportTokens = true;
+    return request;
+  };
+  scheduler.submit(1, streamed({3}, 400));
+  listener.step(scheduler);
+  scheduler.submit(2, streamed(Tokens(4000, 5), 4));
+  for (int i = 0; i < 20; ++i) CHECK_EQUAL(stepsToToken(scheduler, listener, 1), 1);
+  // Every fourth slice is the long source's; a short one takes the next.
+  for (RequestId id = 3; id < 10; ++id) {
+    scheduler.submit(id, streamed({6, static_cast<std::int32_t>(id)}, 4));
+    CHECK(stepsToToken(scheduler, listener, id) <= 2);
+  }
+  CHECK(*std::max_element(model.slices.begin(), model.slices.end()) <= 16);
+  const auto firstTokenOfLong = stepsToToken(scheduler, listener, 2);
+  CHECK(firstTokenOfLong <= 4000 / 16);
+  listener.drain(scheduler);
+  CHECK_EQUAL(scheduler.stats().encodedTokens, 1 + 4000 + 7 * 2);
+}
+
+WGQA_TEST(schedulerALongSourceIsEncodedUnderAStreamOfShortOnes) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 2000);
+  options.maxBatchTokens = 16;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  scheduler.submit(1, endless(Tokens(320, 5), 1));
+  RequestId next = 2;
+  int steps = 0;
+  for (; !listener.results.contains(1) && steps < 1000; ++steps) {
+    // Each a slice of its own, and one in every step: without its turns the long one would starve.
+    Tokens source(16, 6);
+    source[0] = static_cast<std::int32_t>(next % 24);
+    source[1] = static_cast<std::int32_t>(next / 24);
+    scheduler.submit(next++, endless(source, 1));
+    listener.step(scheduler);
+  }
+  CHECK(steps <= 4 * 320 / 16 + 1);
+}
+
+WGQA_TEST(schedulerSmallSourcesAreEncodedTogether) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 100);
+  options.maxBatchTokens = 8;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  for (const std::size_t length : {3u, 4u, 5u, 20u, 1u}) {
+    scheduler.submit(length, endless(Tokens(length, 3), 2));
+  }
+  listener.drain(scheduler);
+  // The shortest first, with what fits beside it: 1 + 3 + 4; then 5, and 20 in what slices it takes.
+  CHECK((model.encodings == std::vector<std::int64_t>{8, 5, 20}));
+}
+
+// ---------------------------------------------------------------------------- control
+
+WGQA_TEST(schedulerAnAbortFreesItsBlocksAtOnceAndDisturbsNoOne) {
+  for (std::int64_t abortedStep = 0; abortedStep < 12; ++abortedStep) {
+    test::FakeModel model({});
+    EngineOptions options = test::makeEngineOptions(model, 100);
+    options.maxBatchSize = 5;  // the last request waits
+    options.maxBatchTokens = 4;
+    Scheduler scheduler(model, options);
+    test::Listener listener;
+    std::vector<GenerationRequest> requests;
+    for (std::int32_t i = 0; i < 4; ++i) {
+      requests.push_back(endless({3, 5, 5, 5, 5, 4 + i}, 10));
+      if (i == 1) requests.back().options.numBeams = 3;
+      scheduler.submit(static_cast<RequestId>(i), requests.back());
+    }
+    for (std::int64_t i = 0; i < abortedStep; ++i) listener.step(scheduler);
+    scheduler.abort(1);
+    scheduler.abort(3);
+    scheduler.checkInvariant();
+    listener.step(scheduler);
+    CHECK_EQUAL(codeOf(listener.results.at(1)), "ABORTED");
+    CHECK_EQUAL(codeOf(listener.results.at(3)), "ABORTED");
+    CHECK(listener.results.at(1).sequences.empty());
+    listener.drain(scheduler);
+    checkNothingHeld(scheduler);
+    CHECK_EQUAL(scheduler.stats().aborted, 2);
+    for (const std::size_t i : {0u, 2u}) {
+      test::checkSameSequences(listener.results.at(i).sequences,
+                               test::decodeAlone(model, requests[i]));
+    }
+  }
+}
+
+WGQA_TEST(schedulerNobodyEncodesWhatNobodyWaitsFor) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 200);
+  options.maxBatchTokens = 4;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  for (const RequestId id : {1, 2}) scheduler.submit(id, endless(Tokens(100, 3), 2));
+  for (int i = 0; i < 3; ++i) listener.step(scheduler);
+  scheduler.abort(1);
+  for (int i = 0; i < 3; ++i) listener.step(scheduler);
+  CHECK_EQUAL(model.slices.size(), 6u);
+  scheduler.abort(2);
+  listener.drain(scheduler);
+  CHECK_EQUAL(model.slices.size(), 6u);
+  CHECK_EQUAL(scheduler.stats().crossBlocks.cached, 0);
+  checkNothingHeld(scheduler);
+}
+
+WGQA_TEST(schedulerAPausedRequestWaitsAndTheOthersGoOn) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  for (const RequestId id : {1, 2}) scheduler.submit(id, endless({3}, 10));
+  for (int i = 0; i < 3; ++i) listener.step(scheduler);
+  scheduler.setPaused(1, true);
+  listener.drain(scheduler);
+  CHECK(listener.results.contains(2));
+  CHECK(!listener.results.contains(1));
+  CHECK_EQUAL(scheduler.stats().held, 1);
+  CHECK(scheduler.stats().selfBlocks.referenced > 0);
+  scheduler.setPaused(1, false);
+  listener.drain(scheduler);
+  test::checkSameSequences(listener.results.at(1).sequences, listener.results.at(2).sequences);
+  CHECK_EQUAL(listener.results.at(1).preemptions, 0);
+}
+
+WGQA_TEST(schedulerAPausedRequestGivesItsBlocksToWhoNeedsThem) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 12));
+  test::Listener listener;
+  // Each takes ten blocks in the end: there is not room for both.
+  for (const RequestId id : {1, 2}) scheduler.submit(id, endless({3}, 40));
+  for (int i = 0; i < 20; ++i) listener.step(scheduler);
+  scheduler.setPaused(1, true);
+  listener.drain(scheduler);
+  CHECK(listener.results.contains(2));
+  scheduler.setPaused(1, false);
+  listener.drain(scheduler);
+  CHECK(listener.results.at(1).preemptions > 0);
+  test::checkSameSequences(listener.results.at(1).sequences, listener.results.at(2).sequences);
+}
+
+WGQA_TEST(schedulerTimeoutsEndRequestsWhereverTheyAre) {
+  test::FakeModel model({});
+  Scheduler::TimePoint time{};
+  EngineOptions options = test::makeEngineOptions(model, 100);
+  options.maxBatchSize = 2;
+  Scheduler scheduler(model, options, [&] { return time; });
+  test::Listener listener;
+  for (RequestId id = 1; id <= 3; ++id) {  // the third waits for a place
+    GenerationRequest request = endless({3}, 50);
+    if (id != 2) request.timeoutMilliseconds = 100.0 * static_cast<double>(id);
+    scheduler.submit(id, request);
+  }
+  CHECK(scheduler.nextDeadline() == time + std::chrono::milliseconds(100));
+  time += std::chrono::milliseconds(99);
+  listener.step(scheduler);
+  CHECK(listener.results.empty());
+  time += std::chrono::milliseconds(1);
+  listener.step(scheduler);
+  CHECK_EQUAL(codeOf(listener.results.at(1)), "TIMEOUT");
+  CHECK_NEAR(listener.results.at(1).totalMilliseconds, 100.0, 1e-9);
+  CHECK(scheduler.nextDeadline() == Scheduler::TimePoint{} + std::chrono::milliseconds(300));
+  time += std::chrono::milliseconds(200);
+  listener.drain(scheduler);
+  CHECK_EQUAL(codeOf(listener.results.at(2)), "no error");
+  CHECK_EQUAL(codeOf(listener.results.at(3)), "TIMEOUT");
+  CHECK(!scheduler.nextDeadline().has_value());
+  checkNothingHeld(scheduler);
+}
+
+// ---------------------------------------------------------------------------- logits processors
+
+WGQA_TEST(schedulerProcessorsChangeLogitsBeforeAllElse) {
+  test::FakeModel model({});
+  GenerationRequest request = endless({3}, 6);
+  request.processesLogits = true;
+  const auto forceThenEnd = [](std::span<const std::int32_t> history, std::span<float> logits) {
+    logits[10 + history.size()] = 100.0f;
+  };
+  for (const std::int64_t beams : {1, 3}) {
+    request.options.numBeams = beams;
+    const auto sequences = test::decodeAlone(model, request, forceThenEnd);
+    CHECK((sequences[0].tokenIds == Tokens{10, 11, 12, 13, 14, 15}));
+  }
+}
+
+WGQA_TEST(schedulerARequestWaitsForItsLogitsAlone) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  GenerationRequest request = endless({3}, 4);
+  request.processesLogits = true;
+  scheduler.submit(1, request);
+  scheduler.submit(2, endless({3}, 4));
+  EngineEvents events;
+  scheduler.step(events);
+  CHECK_EQUAL(events.logits.size(), 1u);
+  CHECK(events.logits.at(0).histories == std::vector<Tokens>{{}});
+  CHECK(events.logits.at(0).logits == model.logitsOf(request.inputIds, Tokens{0}));
+  listener.drain(scheduler);
+  CHECK(listener.results.contains(2));
+  CHECK_EQUAL(scheduler.stats().held, 1);
+  scheduler.answerLogits(1, std::move(events.logits[0].logits));
+  listener.drain(scheduler);
+  test::checkSameSequences(listener.results.at(1).sequences, listener.results.at(2).sequences);
+}
+
+WGQA_TEST(schedulerAnswersOfAnotherSizeFailTheirRequest) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  GenerationRequest request = endless({3}, 4);
+  request.processesLogits = true;
+  scheduler.submit(1, request);
+  EngineEvents events;
+  scheduler.step(events);
+  scheduler.answerLogits(1, std::vector<float>(7));
+  listener.drain(scheduler);
+  CHECK_EQUAL(codeOf(listener.results.at(1)), "INVALID_ARGUMENT");
+  CHECK_EQUAL(listener.results.at(1).error->field(), "logits");
+  checkNothingHeld(scheduler);
+}
+
+// ---------------------------------------------------------------------------- failures
+
+WGQA_TEST(schedulerLogitsThatAreNotFiniteFailTheirRequestAlone) {
+  constexpr std::int32_t kBadSource = 9;
+  for (const std::int64_t beams : {1, 3}) {
+    test::FakeModel model({});
+    Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+    model.editLogits = [&](std::span<const std::int32_t> source, std::span<float> logits) {
+      if (source[0] == kBadSource && model.steps == 2) {
+        logits[7] = std::numeric_limits<float>::quiet_NaN();
+      }
+    };
+    test::Listener listener;
+    std::vector<GenerationRequest> requests;
+    for (const std::int32_t source : {3, kBadSource, 4}) {
+      requests.push_back(endless({source}, 6));
+      requests.back().options.numBeams = beams;
+      scheduler.submit(requests.size() - 1, requests.back());
+    }
+    listener.drain(scheduler);
+    CHECK_EQUAL(codeOf(listener.results.at(1)), "NON_FINITE");
+    CHECK_EQUAL(scheduler.stats().failed, 1);
+    checkNothingHeld(scheduler);
+    model.editLogits = nullptr;
+    for (const std::size_t i : {0u, 2u}) {
+      test::checkSameSequences(listener.results.at(i).sequences,
+                               test::decodeAlone(model, requests[i]));
+    }
+  }
+}
+
+WGQA_TEST(schedulerAStepThatThrowsFailsWhoTookPart) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 100);
+  options.maxBatchSize = 5;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  for (RequestId id = 0; id < 3; ++id) {  // the last one waits
+    GenerationRequest request = endless({static_cast<std::int32_t>(3 + id)}, 6);
+    if (id == 1) request.options.numBeams = 4;
+    scheduler.submit(id, request);
+  }
+  model.beforeStep = [&] {
+    if (model.steps == 3) {
+      model.beforeStep = nullptr;
+      throw Error(ErrorCode::outOfMemory, "scratch");
+    }
+  };
+  listener.drain(scheduler);
+  CHECK_EQUAL(codeOf(listener.results.at(0)), "OUT_OF_MEMORY");
+  CHECK_EQUAL(codeOf(listener.results.at(1)), "OUT_OF_MEMORY");
+  CHECK_EQUAL(codeOf(listener.results.at(2)), "no error");
+  checkNothingHeld(scheduler);
+}
+
+WGQA_TEST(schedulerASliceThatThrowsFailsWhoWaitedForIt) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 100);
+  options.maxBatchTokens = 4;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  scheduler.submit(0, endless({5}, 20));
+  for (const RequestId id : {1, 2}) scheduler.submit(id, endless(Tokens(10, 7), 6));
+  model.beforeSlice = [&] {
+    if (model.slices.size() == 2) throw Error(ErrorCode::outOfMemory, "scratch");
+  };
+  for (int i = 0; i < 5; ++i) listener.step(scheduler);
+  model.beforeSlice = nullptr;
+  scheduler.submit(3, endless(Tokens(10, 7), 6));
+  listener.drain(scheduler);
+  CHECK_EQUAL(codeOf(listener.results.at(0)), "no error");
+  CHECK_EQUAL(codeOf(listener.results.at(1)), "OUT_OF_MEMORY");
+  CHECK_EQUAL(codeOf(listener.results.at(2)), "OUT_OF_MEMORY");
+  CHECK_EQUAL(codeOf(listener.results.at(3)), "no error");
+  checkNothingHeld(scheduler);
+}
+
+WGQA_TEST(schedulerDeclinesRequestsThatCanNeverRun) {
+  test::FakeModel model({});
+  const auto fieldOf = [&](const GenerationRequest& request) {
+    EngineOptions options = test::makeEngineOptions(model, 10);
+    options.maxBatchSize = 8;
+    Scheduler scheduler(model, options);
+    test::Listener listener;
+    scheduler.submit(1, request);
+    listener.drain(scheduler);
+    const auto& error = listener.results.at(1).error;
+    return error ? error->field() : "no error";
+  };
+  CHECK_EQUAL(fieldOf(endless({}, 3)), "inputIds");
+  CHECK_EQUAL(fieldOf(endless({24}, 3)), "inputIds");
+  CHECK_EQUAL(fieldOf(endless(Tokens(1000, 3), 3)), "inputIds");
+  CHECK_EQUAL(fieldOf(endless({3}, 1000)), "maxNewTokens");
+  GenerationRequest request = endless({3}, 3);
+  request.options.numBeams = 9;
+  CHECK_EQUAL(fieldOf(request), "numBeams");
+  request = endless({3}, 3);
+  request.forcedPrefix = {2, 24};
+  CHECK_EQUAL(fieldOf(request), "decoderInputIds");
+  request.forcedPrefix = Tokens(1000, 2);
+  CHECK_EQUAL(fieldOf(request), "decoderInputIds");
+  request = endless({3}, 3);
+  request.timeoutMilliseconds = std::numeric_limits<double>::quiet_NaN();
+  CHECK_EQUAL(fieldOf(request), "timeout");
+}
+
+WGQA_TEST(schedulerDeclinesBadOptions) {
+  test::FakeModel model({});
+  const auto fieldOf = [&](auto change) {
+    EngineOptions options = test::makeEngineOptions(model, 10);
+    change(options);
+    try {
+      Scheduler(model, options).hasWork();
+    } catch (const Error& error) {
+      return error.field();
+    }
+    return std::string("no error");
+  };
+  CHECK_EQUAL(fieldOf([](EngineOptions& o) { o.maxBatchSize = 0; }), "maxBatchSize");
+  CHECK_EQUAL(fieldOf([](EngineOptions& o) { o.maxBatchSize = 65537; }), "maxBatchSize");
+  CHECK_EQUAL(fieldOf([](EngineOptions& o) { o.maxBatchTokens = 0; }), "maxBatchTokens");
+  CHECK_EQUAL(fieldOf([](EngineOptions& o) { o.blockTokens = 0; }), "blockTokens");
+  CHECK_EQUAL(fieldOf([](EngineOptions& o) { o.maxCacheBytes = 1; }), "maxCacheBytes");
+  CHECK_EQUAL(fieldOf([](EngineOptions&) {}), "no error");
+}
+
+// ---------------------------------------------------------------------------- figures
+
+WGQA_TEST(schedulerStatsCountWhatHappened) {
+  test::FakeModel model({});
+  // The budget is enormous; what two short requests hold is not.
+  EngineOptions options = test::makeEngineOptions(model, 1);
+  options.maxCacheBytes = std::int64_t{1} << 32;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  scheduler.submit(1, endless({3}, 6));
+  scheduler.submit(2, endless({4}, 9));
+  listener.drain(scheduler);
+  const EngineStats stats = scheduler.stats();
+  CHECK_EQUAL(stats.completed, 2);
+  CHECK_EQUAL(stats.decodeSteps, 9);
+  CHECK_EQUAL(stats.decodedRows, 15);
+  CHECK_EQUAL(stats.generatedTokens, 15);
+  CHECK_EQUAL(stats.encodedTokens, 2);
+  CHECK_EQUAL(stats.decodeWeightBytes, 9 * test::FakeModel::kBytesPerStep);
+  CHECK_EQUAL(stats.selfBytesPerToken, 2 * 2 * 2 * 2 * 4);  // K and V, layers, heads, headDim, f32
+  CHECK_EQUAL(stats.crossBytesPerToken, 2 * 2 * 1 * 2 * 4);
+  CHECK_EQUAL(stats.maxCacheBytes, options.maxCacheBytes);
+  // Full blocks of 4 tokens stay in the cache: one of the first request, two of the second; and
+  // both sources.
+  CHECK_EQUAL(stats.selfBlocks.cached, 3);
+  CHECK_EQUAL(stats.crossBlocks.cached, 2);
+  CHECK_EQUAL(stats.cacheBytes, 4 * (3 * stats.selfBytesPerToken + 2 * stats.crossBytesPerToken));
+  CHECK(stats.decodeSeconds > 0.0);
+  CHECK(stats.encodeSeconds > 0.0);
+  CHECK(stats.tokensPerSecond > 0.0);
+  CHECK(stats.stepMilliseconds.p50 > 0.0);
+  CHECK(stats.stepMilliseconds.p50 <= stats.stepMilliseconds.max);
+  CHECK(stats.firstTokenMilliseconds.p99 > 0.0);
+}
+
+WGQA_TEST(schedulerPercentilesAreThoseOfTheLast1024Values) {
+  RecentValues values;
+  CHECK_EQUAL(values.percentiles().max, 0.0);
+  for (int i = 1; i <= 100; ++i) values.add(i);
+  CHECK_EQUAL(values.percentiles().p50, 50.0);
+  CHECK_EQUAL(values.percentiles().p90, 90.0);
+  CHECK_EQUAL(values.percentiles().p99, 99.0);
+  CHECK_EQUAL(values.percentiles().max, 100.0);
+  for (int i = 0; i < 1024; ++i) values.add(7.0);
+  CHECK_EQUAL(values.percentiles().max, 7.0);
+  CHECK_EQUAL(values.sum(), 7.0 * 1024);
+}
+
+WGQA_TEST(schedulerAnEmptyStepDoesNothing) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 10));
+  CHECK(!scheduler.hasWork());
+  EngineEvents events;
+  scheduler.step(events);
+  CHECK(events.empty());
+  CHECK_EQUAL(model.steps, 0);
+  CHECK_EQUAL(scheduler.stats().stepMilliseconds.max, 0.0);
+}
+
+}  // namespace
+}  // namespace wgqa
