@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "bench_support.h"
-#include "decode/decoder.h"
+#include "decode/scheduler.h"
 #include "model/t5_model.h"
 
 namespace wgqa::bench {
@@ -40,11 +40,18 @@ GenerationRequest request() {
 }
 
 // Bytes of weights that the decoding steps of one run read per second; encoding does not count.
-double decodeRate(Decoder& decoder, const GenerationRequest& request) {
-  const DecoderStats before = decoder.stats();
-  const auto results = decoder.run({&request, 1});
-  if (results.front().error) throw *results.front().error;
-  const DecoderStats after = decoder.stats();
+double decodeRate(Scheduler& scheduler, const GenerationRequest& request) {
+  static RequestId lastId = 0;
+  const EngineStats before = scheduler.stats();
+  scheduler.submit(++lastId, request);
+  while (scheduler.hasWork()) {
+    EngineEvents events;
+    scheduler.step(events);
+    for (const FinishEvent& event : events.finished) {
+      if (event.result.error) throw *event.result.error;
+    }
+  }
+  const EngineStats after = scheduler.stats();
   return static_cast<double>(after.decodeWeightBytes - before.decodeWeightBytes) /
          (after.decodeSeconds - before.decodeSeconds);
 }
@@ -65,16 +72,17 @@ double median(std::vector<double> values) {
 Ratio measureDecoding(const std::string& name, std::int64_t kvHeads, DType dtype, int repetitions) {
   const T5Config config = t5Base(kvHeads);
   T5Model model(config, initialT5Parameters(config, 1), makeCpuOps(), dtype);
-  Decoder decoder(model.encoderDecoder(),
-                  {.maxCacheBytes = std::int64_t{64} << 20, .cacheDtype = dtype});
+  const auto encoderDecoder = model.makeEncoderDecoder(makeCpuOps());
+  Scheduler scheduler(*encoderDecoder,
+                      {.maxCacheBytes = std::int64_t{64} << 20, .cacheDtype = dtype});
   const GenerationRequest one = request();
   const Subject bandwidth = readBandwidth();
-  decodeRate(decoder, one);  // packs the weights
+  decodeRate(scheduler, one);  // packs the weights
   rateOf(bandwidth);
   std::vector<double> rates;
   std::vector<double> limits;
   for (int i = 0; i < repetitions; ++i) {
-    rates.push_back(decodeRate(decoder, one));
+    rates.push_back(decodeRate(scheduler, one));
     limits.push_back(rateOf(bandwidth));
   }
   return {name, median(rates), bandwidth.name, median(limits), "GB/s"};
