@@ -219,9 +219,10 @@ void Listener::drain(Scheduler& scheduler) {
   while (scheduler.hasWork()) step(scheduler);
 }
 
-std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request,
+std::vector<GeneratedSequence> decodeAlone(EncoderDecoder& model, const EngineOptions& options,
+                                           const GenerationRequest& request,
                                            const Listener::Processor& processor) {
-  Scheduler scheduler(model, makeEngineOptions(model, 1000));
+  Scheduler scheduler(model, options);
   Listener listener;
   listener.processor = processor;
   scheduler.submit(1, request);
@@ -230,6 +231,11 @@ std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationReq
   GenerationResult& result = listener.results.at(1);
   if (result.error) throw *result.error;
   return std::move(result.sequences);
+}
+
+std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request,
+                                           const Listener::Processor& processor) {
+  return decodeAlone(model, makeEngineOptions(model, 1000), request, processor);
 }
 
 namespace {

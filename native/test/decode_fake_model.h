@@ -88,6 +88,10 @@ class Listener {
 };
 
 /// Runs one request alone on a scheduler of its own; throws its error.
+std::vector<GeneratedSequence> decodeAlone(EncoderDecoder& model, const EngineOptions& options,
+                                           const GenerationRequest& request,
+                                           const Listener::Processor& processor);
+/// As above, with plenty of room.
 std::vector<GeneratedSequence> decodeAlone(FakeModel& model, const GenerationRequest& request,
                                            const Listener::Processor& processor = {});
 
