@@ -36,8 +36,8 @@ struct SourceBatch {
 class SourceEncoding {
  public:
   virtual ~SourceEncoding() = default;
-  /// What is left to do, in tokens taken through the whole encoder (a token with many keys to attend
-  /// to counts for more). 0 once all K/V are in the cache.
+  /// What is left to do, in tokens taken through the whole encoder (a token with many keys to
+  /// attend to counts for more). 0 once all K/V are in the cache.
   virtual std::int64_t workLeft() const = 0;
   /// Does one unit of work, and more as long as it fits into `work`. Call only with work left.
   virtual void advance(std::int64_t work) = 0;

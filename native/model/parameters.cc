@@ -3,7 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/buffer.h"
 #include "base/parallel.h"
 
 namespace wgqa {
@@ -62,7 +61,7 @@ ConstTensorView Parameter::view() const {
 }
 
 TensorView Parameter::makeWritable() {
-  if (!writable_ || owner_.use_count() > 1) {
+  if (!isWritable()) {
     auto memory = allocateFloats(elements());
     copyTo(memory->as<float>());
     data_ = memory->as<float>();
@@ -77,6 +76,16 @@ TensorView Parameter::makeWritable() {
   result.shape = current.shape;
   result.strides = current.strides;
   return result;
+}
+
+ConstTensorView Parameter::asFloat32(Buffer& widened) const {
+  ConstTensorView values = view();
+  if (dtype_ == DType::float32) return values;
+  widened = Buffer(static_cast<std::size_t>(elements()) * sizeof(float));
+  copyTo(widened.as<float>());
+  values.data = widened.as<float>();
+  values.dtype = DType::float32;
+  return values;
 }
 
 void Parameter::copyTo(float* out) const {

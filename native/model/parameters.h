@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/buffer.h"
 #include "ops/tensor_view.h"
 
 namespace wgqa {
@@ -31,6 +32,10 @@ class Parameter {
   /// float32 memory with the current values that this parameter alone uses: makes a copy if the
   /// storage is shared, mapped or of another type.
   TensorView makeWritable();
+  /// makeWritable() would make no copy.
+  bool isWritable() const { return writable_ && owner_.use_count() == 1; }
+  /// The values in float32: where they lie if they are that already, else in `widened`.
+  ConstTensorView asFloat32(Buffer& widened) const;
   /// Row-major float32 copy of the values into `out` of elements() floats.
   void copyTo(float* out) const;
 

@@ -148,7 +148,7 @@ std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops) {
     const Parameter& base = source.parameters().at(projection + ".weight");
     const Parameter& weight = source.parameters().at(projection + ".merge_weight");
     Parameter folded(base.name(), {config.module(module).kvHeads * config.dKv, config.dModel});
-    mergeProjection(source, module, base, weight, folded.makeWritable());
+    mergeProjection(source, source.ops(), module, base, weight, folded.makeWritable());
     rewrite.replace(std::move(folded));
     rewrite.remove(weight.name());
   });

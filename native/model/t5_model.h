@@ -1,9 +1,18 @@
 // A T5 model: configuration, parameters, and the backend that computes with them.
+//
+// One thread at a time uses the model itself: reads and writes parameters, trains, runs
+// inference(). Decode engines on threads of their own share its weights through
+// makeEncoderDecoder(). Two rules keep them apart: whoever computes with packed weights holds
+// CurrentWeights meanwhile, and whoever writes or frees memory of parameters holds a
+// ParameterUpdate.
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 
+#include "base/fair_shared_mutex.h"
 #include "model/decode_step.h"
 #include "model/parameters.h"
 #include "model/t5_config.h"
@@ -13,6 +22,7 @@
 namespace wgqa {
 
 class T5Inference;
+class T5Weights;
 
 /// Set by another thread; long work reads it between layers and steps.
 using AbortFlag = std::atomic<bool>;
@@ -24,7 +34,7 @@ inline void throwIfAborted(const AbortFlag* abort) {
   }
 }
 
-/// Used by one thread at a time.
+/// Used by one thread at a time, but for what says otherwise.
 class T5Model {
  public:
   /// Throws if the parameters do not fit the configuration or the backend declines the model.
@@ -41,17 +51,58 @@ class T5Model {
   std::span<const std::int32_t> kvHeadOf(AttentionModule module) const {
     return kvHeadOf_[static_cast<int>(module)];
   }
-
-  /// Writable float32 memory of a parameter; drops the packed weights, which no longer match.
-  TensorView writable(Parameter& parameter);
-  /// Must be called after values were changed through an earlier writable().
-  void parametersChanged();
   Parameter& parameter(std::string_view name) { return parameters_.at(name); }
 
-  /// Packed weights and scratch for inference, made on first use.
+  /// Exclusive use of the parameters' memory, for as long as it lives. It waits for the calls of
+  /// encoder-decoders that are under way, and they for it, in the order of coming. Packed weights
+  /// and what inference() returned are gone from its start, and weightsVersion() is another from
+  /// its end. The holding thread must not use inference() or CurrentWeights meanwhile.
+  class ParameterUpdate {
+   public:
+    explicit ParameterUpdate(T5Model& model);
+    ~ParameterUpdate();
+    ParameterUpdate(const ParameterUpdate&) = delete;
+    ParameterUpdate& operator=(const ParameterUpdate&) = delete;
+
+    /// float32 memory of a parameter, which this model alone uses, with its current values. It may
+    /// be written whenever a ParameterUpdate lives, until the parameter is shared or freed.
+    TensorView writable(Parameter& parameter) const { return parameter.makeWritable(); }
+
+   private:
+    T5Model& model_;
+    std::unique_lock<FairSharedMutex> lock_;
+  };
+
+  /// The packed weights with the parameters' values, which do not change while it lives. Any thread
+  /// may hold one, but not twice: an update in line between the two would wait for itself.
+  class CurrentWeights {
+   public:
+    /// Packs with `packer`, an instance of the model's backend, if nobody has done it yet.
+    CurrentWeights(T5Model& model, Ops& packer);
+    CurrentWeights(const CurrentWeights&) = delete;
+    CurrentWeights& operator=(const CurrentWeights&) = delete;
+
+    const T5Weights& operator*() const { return *weights_; }
+    const T5Weights* operator->() const { return weights_.get(); }
+
+   private:
+    std::shared_lock<FairSharedMutex> lock_;
+    std::shared_ptr<const T5Weights> weights_;  // last: goes before the lock does
+  };
+
+  /// Any thread: changes when parameters do.
+  std::uint64_t weightsVersion() const { return weightsVersion_.load(); }
+
+  /// Inference on the model's own thread, made on first use; valid until the next update.
   T5Inference& inference();
-  /// The model as the decode engine sees it: always with the parameters' current values.
-  EncoderDecoder& encoderDecoder() { return *encoderDecoder_; }
+  /// Frees inference()'s scratch memory.
+  void releaseInference();
+  /// Any thread: the model as a decode engine sees it, always with the parameters' current values.
+  /// `ops` is an instance of the model's backend for it alone. The result is used by one thread at
+  /// a time, and the model must outlive it.
+  std::unique_ptr<EncoderDecoder> makeEncoderDecoder(std::unique_ptr<Ops> ops);
+
+  /// Bytes of packed weights and of inference()'s scratch.
   std::int64_t packedBytes() const;
 
  private:
@@ -59,14 +110,17 @@ class T5Model {
   ParameterSet parameters_;
   T5Parameters bound_;
   std::vector<std::int32_t> kvHeadOf_[kAttentionModules];
-  std::unique_ptr<Ops> ops_;
+  std::shared_ptr<Ops> ops_;
   DType computeDtype_;
+  FairSharedMutex parametersMutex_;
+  std::atomic<std::uint64_t> weightsVersion_ = 0;
+  mutable std::mutex weightsMutex_;  // of weights_: readers of the parameters may make them
+  std::shared_ptr<const T5Weights> weights_;
   std::unique_ptr<T5Inference> inference_;
-  std::unique_ptr<EncoderDecoder> encoderDecoder_;
 };
 
 /// The merged [kvHeads * dKv, dModel] matrix of a projection with merge weights, in float32.
-void mergeProjection(T5Model& model, AttentionModule module, const Parameter& base,
+void mergeProjection(const T5Model& model, Ops& ops, AttentionModule module, const Parameter& base,
                      const Parameter& mergeWeight, const TensorView& merged);
 
 }  // namespace wgqa

@@ -55,7 +55,6 @@ const TensorView* T5Training::gradientOf(const Parameter* parameter) const {
 
 T5Training::Weight T5Training::bind(Parameter* parameter) {
   if (parameter == nullptr) return {};
-  if (parameter->dtype() != DType::float32) model_.writable(*parameter);
   const TensorView* grad = gradientOf(parameter);
   return {parameter->view(), grad == nullptr ? TensorView{} : *grad};
 }
@@ -67,7 +66,7 @@ T5Training::Weight T5Training::bindMerged(AttentionModule module, Parameter* bas
   MergedProjection projection{module, base, mergeWeight,
                               mergedArena_.floats({rows, config_.dModel}),
                               mergedArena_.zeros({rows, config_.dModel})};
-  mergeProjection(model_, module, *base, *mergeWeight, projection.merged);
+  mergeProjection(model_, ops_, module, *base, *mergeWeight, projection.merged);
   mergedProjections_.push_back(projection);
   return {projection.merged, projection.gradMerged};
 }
@@ -106,9 +105,25 @@ T5Training::StackWeights T5Training::bindStack(bool decoder, const StackParamete
   return stack;
 }
 
+// Float32 memory for all parameters, that of the trained ones the model's own. Most often it is
+// there already: then nobody who decodes with the model has to wait.
+void T5Training::makeParametersWritable() {
+  std::vector<Parameter*> foreign;
+  for (const auto& parameter : model_.parameters().all()) {
+    const bool fits = gradientOf(parameter.get()) != nullptr ? parameter->isWritable()
+                                                             : parameter->dtype() == DType::float32;
+    if (!fits) foreign.push_back(parameter.get());
+  }
+  if (foreign.empty()) return;
+  const T5Model::ParameterUpdate update(model_);
+  for (Parameter* parameter : foreign) update.writable(*parameter);
+}
+
 void T5Training::begin() {
+  model_.releaseInference();
+  makeParametersWritable();
   for (Gradient& gradient : gradients_) {
-    gradient.value = model_.writable(*gradient.parameter);
+    gradient.value = gradient.parameter->makeWritable();
     zero(gradient.grad);
   }
   mergedArena_.reset();

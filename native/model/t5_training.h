@@ -113,7 +113,7 @@ class T5Training {
 
   // t5_training.cc: weights and gradients
   void allocateGradients();
-  void bindWeights();
+  void makeParametersWritable();
   Weight bind(Parameter* parameter);
   Weight bindMerged(AttentionModule module, Parameter* base, Parameter* mergeWeight);
   AttentionWeights bindAttention(AttentionModule module, const AttentionParameters& parameters);

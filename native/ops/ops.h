@@ -165,16 +165,26 @@ std::int32_t relativeBucket(std::int64_t relativePosition, bool bidirectional, s
                             std::int32_t maxDistance);
 
 /// What forward and backward of whole-sequence attention share. Query i of a sequence stands at
-/// position i + (keys - queries) and, if causal, sees the keys at positions up to its own.
+/// firstPosition(sequence) + i and, if causal, sees the keys at positions up to its own.
 struct AttentionShape {
   RaggedOffsets queries;
-  RaggedOffsets keys;                      // as many sequences as queries
+  RaggedOffsets keys;  // as many sequences as queries
+  /// [sequences] where the first query of each stands among its keys, or empty: its last query
+  /// stands at its last key. For some of a sequence's queries: position + queries <= keys. A
+  /// query's result does not depend on which others come with it (but for dropout's rows). The
+  /// backward pass takes none.
+  std::span<const std::int32_t> firstPositions;
   std::span<const std::int32_t> kvHeadOf;  // [heads], ascending: K/V head that a query head reads
   float scale = 1.0f;                      // multiplies q.k; 1 in T5
   bool causal = false;
   RelativeBias bias;
   /// On the probabilities: row = queryToken * heads + head, column = key's place in its sequence.
   DropoutSpec dropout;
+
+  std::int64_t firstPosition(std::int64_t sequence) const {
+    return firstPositions.empty() ? keys.length(sequence) - queries.length(sequence)
+                                  : firstPositions[sequence];
+  }
 };
 
 /// out = dropout(softmax(scale * q k^T + bias)) v, per sequence and head, never materialising the

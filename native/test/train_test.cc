@@ -119,8 +119,9 @@ WGQA_TEST(trainFailedStepChangesNothing) {
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();
   trainer.step({&view, 1}, 1e-3f, nullptr);
-  model->writable(model->parameter("decoder.final_layer_norm.weight")).as<float>()[0] =
-      std::numeric_limits<float>::infinity();
+  T5Model::ParameterUpdate(*model)
+      .writable(model->parameter("decoder.final_layer_norm.weight"))
+      .as<float>()[0] = std::numeric_limits<float>::infinity();
   const std::vector<float> before = allParameters(*model);
   CHECK_THROWS(ErrorCode::nonFinite, trainer.step({&view, 1}, 1e-3f, nullptr));
   const AbortFlag abort = true;

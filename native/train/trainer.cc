@@ -108,8 +108,10 @@ StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float
     gradScale = static_cast<float>(options_.maxGradNorm / (result.gradNorm + 1e-6));
   }
   ++stepCount_;
-  update(learningRate, gradScale);
-  model_.parametersChanged();
+  {
+    const T5Model::ParameterUpdate exclusive(model_);
+    update(learningRate, gradScale);
+  }
   for (const TeacherForcedBatch& batch : microBatches) {
     result.tokens += batch.encoder.tokens() + batch.decoder.tokens();
   }

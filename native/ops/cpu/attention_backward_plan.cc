@@ -4,6 +4,7 @@ namespace wgqa::cpu {
 
 BackwardPlan planBackward(const AttentionPrefillBackward& p, Scratch& scratch) {
   const AttentionShape& shape = p.shape;
+  require(shape.firstPositions.empty(), "attention's backward pass takes whole sequences");
   const auto kvHeads = static_cast<int>(p.k.shape[1]);
   BackwardPlan plan;
   plan.maxKeys = maxLength(shape.keys);

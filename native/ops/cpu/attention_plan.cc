@@ -157,9 +157,9 @@ BucketTable::BucketTable(const RelativeBias& bias, std::int64_t reach, Scratch& 
 }
 
 DistanceBias::DistanceBias(const RelativeBias& bias, const BucketTable& buckets,
-                           std::int64_t maxKeys, std::int64_t maxQueries, Scratch& scratch,
+                           std::int64_t maxKeys, std::int64_t maxSpan, Scratch& scratch,
                            SharedScratch slot)
-    : width_(maxKeys + maxQueries + kTileKeys), lowest_(1 - maxKeys) {
+    : width_(maxKeys + maxSpan + kTileKeys), lowest_(1 - maxKeys) {
   const std::int64_t heads = bias.table.shape[1];
   auto* values = scratch.shared<float>(slot, static_cast<std::size_t>(heads * width_));
   const auto* table = bias.table.as<float>();
@@ -181,6 +181,14 @@ std::int64_t maxLength(const RaggedOffsets& offsets) {
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < offsets.sequences(); ++i) {
     longest = std::max(longest, offsets.length(i));
+  }
+  return longest;
+}
+
+std::int64_t maxSpan(const AttentionShape& shape) {
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < shape.keys.sequences(); ++i) {
+    longest = std::max(longest, shape.keys.length(i) - shape.firstPosition(i));
   }
   return longest;
 }

@@ -90,7 +90,7 @@ class Visibility {
   Visibility(const AttentionShape& shape, int sequence)
       : causal_(shape.causal),
         keys_(static_cast<int>(shape.keys.length(sequence))),
-        offset_(keys_ - static_cast<int>(shape.queries.length(sequence))) {}
+        offset_(static_cast<int>(shape.firstPosition(sequence))) {}
 
   int keys() const { return keys_; }
   int position(int query) const { return query + offset_; }
@@ -148,9 +148,9 @@ class BucketTable {
 class DistanceBias {
  public:
   DistanceBias() = default;
-  /// For queries and keys of sequences of at most these lengths, the last query at the last key.
+  /// For sequences of at most `maxKeys` keys, of which at most `maxSpan` from the first query on.
   DistanceBias(const RelativeBias& bias, const BucketTable& buckets, std::int64_t maxKeys,
-               std::int64_t maxQueries, Scratch& scratch, SharedScratch slot);
+               std::int64_t maxSpan, Scratch& scratch, SharedScratch slot);
 
   /// The bias of keys firstKey, firstKey + 1, ... for a query at `position`; null if there is none.
   /// kTileKeys floats may be read.
@@ -165,5 +165,9 @@ class DistanceBias {
 };
 
 std::int64_t maxLength(const RaggedOffsets& offsets);
+
+/// The most keys of a sequence from the position of its first query on: its queries, if they are
+/// all there.
+std::int64_t maxSpan(const AttentionShape& shape);
 
 }  // namespace wgqa::cpu

@@ -182,12 +182,12 @@ HWY_EXPORT(prefill);
 
 void attentionPrefill(const AttentionPrefill& p, Scratch& scratch) {
   const std::int64_t maxKeys = maxLength(p.shape.keys);
-  const std::int64_t maxQueries = maxLength(p.shape.queries);
+  const std::int64_t span = maxSpan(p.shape);
   DistanceBias bias;
   if (p.shape.bias.given()) {
-    const BucketTable buckets(p.shape.bias, std::max(maxKeys, maxQueries), scratch,
+    const BucketTable buckets(p.shape.bias, std::max(maxKeys, span), scratch,
                               SharedScratch::second);
-    bias = DistanceBias(p.shape.bias, buckets, maxKeys, maxQueries, scratch, SharedScratch::third);
+    bias = DistanceBias(p.shape.bias, buckets, maxKeys, span, scratch, SharedScratch::third);
   }
   const QueryChunks chunks =
       prefillChunks(p.shape, static_cast<int>(p.k.shape[1]), scratch, SharedScratch::first);

@@ -27,7 +27,7 @@ void forEachRow(const AttentionInputs& p, const Visit& visit) {
     for (std::int64_t query = 0; query < queries; ++query) {
       Row row;
       row.token = shape.queries.offsets[sequence] + query;
-      row.position = query + keys - queries;
+      row.position = shape.firstPosition(sequence) + query;
       row.firstKey = shape.keys.offsets[sequence];
       row.keys = shape.causal ? std::clamp<std::int64_t>(row.position + 1, 0, keys) : keys;
       for (row.head = 0; row.head < p.heads(); ++row.head) {
@@ -193,6 +193,7 @@ void ReferenceOps::attentionPrefill(const AttentionPrefill& p) {
 // Recomputes the softmax rather than trusting p.out and p.logSumExp: a second path to the gradient.
 void ReferenceOps::attentionPrefillBackward(const AttentionPrefillBackward& p) {
   const ScopeTimer timer(times_.attentionSeconds);
+  require(p.shape.firstPositions.empty(), "attention's backward pass takes whole sequences");
   const AttentionGradients result =
       attentionBackward(loadInputs(p.shape, p.q, p.k, p.v), load(p.gradOut));
   store(result.q, p.gradQ);

@@ -1,0 +1,119 @@
+#include "model/t5_layers.h"
+
+#include <cmath>
+
+namespace wgqa {
+namespace {
+
+// [rows, heads, headDim] seen as [rows, heads * headDim].
+TensorView headsAsColumns(const TensorView& heads) {
+  return {heads.data, heads.dtype, {heads.shape[0], heads.shape[1] * heads.shape[2]}};
+}
+
+}  // namespace
+
+void T5Layers::embed(const T5Weights& weights, std::span<const std::int32_t> ids,
+                     const TensorView& hidden) {
+  ops_->embedding({ids, weights.embedding, hidden});
+}
+
+void T5Layers::normalise(const T5Weights::Table& norm, const ConstTensorView& hidden,
+                         const TensorView& out) {
+  RmsNorm op;
+  op.x = hidden;
+  op.weight = norm.values;
+  op.epsilon = config_.layerNormEpsilon;
+  op.out = out;
+  ops_->rmsNorm(op);
+}
+
+TensorView T5Layers::normalise(const T5Weights::Table& norm, const ConstTensorView& hidden) {
+  const TensorView out = arena_.make(dtype_, {hidden.shape[0], hidden.shape[1]});
+  normalise(norm, hidden, out);
+  return out;
+}
+
+ConstTensorView T5Layers::toCompute(const ConstTensorView& x) {
+  if (dtype_ == x.dtype) return x;
+  const TensorView out = arena_.make(dtype_, {x.shape[0], x.shape[1]});
+  ops_->cast({x, out});
+  return out;
+}
+
+TensorView T5Layers::project(const T5Weights::Projection& weight, const ConstTensorView& x) {
+  const TensorView out = arena_.floats({x.shape[0], weight.packed->outFeatures});
+  ops_->linear({x, weight.packed.get(), out});
+  return out;
+}
+
+void T5Layers::addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
+                             const TensorView& hidden) {
+  Linear linear{x, weight.packed.get(), hidden};
+  linear.beta = 1.0f;
+  ops_->linear(linear);
+}
+
+void T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x,
+                        const KeyValue& out) {
+  ops_->linear({x, attention.k.packed.get(), headsAsColumns(out.k)});
+  ops_->linear({x, attention.v.packed.get(), headsAsColumns(out.v)});
+}
+
+KeyValue T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x) {
+  const KeyValue out{arena_.floats({x.shape[0], attention.kvHeads, config_.dKv}),
+                     arena_.floats({x.shape[0], attention.kvHeads, config_.dKv})};
+  keyValue(attention, x, out);
+  return out;
+}
+
+void T5Layers::addAttention(const T5Weights::Attention& attention, const AttentionShape& shape,
+                            const ConstTensorView& queryInput, const KeyValue& keyValue,
+                            const TensorView& hidden) {
+  AttentionPrefill prefill;
+  prefill.shape = shape;
+  prefill.shape.kvHeadOf = attention.kvHeadOf;
+  prefill.q = columnsAsHeads(project(attention.q, queryInput), config_.heads);
+  prefill.k = keyValue.k;
+  prefill.v = keyValue.v;
+  const TensorView out = arena_.make(dtype_, {hidden.shape[0], config_.innerDim()});
+  prefill.out = columnsAsHeads(out, config_.heads);
+  ops_->attentionPrefill(prefill);
+  addProjection(attention.o, out, hidden);
+}
+
+void T5Layers::addCachedAttention(const T5Weights::Attention& attention, const PagedKv& cache,
+                                  const RelativeBias& bias, const ConstTensorView& queryInput,
+                                  const TensorView& hidden) {
+  AttentionDecode decode;
+  decode.cache = cache;
+  decode.kvHeadOf = attention.kvHeadOf;
+  decode.bias = bias;
+  decode.q = columnsAsHeads(project(attention.q, queryInput), config_.heads);
+  const TensorView out = arena_.make(dtype_, {hidden.shape[0], config_.innerDim()});
+  decode.out = columnsAsHeads(out, config_.heads);
+  ops_->attentionDecode(decode);
+  addProjection(attention.o, out, hidden);
+}
+
+void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorView& hidden) {
+  const ArenaScope scope(arena_);
+  const TensorView normed = normalise(block.norm, hidden);
+  GatedActivation activation;
+  activation.activation = config_.activation;
+  activation.gate = project(block.gate, normed);
+  if (block.linear.given()) activation.linear = project(block.linear, normed);
+  activation.out = arena_.make(dtype_, {hidden.shape[0], config_.dFf});
+  ops_->gatedActivation(activation);
+  addProjection(block.out, activation.out, hidden);
+}
+
+void T5Layers::vocabulary(const T5Weights& weights, const ConstTensorView& normed,
+                          const TensorView& logits) {
+  Linear linear{normed, weights.head.packed.get(), logits};
+  if (config_.scaleDecoderOutputs) {
+    linear.alpha = 1.0f / std::sqrt(static_cast<float>(config_.dModel));
+  }
+  ops_->linear(linear);
+}
+
+}  // namespace wgqa

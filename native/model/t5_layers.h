@@ -1,0 +1,77 @@
+// What T5's passes without gradients are built of: each works on rows of a ragged batch, with
+// scratch memory that lives until the arena's next reset.
+//
+// Residual stream and attention inputs are float32; what enters a dense product has the compute
+// type (bfloat16 products accumulate in float32), since T5's feed-forward overflows half precision.
+#pragma once
+
+#include <memory>
+
+#include "model/arena.h"
+#include "model/t5_config.h"
+#include "model/t5_weights.h"
+#include "ops/ops.h"
+
+namespace wgqa {
+
+/// Keys and values, [tokens, kvHeads, headDim] float32.
+struct KeyValue {
+  TensorView k, v;
+};
+
+/// Used by one thread at a time. Every row's result depends on its own sequence alone.
+class T5Layers {
+ public:
+  T5Layers(const T5Config& config, DType dtype, std::shared_ptr<Ops> ops)
+      : config_(config), dtype_(dtype), ops_(std::move(ops)) {}
+
+  const T5Config& config() const { return config_; }
+  Ops& ops() { return *ops_; }
+  Arena& arena() { return arena_; }
+  const Arena& arena() const { return arena_; }
+
+  /// Into `hidden` [ids, dModel] float32.
+  void embed(const T5Weights& weights, std::span<const std::int32_t> ids, const TensorView& hidden);
+  /// Into `out`, float32 or the compute type.
+  void normalise(const T5Weights::Table& norm, const ConstTensorView& hidden,
+                 const TensorView& out);
+  /// [rows, dModel] of the compute type.
+  TensorView normalise(const T5Weights::Table& norm, const ConstTensorView& hidden);
+  ConstTensorView toCompute(const ConstTensorView& x);
+
+  /// Writes the keys and values of rows `x`, which have the compute type.
+  void keyValue(const T5Weights::Attention& attention, const ConstTensorView& x,
+                const KeyValue& out);
+  KeyValue keyValue(const T5Weights::Attention& attention, const ConstTensorView& x);
+
+  /// Adds attention over whole sequences to `hidden`. The head map and the sizes of `shape` are
+  /// those of `attention`.
+  void addAttention(const T5Weights::Attention& attention, const AttentionShape& shape,
+                    const ConstTensorView& queryInput, const KeyValue& keyValue,
+                    const TensorView& hidden);
+  /// Adds attention of one query per sequence over its cached keys to `hidden`.
+  void addCachedAttention(const T5Weights::Attention& attention, const PagedKv& cache,
+                          const RelativeBias& bias, const ConstTensorView& queryInput,
+                          const TensorView& hidden);
+  /// Adds the feed-forward part of a block to `hidden`.
+  void addFeedForward(const T5Weights::FeedForward& block, const TensorView& hidden);
+  /// [rows, vocab] logits of rows after the final norm.
+  void vocabulary(const T5Weights& weights, const ConstTensorView& normed,
+                  const TensorView& logits);
+
+  RelativeBias bias(const T5Weights::Stack& stack, bool bidirectional) const {
+    return {stack.relativeBias.values, bidirectional, config_.relativeMaxDistance};
+  }
+
+ private:
+  TensorView project(const T5Weights::Projection& weight, const ConstTensorView& x);
+  void addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
+                     const TensorView& hidden);
+
+  const T5Config& config_;
+  DType dtype_;
+  std::shared_ptr<Ops> ops_;
+  Arena arena_;
+};
+
+}  // namespace wgqa

@@ -1,0 +1,65 @@
+// The weights of a T5 model as inference reads them: projections packed in the model's compute
+// type, norms and bias tables in float32.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/buffer.h"
+#include "model/t5_config.h"
+#include "model/t5_parameters.h"
+#include "ops/ops.h"
+
+namespace wgqa {
+
+class T5Model;
+
+/// Never changes once made, so any number of threads may read it. It borrows memory of the model's
+/// parameters (packing may, too), so it must not be used once they are written or freed:
+/// T5Model::CurrentWeights sees to that.
+class T5Weights {
+ public:
+  /// A norm's weight or a bias table, in float32.
+  struct Table {
+    Buffer widened;  // empty if the parameter is float32 already
+    ConstTensorView values;
+  };
+  struct Projection {
+    Buffer merged;  // float32 source of a merged projection, which packing may borrow
+    std::unique_ptr<PackedWeight> packed;
+
+    bool given() const { return packed != nullptr; }
+  };
+  struct Attention {
+    Table norm;
+    Projection q, k, v, o;
+    std::span<const std::int32_t> kvHeadOf;  // [heads]
+    std::int64_t kvHeads = 0;
+  };
+  struct FeedForward {
+    Table norm;
+    Projection gate, linear, out;  // linear only if gated
+  };
+  struct Block {
+    Attention self, cross;  // cross only in the decoder
+    FeedForward feedForward;
+  };
+  struct Stack {
+    std::vector<Block> blocks;
+    Table relativeBias;  // [buckets, heads]
+    Table finalNorm;
+  };
+
+  /// Packs the parameters of `model` with `ops`, an instance of the model's backend.
+  T5Weights(const T5Model& model, Ops& ops);
+
+  /// Bytes of packed weights, borrowed ones included.
+  std::int64_t bytes() const;
+
+  const ConstTensorView embedding;  // [vocab, dModel] float32 | float16 | bfloat16
+  const Stack encoder;
+  const Stack decoder;
+  const Projection head;  // [vocab, dModel]
+};
+
+}  // namespace wgqa
