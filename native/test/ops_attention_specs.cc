@@ -61,6 +61,16 @@ std::string nameOf(const BiasSpec& bias) {
          (bias.bidirectional ? " both ways" : "");
 }
 
+namespace {
+
+std::string placesOf(const std::vector<std::int32_t>& firstPositions) {
+  std::string text = firstPositions.empty() ? "" : ", from";
+  for (const std::int32_t position : firstPositions) text += " " + std::to_string(position);
+  return text;
+}
+
+}  // namespace
+
 std::string nameOf(const PrefillSpec& spec) {
   std::string name = spec.causal ? "causal" : "full";
   for (const auto& sequence : spec.sequences) {
@@ -70,7 +80,7 @@ std::string nameOf(const PrefillSpec& spec) {
          nameOf(spec.bias) + ", dropout " + std::to_string(spec.rate) + ", scale " +
          std::to_string(spec.scale) + ", " + std::string(dtypeName(spec.out)) +
          (spec.keepsLogSumExp ? "" : ", no logSumExp") +
-         (spec.integerLimit > 0 ? ", large scores" : "");
+         (spec.integerLimit > 0 ? ", large scores" : "") + placesOf(spec.firstPositions);
 }
 
 PrefillSpec randomPrefill(Random& random) {
@@ -89,6 +99,16 @@ PrefillSpec randomPrefill(Random& random) {
   spec.bias = randomBias(random);
   spec.rate = random.oneOf({0.0f, 0.1f, 0.5f});
   spec.scale = random.oneOf({1.0f, 0.25f});
+  return spec;
+}
+
+PrefillSpec randomPartialPrefill(Random& random) {
+  PrefillSpec spec = randomPrefill(random);
+  for (SequenceSpec& sequence : spec.sequences) {
+    sequence.keys += sequence.queries;
+    spec.firstPositions.push_back(
+        static_cast<std::int32_t>(random.integer(0, sequence.keys - sequence.queries)));
+  }
   return spec;
 }
 

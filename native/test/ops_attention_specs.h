@@ -60,10 +60,14 @@ struct PrefillSpec {
   /// Integer q and k of this size, so that even large scores are exact in float32; 0: q and k
   /// such that scores have a deviation of about 2.
   std::int64_t integerLimit = 0;
+  /// Where each sequence's first query stands; empty: the last one stands at the last key.
+  std::vector<std::int32_t> firstPositions = {};
 };
 
 std::string nameOf(const PrefillSpec& spec);
 PrefillSpec randomPrefill(Random& random);
+/// The same with some of each sequence's queries only, from a place of their own.
+PrefillSpec randomPartialPrefill(Random& random);
 
 std::string nameOf(const HeadMap& map);
 std::string nameOf(const BiasSpec& bias);

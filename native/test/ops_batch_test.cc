@@ -1,6 +1,8 @@
 // Decoding one request gives the same tokens whatever else is in the batch: the CPU backend's
 // products and paged attention promise it bit for bit (ops/cpu/linear.h, ops/cpu/attention.h).
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -79,7 +81,69 @@ void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, 
   CHECK(elements(batch.out) == elements(alone));
 }
 
+// Queries of ragged self-attention, some at a time, against the same queries of the whole batch.
+void checkQueriesOfPrefill(Ops& ops, const std::vector<SequenceSpec>& sequences, const HeadMap& map,
+                           DType dtype, bool causal) {
+  constexpr std::int64_t kHeadDim = 24;
+  CaseTensors tensors(3);
+  const std::vector<std::int32_t> offsets = keyOffsets(sequences);
+  const TensorSpec keySpec = float32Of({offsets.back(), map.kvHeads(), kHeadDim});
+  const std::vector<std::int64_t> rows = {offsets.back(), map.heads(), kHeadDim};
+  AttentionPrefill whole;
+  whole.shape.queries = {offsets};
+  whole.shape.keys = {offsets};
+  whole.shape.kvHeadOf = map.kvHeadOf;
+  whole.shape.causal = causal;
+  whole.shape.bias = makeBias(tensors, {32, 128, !causal}, map.heads());
+  whole.q = tensors.input("q", float32Of(rows), normal(0.5));
+  whole.k = tensors.input("k", keySpec, normal(0.5));
+  whole.v = tensors.input("v", keySpec, normal());
+  whole.out = tensors.output("whole", {dtype, rows});
+  ops.attentionPrefill(whole);
+  const TensorView parts = tensors.output("parts", {dtype, rows});
+  for (std::size_t sequence = 0; sequence < sequences.size(); ++sequence) {
+    const std::int32_t keys = sequences[sequence].keys;
+    for (std::int32_t first = 0, queries = 1; first < keys; first += queries, queries += 5) {
+      queries = std::min(queries, keys - first);
+      const std::vector<std::int32_t> queryOffset = {0, queries};
+      const std::vector<std::int32_t> keyOffset = {0, keys};
+      AttentionPrefill part = whole;
+      part.shape.queries = {queryOffset};
+      part.shape.keys = {keyOffset};
+      part.shape.firstPositions = {&first, 1};
+      part.q = whole.q.rows(offsets[sequence] + first, queries);
+      part.k = whole.k.rows(offsets[sequence], keys);
+      part.v = whole.v.rows(offsets[sequence], keys);
+      part.out = parts.rows(offsets[sequence] + first, queries);
+      ops.attentionPrefill(part);
+    }
+  }
+  CHECK(std::memcmp(whole.out.data, parts.data, static_cast<std::size_t>(parts.bytes())) == 0);
+}
+
 }  // namespace
+
+WGQA_TEST(prefillQueriesDoNotDependOnTheirBatch) {
+  const auto sequences = selfSequences({1, 70, 2, 200, 17});
+  for (const auto& ops : {makeCpuOps(), makeReferenceOps()}) {
+    for (const DType dtype : {DType::float32, DType::bfloat16}) {
+      checkQueriesOfPrefill(*ops, sequences, equalGroups(4, 4), dtype, false);
+      checkQueriesOfPrefill(*ops, sequences, equalGroups(4, 2), dtype, false);
+      checkQueriesOfPrefill(*ops, sequences, {{0, 0, 0, 1, 1}}, dtype, true);
+    }
+  }
+}
+
+WGQA_TEST(prefillBackwardTakesWholeSequencesOnly) {
+  const std::vector<std::int32_t> offsets = {0, 2};
+  const std::vector<std::int32_t> first = {0};
+  AttentionPrefillBackward p;
+  p.shape.queries = {offsets};
+  p.shape.keys = {offsets};
+  p.shape.firstPositions = first;
+  CHECK_THROWS(ErrorCode::internal, makeCpuOps()->attentionPrefillBackward(p));
+  CHECK_THROWS(ErrorCode::internal, makeReferenceOps()->attentionPrefillBackward(p));
+}
 
 WGQA_TEST(cpuLinearRowsDoNotDependOnTheirBatch) {
   const auto ops = makeCpuOps();

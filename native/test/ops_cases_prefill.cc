@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "ops/reference/functions.h"
 #include "test/ops_attention_specs.h"
@@ -24,6 +26,7 @@ void makeInputs(CaseTensors& tensors, const PrefillSpec& spec, Inputs& inputs) {
   inputs.keys = keyOffsets(spec.sequences);
   inputs.shape.queries = {inputs.queries};
   inputs.shape.keys = {inputs.keys};
+  inputs.shape.firstPositions = spec.firstPositions;
   inputs.shape.kvHeadOf = spec.map.kvHeadOf;
   inputs.shape.scale = spec.scale;
   inputs.shape.causal = spec.causal;
@@ -131,6 +134,25 @@ std::vector<OpCase> forwardOnlyCases() {
   return {forwardCase(bfloat), forwardCase(inference), forwardCase(large)};
 }
 
+// Some of a sequence's queries: its first, middle, last, all of them, none.
+std::vector<OpCase> partialCases() {
+  const std::vector<SequenceSpec> some = {{3, 130}, {65, 200}, {1, 67}, {17, 17}, {0, 9}, {64, 64}};
+  const std::vector<std::int32_t> places = {0, 100, 66, 0, 5, 0};
+  std::vector<PrefillSpec> specs = {
+      {some, equalGroups(4, 4), 64, false, kBothWaysBias},
+      {some, equalGroups(4, 2), 24, false, kShortBias},
+      {some, {{0, 0, 1, 1, 1}}, 40, true, kCausalBias, 0.1f},
+      {some, equalGroups(2, 1), 8, true, {}},
+      {some, equalGroups(2, 2), 80, false, {}, 0.0f, 0.25f},
+  };
+  std::vector<OpCase> cases;
+  for (PrefillSpec& spec : specs) {
+    spec.firstPositions = places;
+    cases.push_back(forwardCase(spec));
+  }
+  return cases;
+}
+
 }  // namespace
 
 std::vector<OpRow> prefillRows() {
@@ -138,7 +160,8 @@ std::vector<OpRow> prefillRows() {
                 .sameBitsForAnyThreads = true,
                 .cases = forwardOnlyCases(),
                 .randomCase = [](Random& random) {
-                  PrefillSpec spec = randomPrefill(random);
+                  PrefillSpec spec =
+                      random.coin() ? randomPartialPrefill(random) : randomPrefill(random);
                   spec.out = random.oneOf({DType::float32, DType::bfloat16});
                   spec.keepsLogSumExp = random.coin();
                   return forwardCase(spec);
@@ -147,6 +170,7 @@ std::vector<OpRow> prefillRows() {
                  .sameBitsForAnyThreads = true,
                  .cases = {},
                  .randomCase = [](Random& random) { return backwardCase(randomPrefill(random)); }};
+  std::ranges::move(partialCases(), std::back_inserter(forward.cases));
   for (const PrefillSpec& spec : sharedSpecs()) {
     forward.cases.push_back(forwardCase(spec));
     backward.cases.push_back(backwardCase(spec));
