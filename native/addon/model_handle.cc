@@ -173,7 +173,8 @@ Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
           throw invalidArgument("data", std::to_string(parameter.elements()) + " numbers",
                                 std::to_string(count));
         }
-        std::memcpy(model.writable(parameter).data, data, count * sizeof(float));
+        const T5Model::ParameterUpdate update(model);
+        std::memcpy(update.writable(parameter).data, data, count * sizeof(float));
         return Nothing{};
       },
       [keep](Napi::Env current, Nothing& nothing) { return undefinedResult(current, nothing); });
