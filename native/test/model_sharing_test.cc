@@ -63,9 +63,16 @@ class Round {
   PagedMemory self_;
 };
 
-// Runs `engine` with two encoder-decoders on threads of their own, and meanwhile `owner` on this
-// one, again and again. Parallel regions have one thread each: more would only be in the way, and
+// One thread in the parallel regions of the calling thread: more would only be in the way here, and
 // ThreadSanitizer does not understand OpenMP's.
+class OneThread {
+ public:
+  OneThread() { setThreadCount(1); }
+  ~OneThread() { setThreadCount(0); }
+};
+
+// Runs `engine` with two encoder-decoders on threads of their own, and meanwhile `owner` on this
+// one, again and again.
 void runTogether(T5Model& model, const Backend& backend,
                  const std::function<void(EncoderDecoder&)>& engine,
                  const std::function<void()>& owner) {
@@ -74,18 +81,16 @@ void runTogether(T5Model& model, const Backend& backend,
   std::vector<std::thread> threads;
   for (int i = 0; i < kEngines; ++i) {
     threads.emplace_back([&] {
-      setThreadCount(1);
+      const OneThread alone;
       const auto decoder = model.makeEncoderDecoder(backend.make());
       engine(*decoder);
       --running;
     });
   }
-  setThreadCount(1);
   do {
     owner();
   } while (running > 0);
   for (std::thread& thread : threads) thread.join();
-  setThreadCount(0);
 }
 
 // The outcomes of a round under two sets of values, alone.
@@ -110,6 +115,7 @@ Outcomes outcomesOf(T5Model& model, const Backend& backend, const std::array<Val
 }
 
 WGQA_TEST(modelCallsSeeAllOfAnUpdateOrNothing) {
+  const OneThread alone;
   for (const Backend& backend : kBackends) {
     for (const ModelKind& kind : {ModelKind{false, 4, false}, ModelKind{true, 2, true},
                                   ModelKind{true, 4, false, DType::bfloat16}}) {
@@ -137,12 +143,13 @@ WGQA_TEST(modelCallsSeeAllOfAnUpdateOrNothing) {
 }
 
 WGQA_TEST(modelTrainsWhileEnginesDecode) {
+  const OneThread alone;
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();
   for (const Backend& backend : kBackends) {
     const ModelKind kind{true, 2, true};
     const auto model = modelOf(kind, backend);
-    const auto alone = modelOf(kind, backend);
+    const auto quietModel = modelOf(kind, backend);
     const std::uint64_t version = model->weightsVersion();
     Trainer trainer(*model, {});
     int steps = 0;
@@ -160,16 +167,14 @@ WGQA_TEST(modelTrainsWhileEnginesDecode) {
     });
     CHECK(model->weightsVersion() != version);
     // Nobody noticed: training went as it does alone, and engines have the values it ended with.
-    setThreadCount(1);
-    Trainer quiet(*alone, {});
+    Trainer quiet(*quietModel, {});
     for (int i = 0; i < steps; ++i) quiet.step({&view, 1}, 1e-4f, nullptr);
-    CHECK(valuesOf(*model) == valuesOf(*alone));
+    CHECK(valuesOf(*model) == valuesOf(*quietModel));
     const auto first = model->makeEncoderDecoder(backend.make());
-    const auto second = alone->makeEncoderDecoder(backend.make());
+    const auto second = quietModel->makeEncoderDecoder(backend.make());
     Round one(*first, kind.dtype), other(*second, kind.dtype);
     CHECK(one.encoded() == other.encoded());
     CHECK(one.logits() == other.logits());
-    setThreadCount(0);
   }
 }
 
