@@ -59,7 +59,7 @@ ActiveRequest::Lookup ActiveRequest::findPrefix(std::int64_t row, KvCache& cache
   makeTables(cache);
   BlockTable& table = selfTable(row);
   if (table.length() > 0) return {};
-  table.chain() = {.last = source_->root, .blocks = 0};
+  table.chain() = PrefixChain::at(source_->root);
   const auto history = strategy_->history(row);
   // The last token is fed in any case: its logits are wanted.
   const auto known = history.first(history.size() - 1);

@@ -53,9 +53,10 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
 
 }  // namespace
 
-BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes)
+BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes,
+                           UseClock& clock)
     : shape_(shape),
-      pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks)),
+      pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
       sideBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayerSide())),
       memory_(static_cast<std::size_t>(2 * shape.layers * sideBytes_)) {
   const auto side = [&](std::int64_t index) {
@@ -107,13 +108,69 @@ void BlockStorage::giveBack(std::int64_t firstBlock, std::int64_t blocks) {
 
 KvCache::KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options)
     : maxBytes_(checkedBudget(shape, options)),
-      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_),
-      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_) {}
+      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_, clock_),
+      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_, clock_),
+      prefixes_(self_.pool(), options.blockTokens),
+      sources_(cross_.pool(), options.blockTokens, clock_) {}
+
+BlockCounts KvCache::selfCounts() const {
+  return {.free = (maxBytes_ - heldBytes()) / self_.blockBytes(),
+          .cached = self_.pool().cached(),
+          .referenced = self_.pool().referenced(),
+          .bytesPerBlock = self_.blockBytes()};
+}
+
+BlockCounts KvCache::crossCounts() const {
+  return {.free = (maxBytes_ - heldBytes()) / cross_.blockBytes(),
+          .cached = sources_.idleBlocks(),
+          .referenced = cross_.pool().referenced() - sources_.idleBlocks(),
+          .bytesPerBlock = cross_.blockBytes()};
+}
+
+bool KvCache::hasRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) const {
+  const std::int64_t bytes =
+      selfBlocks * self_.blockBytes() + crossBlocks * cross_.blockBytes() + heldBytes();
+  return bytes <= maxBytes_ && selfBlocks <= self_.pool().free() &&
+         crossBlocks <= cross_.pool().free();
+}
+
+bool KvCache::canMakeRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) const {
+  return hasRoom(selfBlocks - self_.pool().cached(), crossBlocks - sources_.idleBlocks());
+}
+
+bool KvCache::makeRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) {
+  if (!canMakeRoom(selfBlocks, crossBlocks)) return false;
+  while (!hasRoom(selfBlocks, crossBlocks)) evictOldest();
+  return true;
+}
+
+void KvCache::evictOldest() {
+  const bool hasBlock = self_.pool().cached() > 0;
+  const bool takesBlock = hasBlock && (!sources_.hasIdle() || self_.pool().oldestCachedUse() <
+                                                                  sources_.oldestIdleUse());
+  const bool evicted = takesBlock ? prefixes_.evictOldest() : sources_.evictOldest();
+  require(evicted, "the cache has nothing left to evict");
+}
+
+void KvCache::forgetCached() {
+  prefixes_.clear();
+  sources_.clear();
+}
 
 void KvCache::enforceBudget() {
   if (touchedBytes() <= maxBytes_) return;
   self_.giveBackFree();
   cross_.giveBackFree();
+}
+
+void KvCache::checkInvariant(std::span<const BlockTable* const> selfTables) const {
+  wgqa::checkInvariant(self_.pool(), selfTables);
+  prefixes_.checkInvariant();
+  std::vector<const BlockTable*> crossTables;
+  sources_.collectTables(crossTables);
+  wgqa::checkInvariant(cross_.pool(), crossTables);
+  sources_.checkInvariant();
+  require(heldBytes() <= maxBytes_, "the cache holds more than its budget");
 }
 
 }  // namespace wgqa

@@ -52,9 +52,10 @@ struct KvCacheOptions {
   DType dtype = DType::float32;
 };
 
-/// Blocks of one attention by state; they add up to the blocks that the whole budget would make.
+/// Blocks of one attention by state. Both attentions share one budget: what is free to one is free
+/// to the other, too.
 struct BlockCounts {
-  std::int64_t free = 0;        // what the rest of the budget would make
+  std::int64_t free = 0;        // that the rest of the budget would make
   std::int64_t cached = 0;      // kept for later requests, evicted when room is needed
   std::int64_t referenced = 0;  // read by running requests
   std::int64_t bytesPerBlock = 0;
@@ -101,6 +102,9 @@ class KvCache {
   void checkInvariant(std::span<const BlockTable* const> selfTables) const;
 
  private:
+  bool hasRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) const;
+  void evictOldest();
+
   std::int64_t maxBytes_;
   UseClock clock_;
   BlockStorage self_;

@@ -41,14 +41,15 @@ class BlockPool {
   /// Drops one reference; with the last one the block becomes cached if it is kept, else free.
   void release(std::int32_t block);
 
-  /// From now on the block outlives its references. Throws unless it is referenced.
+  /// From now on the block outlives its references. Throws unless it is referenced and not kept.
   void keep(std::int32_t block);
   /// Undoes keep(); a cached block becomes free.
   void drop(std::int32_t block);
-  bool isKept(std::int32_t block) const;
+  bool isKept(std::int32_t block) const { return at(block).isKept; }
+  std::int64_t kept() const { return kept_; }
 
   /// The cached block whose last reference went longest ago, -1 if none is cached.
-  std::int32_t oldestCached() const;
+  std::int32_t oldestCached() const { return oldest_; }
   /// When that was; only if there is one.
   std::uint64_t oldestCachedUse() const;
 
@@ -58,10 +59,10 @@ class BlockPool {
   /// Referenced or cached.
   std::int64_t held() const { return referenced_ + cached_; }
   std::int64_t free() const { return capacity_ - held(); }
-  std::int32_t references(std::int32_t block) const;
+  std::int32_t references(std::int32_t block) const { return at(block).references; }
 
   /// Blocks whose memory may have been written: those held and the free ones kept for reuse.
-  std::int64_t touched() const;
+  std::int64_t touched() const { return held() + static_cast<std::int64_t>(free_.size()); }
   /// Takes the free blocks whose memory may have been written. They count as untouched from now on:
   /// the caller gives their memory back.
   std::vector<std::int32_t> forgetFree();
@@ -71,9 +72,36 @@ class BlockPool {
   void checkInvariant() const;
 
  private:
+  static constexpr std::int32_t kNone = -1;
+  struct Block {
+    std::int32_t references = 0;
+    bool isKept = false;
+    // Of a cached block: its neighbours in the order of use, and when it came into it.
+    std::int32_t older = kNone;
+    std::int32_t newer = kNone;
+    std::uint64_t since = 0;
+  };
+
+  Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
+  const Block& at(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)]; }
+  bool isCached(std::int32_t block) const {
+    return at(block).isKept && at(block).references == 0;
+  }
+  void cache(std::int32_t block);
+  void uncache(std::int32_t block);
+  void checkFree(std::vector<bool>& isFree) const;
+  void checkCached() const;
+
   std::int64_t capacity_;
+  UseClock* clock_;
   std::int64_t referenced_ = 0;
   std::int64_t cached_ = 0;
+  std::int64_t kept_ = 0;
+  std::vector<Block> blocks_;           // those handed out so far
+  std::vector<std::int32_t> free_;      // touched
+  std::vector<std::int32_t> forgotten_; // free, untouched again
+  std::int32_t oldest_ = kNone;
+  std::int32_t newest_ = kNone;
 };
 
 }  // namespace wgqa

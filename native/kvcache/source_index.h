@@ -2,9 +2,13 @@
 // request, beam and sample of the same source.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "kvcache/block_table.h"
@@ -49,8 +53,8 @@ class SourceUse {
 /// once; a ready one is kept, idle, until evicted, the longest idle first.
 class SourceIndex {
  public:
-  SourceIndex(BlockPool& pool, std::int64_t blockTokens, UseClock& clock);
-  ~SourceIndex();
+  SourceIndex(BlockPool& pool, std::int64_t blockTokens, UseClock& clock)
+      : pool_(pool), blockTokens_(blockTokens), clock_(clock) {}
   SourceIndex(const SourceIndex&) = delete;
   SourceIndex& operator=(const SourceIndex&) = delete;
 
@@ -60,8 +64,8 @@ class SourceIndex {
   /// made room. Throws ErrorCode::internal if the source is known.
   SourceUse add(std::span<const std::int32_t> ids);
 
-  std::int64_t idleBlocks() const;
-  bool hasIdle() const;
+  std::int64_t idleBlocks() const { return idleBlocks_; }
+  bool hasIdle() const { return !idle_.empty(); }
   /// When the source that is idle longest was last used; only if there is one.
   std::uint64_t oldestIdleUse() const;
   /// Frees the source that is idle longest. False if none is idle.
@@ -72,6 +76,45 @@ class SourceIndex {
 
   /// Adds the table of every source to `tables`.
   void collectTables(std::vector<const BlockTable*>& tables) const;
+  /// Throws ErrorCode::internal unless the idle sources are those without users.
+  void checkInvariant() const;
+
+ private:
+  friend class SourceUse;
+  struct Entry : CachedSource {
+    std::int64_t users = 0;
+    std::uint64_t idleSince = 0;  // without users
+    bool isForgotten = false;
+  };
+  using Ids = std::span<const std::int32_t>;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(Ids ids) const;
+    std::size_t operator()(const std::unique_ptr<Entry>& entry) const { return (*this)(entry->ids); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    static Ids idsOf(Ids ids) { return ids; }
+    static Ids idsOf(const std::unique_ptr<Entry>& entry) { return entry->ids; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return std::ranges::equal(idsOf(a), idsOf(b));
+    }
+  };
+
+  SourceUse use(Entry& entry);
+  void leave(CachedSource& source);
+  void wake(Entry& entry);
+  void remove(Entry& entry);
+
+  BlockPool& pool_;
+  std::int64_t blockTokens_;
+  UseClock& clock_;
+  std::uint64_t lastRoot_ = 0;
+  std::unordered_set<std::unique_ptr<Entry>, Hash, Equal> entries_;
+  std::vector<std::unique_ptr<Entry>> forgotten_;  // but in use
+  std::map<std::uint64_t, Entry*> idle_;           // by idleSince
+  std::int64_t idleBlocks_ = 0;
 };
 
 }  // namespace wgqa
