@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "addon/abort_flag.h"
-#include "addon/decoder_handle.h"
+#include "addon/engine_handle.h"
 #include "addon/environment.h"
 #include "addon/job.h"
 #include "addon/load_model.h"
@@ -47,14 +47,14 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment.abortFlagClass = persistent(AbortFlagHandle::define(env));
   environment.modelClass = persistent(ModelHandle::define(env));
   environment.trainerClass = persistent(TrainerHandle::define(env));
-  environment.decoderClass = persistent(DecoderHandle::define(env));
+  environment.engineClass = persistent(EngineHandle::define(env));
   exports.Set("version", WGQA_VERSION);
   exports.Set("cpu", Napi::Function::New<guarded<cpu>>(env));
   exports.Set("AbortFlag", environment.abortFlagClass.Value());
   exports.Set("loadModel", Napi::Function::New<guarded<loadModel>>(env));
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
-  exports.Set("createDecoder", Napi::Function::New<guarded<createDecoder>>(env));
+  exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
   return exports;
 }
 

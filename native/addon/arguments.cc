@@ -100,6 +100,36 @@ void checkIds(std::span<const std::int32_t> ids, std::int64_t vocabSize, bool ig
   }
 }
 
+GenerationOptions generationOptionsOf(const Napi::Object& object) {
+  GenerationOptions options;
+  options.maxNewTokens = integerField(object, "maxNewTokens");
+  options.minNewTokens = integerField(object, "minNewTokens");
+  options.numBeams = integerField(object, "numBeams");
+  options.numReturnSequences = integerField(object, "numReturnSequences");
+  options.lengthPenalty = numberField(object, "lengthPenalty");
+  const Napi::Value early = object.Get("earlyStopping");
+  if (early.IsString()) {
+    options.earlyStopping = EarlyStopping::never;
+  } else {
+    options.earlyStopping =
+        booleanField(object, "earlyStopping") ? EarlyStopping::yes : EarlyStopping::no;
+  }
+  options.noRepeatNgramSize = integerField(object, "noRepeatNgramSize");
+  options.repetitionPenalty = numberField(object, "repetitionPenalty");
+  options.doSample = booleanField(object, "doSample");
+  options.temperature = numberField(object, "temperature");
+  options.topK = integerField(object, "topK");
+  options.topP = numberField(object, "topP");
+  options.minP = numberField(object, "minP");
+  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
+  options.eosTokenIds = tokenIdsField(object, "eosTokenIds");
+  options.decoderStartTokenId =
+      static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
+  options.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
+  options.logProbs = booleanField(object, "logProbs");
+  return options;
+}
+
 }  // namespace
 
 double numberField(const Napi::Object& object, const char* name) {
@@ -126,6 +156,17 @@ std::string stringField(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
   if (!value.IsString()) wrongType(object.Env(), name, "a string");
   return value.As<Napi::String>().Utf8Value();
+}
+
+std::vector<std::string> stringsField(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsArray()) wrongType(object.Env(), name, "an array of strings");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> strings;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    strings.push_back(array.Get(i).ToString().Utf8Value());
+  }
+  return strings;
 }
 
 std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name) {
@@ -245,45 +286,27 @@ TrainerOptions trainerArgument(const Napi::Value& value) {
   return options;
 }
 
-DecoderOptions decoderArgument(const Napi::Value& value) {
+EngineOptions engineArgument(const Napi::Value& value) {
   const Napi::Object object = objectOf(value, "options");
-  DecoderOptions options;
+  EngineOptions options;
   options.blockTokens = integerField(object, "blockTokens");
   options.maxCacheBytes = integerField(object, "maxCacheBytes");
   options.cacheDtype = dtypeFromName(stringField(object, "cacheDtype"), "kvCache.dtype");
   options.maxBatchSize = integerField(object, "maxBatchSize");
+  options.maxBatchTokens = integerField(object, "maxBatchTokens");
   return options;
 }
 
-GenerationOptions generationArgument(const Napi::Value& value) {
-  const Napi::Object object = objectOf(value, "options");
-  GenerationOptions options;
-  options.maxNewTokens = integerField(object, "maxNewTokens");
-  options.minNewTokens = integerField(object, "minNewTokens");
-  options.numBeams = integerField(object, "numBeams");
-  options.numReturnSequences = integerField(object, "numReturnSequences");
-  options.lengthPenalty = numberField(object, "lengthPenalty");
-  const Napi::Value early = object.Get("earlyStopping");
-  if (early.IsString()) {
-    options.earlyStopping = EarlyStopping::never;
-  } else {
-    options.earlyStopping =
-        booleanField(object, "earlyStopping") ? EarlyStopping::yes : EarlyStopping::no;
-  }
-  options.noRepeatNgramSize = integerField(object, "noRepeatNgramSize");
-  options.repetitionPenalty = numberField(object, "repetitionPenalty");
-  options.doSample = booleanField(object, "doSample");
-  options.temperature = numberField(object, "temperature");
-  options.topK = integerField(object, "topK");
-  options.topP = numberField(object, "topP");
-  options.minP = numberField(object, "minP");
-  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
-  options.eosTokenIds = tokenIdsField(object, "eosTokenIds");
-  options.decoderStartTokenId =
-      static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
-  options.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
-  options.logProbs = booleanField(object, "logProbs");
-  return options;
+GenerationRequest requestArgument(const Napi::Value& value) {
+  const Napi::Object object = objectOf(value, "request");
+  GenerationRequest request;
+  request.inputIds = idsOf(object.Get("inputIds"), "inputIds");
+  request.forcedPrefix = idsOf(object.Get("forcedPrefix"), "forcedPrefix");
+  request.options = generationOptionsOf(objectOf(object.Get("options"), "options"));
+  request.timeoutMilliseconds = numberField(object, "timeoutMilliseconds");
+  request.reportTokens = booleanField(object, "reportTokens");
+  request.processesLogits = booleanField(object, "processesLogits");
+  return request;
 }
 
 TeacherForcedBatch OwnedBatch::view() const {

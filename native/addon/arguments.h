@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "decode/decoder.h"
+#include "decode/scheduler.h"
 #include "model/t5_convert.h"
 #include "train/trainer.h"
 
@@ -19,14 +19,18 @@ std::int64_t integerField(const Napi::Object& object, const char* name);
 double numberField(const Napi::Object& object, const char* name);
 bool booleanField(const Napi::Object& object, const char* name);
 std::string stringField(const Napi::Object& object, const char* name);
+/// An array of strings.
+std::vector<std::string> stringsField(const Napi::Object& object, const char* name);
+/// An Int32Array.
 std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name);
 
 T5Config configArgument(const Napi::Value& value);
 Napi::Object configToJs(Napi::Env env, const T5Config& config);
 ConvertOptions convertArgument(const Napi::Value& value);
 TrainerOptions trainerArgument(const Napi::Value& value);
-DecoderOptions decoderArgument(const Napi::Value& value);
-GenerationOptions generationArgument(const Napi::Value& value);
+EngineOptions engineArgument(const Napi::Value& value);
+/// NativeGenerationRequest without its stop strings.
+GenerationRequest requestArgument(const Napi::Value& value);
 
 /// A batch whose memory is its own: copied from JavaScript, handed to the model's thread.
 struct OwnedBatch {

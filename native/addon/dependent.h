@@ -1,4 +1,4 @@
-// What trainers and decoders share: native objects that work on a model and are freed with it.
+// What trainers and engines share: native objects that work on a model and are freed with it.
 #pragma once
 
 #include <napi.h>
@@ -21,11 +21,12 @@ class ModelDependent : public Dependent {
   std::shared_ptr<ModelState> model_;
 };
 
-/// Registers `state` with its model and returns a handle of `handleClass` around it.
+/// Registers `state` with its model, throwing ErrorCode::disposed if that is gone, and returns a
+/// handle of `handleClass` around it.
 template <typename State>
 Napi::Value wrapDependent(Napi::Env env, const Napi::FunctionReference& handleClass,
                           std::shared_ptr<State> state) {
-  state->model()->executor().post([state] { state->model()->addDependent(state); });
+  state->model()->addDependent(state);
   return handleClass.New({Napi::External<std::shared_ptr<State>>::New(env, &state)});
 }
 

@@ -36,7 +36,7 @@ class Environment {
   Napi::FunctionReference abortFlagClass;
   Napi::FunctionReference modelClass;
   Napi::FunctionReference trainerClass;
-  Napi::FunctionReference decoderClass;
+  Napi::FunctionReference engineClass;
 
  private:
   using Callback = std::function<void(Napi::Env)>;

@@ -23,10 +23,6 @@ Napi::Error toJsError(Napi::Env env, const Error& error) {
   return result;
 }
 
-Error disposedError() {
-  return {ErrorCode::disposed, "the model was used after dispose()", "model"};
-}
-
 Napi::Value resolvedPromise(Napi::Env env) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   deferred.Resolve(env.Undefined());

@@ -19,9 +19,6 @@ namespace wgqa {
 /// An Error with `code`, `field` and `allowed`, which src/native.ts turns into a WgqaError.
 Napi::Error toJsError(Napi::Env env, const Error& error);
 
-/// What every call on a disposed handle gets.
-Error disposedError();
-
 /// Runs work() on the executor and settles the promise with toJs(env, result) or its error.
 /// Whatever JavaScript references a job needs must be captured by toJs: it alone is destroyed on
 /// the event loop, after everything that `work` delivered.

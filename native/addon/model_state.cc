@@ -5,8 +5,12 @@
 
 namespace wgqa {
 
+Error disposedError() {
+  return {ErrorCode::disposed, "the model was used after dispose()", "model"};
+}
+
 T5Model& ModelState::model() {
-  if (!model_) throw Error(ErrorCode::disposed, "the model was used after dispose()", "model");
+  if (!model_) throw disposedError();
   return *model_;
 }
 
@@ -16,15 +20,25 @@ void ModelState::setModel(std::unique_ptr<T5Model> model) {
 }
 
 void ModelState::addDependent(const std::shared_ptr<Dependent>& dependent) {
+  const std::lock_guard lock(mutex_);
+  if (released_) throw disposedError();
   std::erase_if(dependents_, [](const std::weak_ptr<Dependent>& d) { return d.expired(); });
   dependents_.push_back(dependent);
 }
 
+std::vector<std::weak_ptr<Dependent>> ModelState::dependents() const {
+  const std::lock_guard lock(mutex_);
+  return dependents_;
+}
+
 void ModelState::release() {
-  for (const std::weak_ptr<Dependent>& known : dependents_) {
+  {
+    const std::lock_guard lock(mutex_);
+    released_ = true;
+  }
+  for (const std::weak_ptr<Dependent>& known : dependents()) {
     if (const auto dependent = known.lock()) dependent->release();
   }
-  dependents_.clear();
   model_.reset();
 }
 
@@ -47,9 +61,14 @@ void ModelState::track(const SharedAbortFlag& flag) {
 }
 
 void ModelState::abortAll() {
-  const std::lock_guard lock(mutex_);
-  for (const std::weak_ptr<AbortFlag>& known : flags_) {
-    if (const auto flag = known.lock()) flag->store(true);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const std::weak_ptr<AbortFlag>& known : flags_) {
+      if (const auto flag = known.lock()) flag->store(true);
+    }
+  }
+  for (const std::weak_ptr<Dependent>& known : dependents()) {
+    if (const auto dependent = known.lock()) dependent->interrupt();
   }
 }
 

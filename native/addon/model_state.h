@@ -13,11 +13,17 @@ namespace wgqa {
 
 using SharedAbortFlag = std::shared_ptr<AbortFlag>;
 
-/// A trainer or decoder: freed with its model.
+/// What every use of a disposed model gets.
+Error disposedError();
+
+/// A trainer or engine: freed with its model.
 class Dependent {
  public:
   virtual ~Dependent() = default;
+  /// On the model's executor.
   virtual void release() = 0;
+  /// Any thread: the environment ends; stops threads of its own and waits for them.
+  virtual void interrupt() {}
 };
 
 class ModelState {
@@ -27,11 +33,13 @@ class ModelState {
   Executor& executor() { return executor_; }
   int threads() const { return threads_; }
 
-  /// On the executor's thread only. Throws ErrorCode::disposed once the model is gone.
+  /// On the executor's thread, or on that of a dependent before its release(). Throws
+  /// ErrorCode::disposed once the model is gone.
   T5Model& model();
   void setModel(std::unique_ptr<T5Model> model);
+  /// Any thread. Throws ErrorCode::disposed once release() has begun.
   void addDependent(const std::shared_ptr<Dependent>& dependent);
-  /// Frees the model and everything that depends on it.
+  /// On the executor's thread: frees everything that depends on the model, then the model.
   void release();
   /// Called after each task on the model, since training turns parameters into float32.
   void refreshDtypes();
@@ -47,14 +55,18 @@ class ModelState {
   std::vector<DType> dtypes() const;
   /// Any thread: flags of running and waiting jobs.
   void track(const SharedAbortFlag& flag);
+  /// Any thread: sets the flags of all jobs, then stops what runs beside the executor.
   void abortAll();
 
  private:
+  std::vector<std::weak_ptr<Dependent>> dependents() const;
+
   int threads_;
   bool stopped_ = false;
   std::unique_ptr<T5Model> model_;
+  mutable std::mutex mutex_;  // of what follows
+  bool released_ = false;
   std::vector<std::weak_ptr<Dependent>> dependents_;
-  mutable std::mutex mutex_;
   std::vector<DType> dtypes_;
   std::vector<std::weak_ptr<AbortFlag>> flags_;
   Executor executor_;  // last: its thread ends before the rest is destroyed
