@@ -12,8 +12,9 @@ namespace wgqa {
 namespace {
 
 struct Beam {
-  std::vector<std::int32_t> history;  // start token and generated tokens
+  std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
   std::vector<float> logProbs;        // of the generated tokens, if asked for
+  StopState stopState;
   float score = 0.0f;                 // sum of processed log-probabilities
 };
 
@@ -37,16 +38,22 @@ struct Hypothesis {
 
 class BeamStrategy final : public Strategy {
  public:
-  explicit BeamStrategy(const GenerationOptions& options)
-      : options_(options),
+  explicit BeamStrategy(const GenerationRequest& request)
+      : options_(request.options),
+        stops_(request.stops),
         beams_(1),
-        candidatesOfBeam_(static_cast<std::size_t>(options.numBeams)),
-        usable_(static_cast<std::size_t>(options.numBeams), 1),
-        continuations_{{0, options.decoderStartTokenId}} {
-    beams_[0].history.push_back(options.decoderStartTokenId);
+        candidatesOfBeam_(static_cast<std::size_t>(options_.numBeams)),
+        usable_(static_cast<std::size_t>(options_.numBeams), 1) {
+    beams_[0].history = request.decoderPrompt();
+    promptTokens_ = static_cast<std::int64_t>(beams_[0].history.size());
+    continuations_.push_back({0, beams_[0].history.back()});
   }
 
   std::span<const Continuation> continuations() const override { return continuations_; }
+
+  std::span<const std::int32_t> history(std::int64_t row) const override {
+    return beams_[static_cast<std::size_t>(row)].history;
+  }
 
   void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
     std::vector<Candidate>& candidates = candidatesOfBeam_[row];
@@ -56,7 +63,7 @@ class BeamStrategy final : public Strategy {
     const Beam& beam = beams_[row];
     addToRow(logits, -logSumExp(logits));
     if (options_.logProbs) scratch.raw.assign(logits.begin(), logits.end());
-    processScores(options_, beam.history, logits, scratch);
+    processScores(options_, beam.history, promptTokens_, logits, scratch);
     if (options_.doSample) {
       rankByDraw(row, logits, scratch);
     } else {
@@ -121,8 +128,14 @@ class BeamStrategy final : public Strategy {
     if (candidates_.size() > most) candidates_.resize(most);
   }
 
+  /// Whether the candidate's token is an end token or completes a stop string.
+  bool stops(const Candidate& candidate) const {
+    return options_.isEos(candidate.token) ||
+           stops_.wouldStop(beams_[candidate.beam].stopState, candidate.token);
+  }
+
   bool ends(const Candidate& candidate) const {
-    return options_.isEos(candidate.token) || generated_ >= options_.maxNewTokens;
+    return generated_ >= options_.maxNewTokens || stops(candidate);
   }
 
   /// An ending among the first numBeams candidates becomes a hypothesis.
@@ -133,14 +146,15 @@ class BeamStrategy final : public Strategy {
       if (!ends(candidate)) continue;
       Beam beam;
       extend(candidate, beam);
-      const bool stops = options_.isEos(candidate.token);
-      addHypothesis(std::move(beam), stops ? FinishReason::stop : FinishReason::length);
+      addHypothesis(std::move(beam),
+                    stops(candidate) ? FinishReason::stop : FinishReason::length);
     }
   }
 
   void addHypothesis(Beam&& beam, FinishReason reason) {
     Hypothesis hypothesis;
-    const auto length = static_cast<std::int64_t>(beam.history.size()) - 1;
+    // A forced prefix does not count (transformers subtracts decoder_prompt_len).
+    const std::int64_t length = static_cast<std::int64_t>(beam.history.size()) - promptTokens_;
     hypothesis.score = normalised(beam.score, std::max<std::int64_t>(length, 1));
     hypothesis.sequence.tokenIds.assign(beam.history.begin() + 1, beam.history.end());
     hypothesis.sequence.logProbs = std::move(beam.logProbs);
@@ -165,6 +179,8 @@ class BeamStrategy final : public Strategy {
     beam.history.push_back(candidate.token);
     beam.logProbs.assign(parent.logProbs.begin(), parent.logProbs.end());
     if (options_.logProbs) beam.logProbs.push_back(candidate.logProb);
+    beam.stopState = parent.stopState;
+    stops_.push(beam.stopState, candidate.token);
     beam.score = candidate.score;
   }
 
@@ -206,6 +222,8 @@ class BeamStrategy final : public Strategy {
   }
 
   const GenerationOptions& options_;
+  const StopStrings& stops_;
+  std::int64_t promptTokens_ = 1;
   std::int64_t generated_ = 0;  // tokens of each beam
   std::vector<Beam> beams_;     // best first
   std::vector<Beam> nextBeams_;
@@ -218,8 +236,8 @@ class BeamStrategy final : public Strategy {
 
 }  // namespace
 
-std::unique_ptr<Strategy> makeBeamStrategy(const GenerationOptions& options) {
-  return std::make_unique<BeamStrategy>(options);
+std::unique_ptr<Strategy> makeBeamStrategy(const GenerationRequest& request) {
+  return std::make_unique<BeamStrategy>(request);
 }
 
 }  // namespace wgqa

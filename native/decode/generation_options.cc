@@ -69,12 +69,13 @@ bool GenerationOptions::isEos(std::int32_t token) const {
   return std::find(eosTokenIds.begin(), eosTokenIds.end(), token) != eosTokenIds.end();
 }
 
-void validateInputIds(std::span<const std::int32_t> inputIds, std::int64_t vocabSize) {
-  if (inputIds.empty()) throw invalidArgument("inputIds", "at least one token id", "empty");
-  checkInteger("inputIds.length", static_cast<std::int64_t>(inputIds.size()), 1, kMaxTokens);
-  for (std::size_t i = 0; i < inputIds.size(); ++i) {
-    if (inputIds[i] >= 0 && inputIds[i] < vocabSize) continue;
-    checkToken("inputIds[" + std::to_string(i) + "]", inputIds[i], vocabSize);
+void validateTokens(const std::string& field, std::span<const std::int32_t> tokens,
+                    std::int64_t vocabSize) {
+  checkInteger((field + ".length").c_str(), static_cast<std::int64_t>(tokens.size()), 0,
+               kMaxTokens);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocabSize) continue;
+    checkToken(field + "[" + std::to_string(i) + "]", tokens[i], vocabSize);
   }
 }
 

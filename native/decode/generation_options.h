@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace wgqa {
@@ -40,8 +41,9 @@ struct GenerationOptions {
   std::int64_t sequences() const { return numBeams > 1 ? numBeams : numReturnSequences; }
 };
 
-/// Throws ErrorCode::invalidArgument with field `inputIds` for an empty source or an id outside
-/// [0, vocabSize).
-void validateInputIds(std::span<const std::int32_t> inputIds, std::int64_t vocabSize);
+/// Throws ErrorCode::invalidArgument with `field` and the place for a token id outside
+/// [0, vocabSize), and for more tokens than fit an int32.
+void validateTokens(const std::string& field, std::span<const std::int32_t> tokens,
+                    std::int64_t vocabSize);
 
 }  // namespace wgqa

@@ -30,6 +30,12 @@ struct GenerationRequest {
   bool reportTokens = false;
   /// Before tokens are chosen, logits go to the caller, who may change them.
   bool processesLogits = false;
+
+  /// What the decoder is fed before it chooses: the start token and the forced prefix.
+  std::vector<std::int32_t> decoderPrompt() const;
+  /// Throws ErrorCode::invalidArgument naming the first bad field: `inputIds`, `decoderInputIds`
+  /// (the forced prefix), `timeout` or one of the options.
+  void validate(std::int64_t vocabSize) const;
 };
 
 /// `stop`: an end token was generated or a stop string completed; `length`: maxNewTokens were

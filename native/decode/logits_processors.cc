@@ -124,8 +124,8 @@ bool processesScores(const GenerationOptions& options) {
 }
 
 void processScores(const GenerationOptions& options, std::span<const std::int32_t> history,
-                   std::span<float> scores, RowScratch& scratch) {
-  const auto generated = static_cast<std::int64_t>(history.size()) - 1;
+                   std::int64_t promptTokens, std::span<float> scores, RowScratch& scratch) {
+  const std::int64_t generated = static_cast<std::int64_t>(history.size()) - promptTokens;
   if (options.repetitionPenalty != 1.0) {
     applyRepetitionPenalty(scores, history, static_cast<float>(options.repetitionPenalty), scratch);
   }

@@ -47,8 +47,9 @@ void keepMinP(std::span<float> scores, double minP, std::int64_t minTokens, RowS
 /// True if `options` change scores at all.
 bool processesScores(const GenerationOptions& options);
 
-/// All of the above as `options` ask. `history` is the start token and the tokens generated so far.
+/// All of the above as `options` ask. `history` is the prompt of the decoder (the start token and a
+/// forced prefix), `promptTokens` long, and the tokens generated so far.
 void processScores(const GenerationOptions& options, std::span<const std::int32_t> history,
-                   std::span<float> scores, RowScratch& scratch);
+                   std::int64_t promptTokens, std::span<float> scores, RowScratch& scratch);
 
 }  // namespace wgqa

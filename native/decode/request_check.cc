@@ -52,8 +52,7 @@ void checkCacheHolds(const GenerationRequest& request, const KvCache& cache) {
 
 void checkRequest(const GenerationRequest& request, const KvCache& cache, std::int64_t vocabSize,
                   std::int64_t maxBatchSize) {
-  validateInputIds(request.inputIds, vocabSize);
-  request.options.validate(vocabSize);
+  request.validate(vocabSize);
   if (request.options.sequences() > maxBatchSize) {
     throw invalidArgument(sequencesField(request.options),
                           "at most maxBatchSize (" + std::to_string(maxBatchSize) + ")",

@@ -11,17 +11,24 @@ namespace {
 
 class SamplingStrategy final : public Strategy {
  public:
-  SamplingStrategy(const GenerationOptions& options, const TokenCallback& onToken)
-      : options_(options),
-        onToken_(options.numReturnSequences == 1 ? onToken : TokenCallback()),
-        samples_(static_cast<std::size_t>(options.numReturnSequences)),
-        live_(samples_.size()),
-        continuations_{{0, options.decoderStartTokenId}} {
+  SamplingStrategy(const GenerationRequest& request, TokenCallback onToken)
+      : options_(request.options),
+        stops_(request.stops),
+        onToken_(std::move(onToken)),
+        samples_(static_cast<std::size_t>(options_.numReturnSequences)),
+        live_(samples_.size()) {
+    const std::vector<std::int32_t> prompt = request.decoderPrompt();
+    promptTokens_ = static_cast<std::int64_t>(prompt.size());
+    continuations_.push_back({0, prompt.back()});
     std::iota(live_.begin(), live_.end(), 0);
-    for (Sample& sample : samples_) sample.history.push_back(options.decoderStartTokenId);
+    for (Sample& sample : samples_) sample.history = prompt;
   }
 
   std::span<const Continuation> continuations() const override { return continuations_; }
+
+  std::span<const std::int32_t> history(std::int64_t row) const override {
+    return samples_[samplesOfRow(row).front()].history;
+  }
 
   void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
     const auto readers = samplesOfRow(row);
@@ -36,7 +43,7 @@ class SamplingStrategy final : public Strategy {
       logSum = logSumExp(logits);
       scratch.raw.assign(logits.begin(), logits.end());
     }
-    if (processes) processScores(options_, samples_[readers.front()].history, logits, scratch);
+    if (processes) processScores(options_, history(row), promptTokens_, logits, scratch);
     for (const std::size_t index : readers) {
       Sample& sample = samples_[index];
       sample.token = choose(index, logits, scratch);
@@ -50,7 +57,7 @@ class SamplingStrategy final : public Strategy {
     for (const std::size_t index : live_) {
       if (!samples_[index].usable) throw nonFiniteLogits();
     }
-    for (const std::size_t index : live_) append(samples_[index]);
+    for (const std::size_t index : live_) append(index);
     continuations_.clear();
     std::size_t kept = 0;
     for (std::size_t place = 0; place < live_.size(); ++place) {
@@ -78,8 +85,9 @@ class SamplingStrategy final : public Strategy {
 
  private:
   struct Sample {
-    std::vector<std::int32_t> history;  // start token and generated tokens
+    std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
     std::vector<float> logProbs;
+    StopState stopState;
     std::int32_t token = -1;  // chosen by the running step; -1: none is allowed
     float logProb = 0.0f;
     bool usable = true;
@@ -95,38 +103,45 @@ class SamplingStrategy final : public Strategy {
 
   std::int32_t choose(std::size_t index, std::span<const float> scores, RowScratch& scratch) const {
     if (!options_.doSample) return argmax(scores);
-    const std::size_t position = samples_[index].history.size() - 1;
     const double uniform = sampleUniform(options_.seed, static_cast<std::uint32_t>(index),
-                                         static_cast<std::uint32_t>(position));
+                                         static_cast<std::uint32_t>(generated(samples_[index])));
     return drawToken(scores, uniform, scratch.weights);
   }
 
-  void append(Sample& sample) {
+  std::int64_t generated(const Sample& sample) const {
+    return static_cast<std::int64_t>(sample.history.size()) - promptTokens_;
+  }
+
+  void append(std::size_t index) {
+    Sample& sample = samples_[index];
     if (sample.token < 0) {
       sample.finished = true;
       return;
     }
     sample.history.push_back(sample.token);
     if (options_.logProbs) sample.logProbs.push_back(sample.logProb);
-    const auto generated = static_cast<std::int64_t>(sample.history.size()) - 1;
-    if (options_.isEos(sample.token)) sample.reason = FinishReason::stop;
-    sample.finished = sample.reason == FinishReason::stop || generated >= options_.maxNewTokens;
-    if (onToken_) onToken_(sample.token);
+    const bool stops = stops_.push(sample.stopState, sample.token);
+    if (stops || options_.isEos(sample.token)) sample.reason = FinishReason::stop;
+    sample.finished =
+        sample.reason == FinishReason::stop || generated(sample) >= options_.maxNewTokens;
+    if (onToken_) onToken_({static_cast<std::int32_t>(index), sample.token, sample.logProb});
   }
 
   const GenerationOptions& options_;
+  const StopStrings& stops_;
   TokenCallback onToken_;
   std::vector<Sample> samples_;
   std::vector<std::size_t> live_;  // samples that go on, in order
   std::vector<Continuation> continuations_;
+  std::int64_t promptTokens_ = 1;
   bool sharedRow_ = true;
 };
 
 }  // namespace
 
-std::unique_ptr<Strategy> makeSamplingStrategy(const GenerationOptions& options,
-                                               const TokenCallback& onToken) {
-  return std::make_unique<SamplingStrategy>(options, onToken);
+std::unique_ptr<Strategy> makeSamplingStrategy(const GenerationRequest& request,
+                                               TokenCallback onToken) {
+  return std::make_unique<SamplingStrategy>(request, std::move(onToken));
 }
 
 }  // namespace wgqa

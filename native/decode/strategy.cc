@@ -1,10 +1,12 @@
 #include "decode/strategy.h"
 
+#include <utility>
+
 namespace wgqa {
 
-std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request) {
-  if (request.options.numBeams > 1) return makeBeamStrategy(request.options);
-  return makeSamplingStrategy(request.options, request.onToken);
+std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request, TokenCallback onToken) {
+  if (request.options.numBeams > 1) return makeBeamStrategy(request);
+  return makeSamplingStrategy(request, std::move(onToken));
 }
 
 Error nonFiniteLogits() {

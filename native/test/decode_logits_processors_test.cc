@@ -140,11 +140,11 @@ WGQA_TEST(decodeProcessorsRunInHuggingFaceOrder) {
   RowScratch scratch;
   const Row row = logOf({0.80, 0.16, 0.03, 0.01});
   Row plain = row;
-  processScores(options, Tokens{0}, plain, scratch);
+  processScores(options, Tokens{0}, 1, plain, scratch);
   CHECK((allowed(plain) == Tokens{0}));
   options.temperature = 2.0;
   Row flat = row;
-  processScores(options, Tokens{0}, flat, scratch);
+  processScores(options, Tokens{0}, 1, flat, scratch);
   CHECK((allowed(flat) == Tokens{0, 1}));
   CHECK_NEAR(flat[0], row[0] / 2.0f, 1e-7);
 }
@@ -156,7 +156,7 @@ WGQA_TEST(decodeMinNewTokensForbidsEveryEndToken) {
   RowScratch scratch;
   const auto kept = [&](const Tokens& history) {
     Row row(5, 1.0f);
-    processScores(options, history, row, scratch);
+    processScores(options, history, 1, row, scratch);
     return allowed(row);
   };
   CHECK((kept({0}) == Tokens{0, 2, 4}));
