@@ -184,12 +184,15 @@ export interface NativeTrainer {
   dispose(): Promise<void>;
 }
 
-export interface NativeDecoderOptions {
+export interface NativeEngineOptions {
   blockTokens: number;
   /** Budget of the KV cache (self- and cross-attention together), in bytes. */
   maxCacheBytes: number;
   cacheDtype: ComputeDtype;
   maxBatchSize: number;
+  maxBatchTokens: number;
+  /** Threads of the engine's parallel work, 0 for the model's number. */
+  threads: number;
 }
 
 /** Hugging Face generation options, resolved: every field is set. */
@@ -220,47 +223,125 @@ export interface NativeGenerationOptions {
 
 export interface NativeGenerationRequest {
   inputIds: Int32Array;
+  /** What the decoder is fed after the start token before it is free to choose. */
+  forcedPrefix: Int32Array;
   options: NativeGenerationOptions;
-  abort: NativeAbortFlag | undefined;
-  /** Greedy and sampling with one sequence: called on the event loop with each new token. */
-  onToken?: (tokenId: number) => void;
+  /** Stop strings; they need setTokenPieces. */
+  stop: readonly string[];
+  /** From submission; 0: none. */
+  timeoutMilliseconds: number;
+  /** Tell each token as it is chosen; not with beams. */
+  reportTokens: boolean;
+  /** Tell logits before tokens are chosen, and wait for answerLogits. */
+  processesLogits: boolean;
 }
 
 export interface NativeGeneratedSequence {
-  /** Without the start token, with the end token if one was generated. */
+  /** Without the start token; forced prefix, generated tokens, the end token if there is one. */
   tokenIds: Int32Array;
   /** Beam search: sum of log-probabilities / length^lengthPenalty. */
   score?: number;
+  /** Of the generated tokens. */
   logProbs?: Float32Array;
   finishReason: 'stop' | 'length';
 }
 
-export interface NativeDecoderStats {
+/** One request's logits; it waits for them until answerLogits. */
+export interface NativeLogitsEvent {
+  request: number;
+  /** Of each row, the tokens without the start token. */
+  histories: Int32Array[];
+  /** [rows, vocab] */
+  logits: Float32Array;
+}
+
+/** A request's end: either sequences, or an error. */
+export interface NativeFinishEvent {
+  request: number;
+  sequences?: NativeGeneratedSequence[];
+  error?: Error;
+  queueMilliseconds: number;
+  firstTokenMilliseconds: number;
+  totalMilliseconds: number;
+  cachedPromptTokens: number;
+  preemptions: number;
+}
+
+/** What happened since the last call, in this order. */
+export interface NativeEngineEvents {
+  /** Entry i of each array belongs to the i-th token. */
+  tokens: {
+    requests: Float64Array;
+    sequences: Int32Array;
+    tokenIds: Int32Array;
+    logProbs: Float32Array;
+  };
+  logits: NativeLogitsEvent[];
+  finished: NativeFinishEvent[];
+}
+
+export interface NativeBlockCounts {
+  free: number;
+  cached: number;
+  referenced: number;
+  bytesPerBlock: number;
+}
+
+export interface NativePercentiles {
+  p50: number;
+  p90: number;
+  p99: number;
+  max: number;
+}
+
+/** As of the engine's last step. */
+export interface NativeEngineStats {
+  queued: number;
+  encoding: number;
+  running: number;
+  held: number;
+  completed: number;
+  aborted: number;
+  failed: number;
+  preemptions: number;
   cacheBytes: number;
-  cacheBytesPerToken: { selfAttention: number; crossAttention: number };
-  blocksTotal: number;
-  blocksFree: number;
+  maxCacheBytes: number;
+  selfBytesPerToken: number;
+  crossBytesPerToken: number;
+  selfBlocks: NativeBlockCounts;
+  crossBlocks: NativeBlockCounts;
+  /** Tokens looked up in the prefix index, and found. */
+  prefixTokens: number;
+  prefixHits: number;
+  /** Sources looked up, and found. */
+  sources: number;
+  sourceHits: number;
+  encodedTokens: number;
   decodeSteps: number;
+  decodedRows: number;
   generatedTokens: number;
-  decodeSeconds: number;
   encodeSeconds: number;
+  decodeSeconds: number;
+  tokensPerSecond: number;
+  stepMilliseconds: NativePercentiles;
+  firstTokenMilliseconds: NativePercentiles;
   /** Bytes of weights read by decoding steps: what a bandwidth figure counts. */
   decodeWeightBytes: number;
 }
 
-export interface NativeDecoder {
-  /** Decodes the requests together; the n-th result belongs to the n-th request. A request that
-   *  fails alone (aborted, too long) gives an error entry and does not disturb the others. */
-  run(
-    requests: NativeGenerationRequest[],
-  ): Promise<
-    (
-      | { sequences: NativeGeneratedSequence[] }
-      | { error: { code: string; message: string; field?: string; allowed?: string } }
-    )[]
-  >;
-  stats(): NativeDecoderStats;
-  dispose(): Promise<void>;
+/** Ids of requests are the caller's, integers that are never used twice. */
+export interface NativeEngine {
+  /** Every request that was taken ends with one NativeFinishEvent. */
+  submit(id: number, request: NativeGenerationRequest): void;
+  /** No effect once the request has ended, as below. */
+  abort(id: number): void;
+  setPaused(id: number, paused: boolean): void;
+  answerLogits(id: number, logits: Float32Array): void;
+  /** `offsets` [vocab + 1] into `bytes`: the text that each token adds. */
+  setTokenPieces(bytes: Uint8Array, offsets: Uint32Array, stripsFirstSpace: boolean): void;
+  stats(): NativeEngineStats;
+  /** Fails what is unfinished with DISPOSED, and waits for the engine's thread. Idempotent. */
+  close(): Promise<void>;
 }
 
 export interface NativeBinding {
@@ -280,7 +361,12 @@ export interface NativeBinding {
     options: NativeModelOptions,
   ): Promise<NativeModel>;
   createTrainer(model: NativeModel, options: NativeTrainerOptions): NativeTrainer;
-  createDecoder(model: NativeModel, options: NativeDecoderOptions): NativeDecoder;
+  /** `onEvents` is called on the event loop and must not throw. */
+  createEngine(
+    model: NativeModel,
+    options: NativeEngineOptions,
+    onEvents: (events: NativeEngineEvents) => void,
+  ): NativeEngine;
 }
 
 const require = createRequire(import.meta.url);

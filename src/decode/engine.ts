@@ -1,24 +1,14 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
-import { access } from 'node:fs/promises';
-import path from 'node:path';
-import { readGenerationConfig } from '../checkpoint/checkpoint.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { implementationOf, readTokenRow, type Model, type T5Model } from '../model/index.ts';
-import { callNative, fromNative, native, type NativeDecoder } from '../native.ts';
+import { implementationOf, type Model, type T5Model } from '../model/index.ts';
 import { checkOptions, signalRule } from '../options.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ChunkQueue } from './chunk-queue.ts';
-import { Job } from './job.ts';
-import {
-  checkRequest,
-  parseGenerationDefaults,
-  resolveEngineOptions,
-  resolveRequest,
-  type CheckedRequest,
-  type GenerationDefaults,
-} from './options.ts';
-import { RequestQueue } from './queue.ts';
+import { NativeRequests, type Submission } from './native-requests.ts';
+import { checkRequest, closeMode, resolveEngineOptions, type CheckedRequest } from './options.ts';
+import { RequestReader, type DecodeTask } from './request-reader.ts';
+import { toResult, toStats } from './result.ts';
 import type {
+  CloseOptions,
   EngineOptions,
   EngineStats,
   GenerationRequest,
@@ -33,43 +23,49 @@ interface Abortable {
 export class Engine implements AsyncDisposable {
   readonly model: Model;
   readonly #model: T5Model;
-  readonly #native: NativeDecoder;
-  readonly #queue: RequestQueue;
+  readonly #requests: NativeRequests;
+  readonly #reader: RequestReader;
+  readonly #streamBuffer: number;
+  readonly #maxRequests: number;
+  readonly #unfinished = new Set<Promise<unknown>>();
   readonly #forget: () => void;
-  #tokenizer: Promise<Tokenizer | undefined> | undefined;
-  #defaults: Promise<GenerationDefaults> | undefined;
+  /** No more requests. */
+  #isClosed = false;
+  /** The native engine is stopping, or has stopped. */
+  #stopping: Promise<void> | undefined;
   #disposal: Promise<void> | undefined;
 
-  /** @throws WgqaError INVALID_ARGUMENT, DISPOSED */
+  /** Starts the engine's thread; memory is taken as requests need it. @throws WgqaError INVALID_ARGUMENT, DISPOSED */
   constructor(model: Model, options: EngineOptions = {}) {
     const implementation = implementationOf(model);
-    const {
-      native: nativeOptions,
-      maxBatchTokens,
-      tokenizer,
-    } = resolveEngineOptions(options, model.dtype);
+    const { native, limits, streamBuffer, tokenizer } = resolveEngineOptions(options, model.dtype);
     this.model = model;
     this.#model = implementation;
-    this.#native = createNative(implementation, nativeOptions);
-    const { maxBatchSize } = nativeOptions;
-    this.#queue = new RequestQueue(this.#native, { maxBatchSize, maxBatchTokens });
-    if (tokenizer !== undefined) this.#tokenizer = Promise.resolve(tokenizer);
-    this.#forget = implementation.addDependent(() => this.close());
+    this.#requests = new NativeRequests(implementation, native);
+    this.#reader = new RequestReader(model, limits, tokenizer);
+    this.#streamBuffer = streamBuffer;
+    this.#maxRequests = limits.requests;
+    this.#forget = implementation.addDependent(() => this.close({ mode: 'abort' }));
   }
 
   /**
-   * Decodes one request, together with others that wait. The result does not depend on them.
-   * @throws WgqaError INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED, DISPOSED
+   * Decodes one request beside all others. The result does not depend on them.
+   * @throws WgqaError INVALID_ARGUMENT, OUT_OF_MEMORY, NON_FINITE, ABORTED, TIMEOUT, OVERLOADED,
+   *   DISPOSED; and what a logits processor throws, as it is
    */
   async generate(request: GenerationRequest, options: Abortable = {}): Promise<GenerationResult> {
     const { signal } = checkOptions(options, { signal: signalRule });
-    return this.#submit(checkRequest(request), signal);
+    const checked = checkRequest(request);
+    return this.#track(async () => {
+      const task = await this.#reader.read(checked);
+      return toResult(task, await this.#requests.run(task, { signal }));
+    });
   }
 
   /**
-   * Decodes one request without beams and yields each token when it is there. Leaving the loop
-   * aborts the request.
-   * @throws WgqaError INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED, DISPOSED
+   * Decodes one request without beams and yields each token when it is there; samples are
+   * interleaved. A reader that is slow holds up its own request only; leaving the loop aborts it.
+   * @throws WgqaError as generate()
    */
   async *stream(
     request: GenerationRequest,
@@ -77,13 +73,14 @@ export class Engine implements AsyncDisposable {
   ): AsyncGenerator<TokenChunk, void, undefined> {
     const { signal } = checkOptions(options, { signal: signalRule });
     const checked = checkRequest(request);
-    const chunks = new ChunkQueue<TokenChunk>();
+    const chunks = new ChunkQueue<TokenChunk>(this.#streamBuffer);
     const left = new AbortController();
-    const either = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
-    const push = (chunk: TokenChunk): void => {
-      chunks.push(chunk);
+    const leave = (): void => {
+      left.abort(signal?.reason);
     };
-    this.#submit(checked, either, push).then(
+    if (signal?.aborted) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    this.#decodeInto(checked, { signal: left.signal, chunks }).then(
       () => {
         chunks.end();
       },
@@ -94,114 +91,79 @@ export class Engine implements AsyncDisposable {
     try {
       yield* chunks;
     } finally {
+      signal?.removeEventListener('abort', leave);
       left.abort();
     }
   }
 
   /** What the engine holds and has done. @throws WgqaError DISPOSED */
   stats(): EngineStats {
-    this.#assertUsable();
-    const { decodeSeconds, encodeSeconds, ...stats } = this.#native.stats();
-    return {
-      ...this.#queue.counts,
-      ...stats,
-      encodeMilliseconds: 1000 * encodeSeconds,
-      decodeMilliseconds: 1000 * decodeSeconds,
-    };
+    this.#model.assertUsable();
+    if (this.#stopping !== undefined) throw closedError();
+    return toStats(this.#requests.stats());
   }
 
-  /** Rejects waiting requests, lets running ones finish and frees the cache; the model stays. */
-  async close(): Promise<void> {
+  /**
+   * Takes no more requests, finishes or aborts those it has, and frees the cache; the model stays.
+   * A drain that takes too long can be followed by an abort.
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
+    const mode = closeMode(options);
+    this.#isClosed = true;
+    if (mode === 'abort') this.#stop().catch(() => undefined);
     this.#disposal ??= this.#release();
     await this.#disposal;
   }
 
+  /** Aborts what is unfinished: `close({ mode: 'abort' })`. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+    await this.close({ mode: 'abort' });
   }
 
   async #release(): Promise<void> {
+    await Promise.allSettled(this.#unfinished);
+    await this.#stop();
     this.#forget();
-    await this.#queue.close();
-    await callNative(() => this.#native.dispose());
   }
 
-  #assertUsable(): void {
+  async #stop(): Promise<void> {
+    this.#stopping ??= this.#requests.close();
+    await this.#stopping;
+  }
+
+  /** Runs a request's whole work, counted while it is unfinished. */
+  async #track<T>(work: () => Promise<T>): Promise<T> {
     this.#model.assertUsable();
-    if (this.#disposal !== undefined) throw new WgqaError('DISPOSED', 'the engine was closed');
-  }
-
-  async #submit(
-    request: CheckedRequest,
-    signal: AbortSignal | undefined,
-    onChunk?: (chunk: TokenChunk) => void,
-  ): Promise<GenerationResult> {
-    this.#assertUsable();
-    const [tokenizer, defaults] = await Promise.all([this.#getTokenizer(), this.#getDefaults()]);
-    this.#assertUsable();
-    const options = resolveRequest(request, defaults, this.model.config);
-    if (onChunk && (options.numBeams > 1 || options.numReturnSequences > 1)) {
-      const field = options.numBeams > 1 ? 'numBeams' : 'numReturnSequences';
-      throw invalidArgument(field, '1 for a stream', options[field]);
+    if (this.#isClosed) throw closedError();
+    if (this.#unfinished.size >= this.#maxRequests) throw overloadedError(this.#maxRequests);
+    const running = work();
+    this.#unfinished.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#unfinished.delete(running);
     }
-    const stops = request.stop === undefined ? [] : [request.stop].flat();
-    if (stops.length > 0 && tokenizer === undefined) throw needsTokenizer('stop');
-    const inputIds = sourceOf(request, tokenizer, this.model.config.vocab_size);
-    return this.#queue.submit(new Job({ inputIds, options, stops, tokenizer, signal, onChunk }));
   }
 
-  #getTokenizer(): Promise<Tokenizer | undefined> {
-    this.#tokenizer ??= findTokenizer(this.model.directory);
-    return this.#tokenizer;
-  }
-
-  #getDefaults(): Promise<GenerationDefaults> {
-    this.#defaults ??= findDefaults(this.model);
-    return this.#defaults;
+  async #decodeInto(request: CheckedRequest, submission: Submission): Promise<void> {
+    await this.#track(async () => {
+      const task = await this.#reader.read(request);
+      checkStreamable(task);
+      await this.#requests.run(task, submission);
+    });
   }
 }
 
-function createNative(
-  model: T5Model,
-  options: Parameters<ReturnType<typeof native>['createDecoder']>[1],
-): NativeDecoder {
-  try {
-    return native().createDecoder(model.native, options);
-  } catch (error) {
-    throw fromNative(error);
-  }
+function checkStreamable({ options: { numBeams } }: DecodeTask): void {
+  if (numBeams > 1) throw invalidArgument('numBeams', '1 for a stream', numBeams);
 }
 
-/** The tokenizer of the model's directory, if it has one. */
-async function findTokenizer(directory: string | undefined): Promise<Tokenizer | undefined> {
-  if (directory === undefined) return undefined;
-  const present = await access(path.join(directory, 'tokenizer.json')).then(
-    () => true,
-    () => false,
-  );
-  return present ? loadTokenizer(directory) : undefined;
+function closedError(): WgqaError {
+  return new WgqaError('DISPOSED', 'the engine was closed');
 }
 
-async function findDefaults({ config, directory }: Model): Promise<GenerationDefaults> {
-  const json = directory === undefined ? undefined : await readGenerationConfig(directory);
-  if (json !== undefined) return parseGenerationDefaults(json, 'generation_config.json');
-  return parseGenerationDefaults(config, 'config.json');
-}
-
-function sourceOf(
-  { prompt, inputIds }: CheckedRequest,
-  tokenizer: Tokenizer | undefined,
-  vocab: number,
-): Int32Array {
-  if ((prompt === undefined) === (inputIds === undefined)) {
-    throw invalidArgument('prompt', 'given, or inputIds, but not both', prompt);
-  }
-  if (prompt === undefined) return readTokenRow(inputIds, 'inputIds', vocab);
-  if (tokenizer === undefined) throw needsTokenizer('prompt');
-  return readTokenRow(tokenizer.encode(prompt), 'prompt', vocab);
-}
-
-function needsTokenizer(field: string): WgqaError {
-  const allowed = 'absent: the engine has no tokenizer, and neither has the directory of its model';
-  return new WgqaError('INVALID_ARGUMENT', `${field} must be ${allowed}`, { field, allowed });
+function overloadedError(limit: number): WgqaError {
+  const message = `the engine has ${String(limit)} unfinished requests already; try again later`;
+  const allowed = `at most ${String(limit)} unfinished requests`;
+  return new WgqaError('OVERLOADED', message, { field: 'limits.requests', allowed });
 }

@@ -1,115 +1,125 @@
-/** One request on its way: what native code decodes, and what becomes of its result. */
-import type { WgqaError } from '../errors.ts';
-import { abortError } from '../model/index.ts';
-import {
-  fromNative,
-  native,
-  type NativeAbortFlag,
-  type NativeDecoder,
-  type NativeGeneratedSequence,
-  type NativeGenerationOptions,
-  type NativeGenerationRequest,
+/** One request in the native engine, from its submission to its end. */
+import type {
+  NativeEngine,
+  NativeFinishEvent,
+  NativeGenerationRequest,
+  NativeLogitsEvent,
 } from '../native.ts';
-import type { Tokenizer } from '../tokenizer/index.ts';
-import { cutAtStop, SequenceText } from './sequence-text.ts';
-import type { GeneratedSequence, TokenChunk } from './types.ts';
+import { fromNative } from '../native.ts';
+import type { ChunkQueue } from './chunk-queue.ts';
+import type { DecodeTask } from './request-reader.ts';
+import { SequenceChunks } from './sequence-chunks.ts';
+import type { TokenChunk } from './types.ts';
 
-export interface JobRequest {
-  readonly inputIds: Int32Array;
-  readonly options: NativeGenerationOptions;
-  readonly stops: readonly string[];
-  readonly tokenizer: Tokenizer | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly onChunk: ((chunk: TokenChunk) => void) | undefined;
-}
-
-type NativeResult = Awaited<ReturnType<NativeDecoder['run']>>[number];
+/** The native engine as far as it concerns one request. */
+export type RequestControls = Pick<NativeEngine, 'abort' | 'setPaused' | 'answerLogits'>;
 
 export class Job {
-  readonly request: JobRequest;
-  readonly #flag: NativeAbortFlag;
-  readonly #text: SequenceText | undefined;
-  /** Tokens so far, where they are followed one by one. */
-  readonly #tokens: number[] = [];
-  #stopped = false;
+  /** Resolves with a result that has sequences; rejects with what the request failed with. */
+  readonly finished: Promise<NativeFinishEvent>;
+  readonly #id: number;
+  readonly #task: DecodeTask;
+  readonly #native: RequestControls;
+  readonly #chunks: ChunkQueue<TokenChunk> | undefined;
+  readonly #sequences = new Map<number, SequenceChunks>();
+  #failure: { readonly error: unknown } | undefined;
+  #resolve!: (event: NativeFinishEvent) => void;
+  #reject!: (error: unknown) => void;
 
-  constructor(request: JobRequest) {
-    this.request = request;
-    this.#flag = new (native().AbortFlag)();
-    const { tokenizer, stops } = request;
-    this.#text = tokenizer && new SequenceText(tokenizer, stops);
-  }
-
-  /** Sequences that decode at once: beams, or samples. */
-  get rows(): number {
-    const { numBeams, numReturnSequences } = this.request.options;
-    return numBeams > 1 ? numBeams : numReturnSequences;
-  }
-
-  abort(): void {
-    this.#flag.abort();
+  /** `chunks`: where tokens go, if the request is streamed. */
+  constructor(
+    id: number,
+    task: DecodeTask,
+    native: RequestControls,
+    chunks: ChunkQueue<TokenChunk> | undefined,
+  ) {
+    this.#id = id;
+    this.#task = task;
+    this.#native = native;
+    this.#chunks = chunks;
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (chunks) {
+      chunks.onFull = (isFull) => {
+        native.setPaused(id, isFull);
+      };
+    }
   }
 
   toNative(): NativeGenerationRequest {
-    const { inputIds, options } = this.request;
-    const request = { inputIds, options, abort: this.#flag };
-    if (!this.#followsTokens()) return request;
+    const { inputIds, forcedPrefix, options, stops, timeout, processors } = this.#task;
     return {
-      ...request,
-      onToken: (tokenId) => {
-        this.#onToken(tokenId);
+      inputIds,
+      forcedPrefix,
+      options,
+      stop: stops,
+      timeoutMilliseconds: timeout,
+      reportTokens: this.#chunks !== undefined,
+      processesLogits: processors.length > 0,
+    };
+  }
+
+  /** Ends the request with `error`, once native code has let go of it. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#native.abort(this.#id);
+  }
+
+  onToken(sequence: number, tokenId: number, logProb: number): void {
+    if (this.#failure !== undefined) return;
+    try {
+      let chunks = this.#sequences.get(sequence);
+      if (chunks === undefined) {
+        chunks = new SequenceChunks(sequence, this.#task);
+        this.#sequences.set(sequence, chunks);
+      }
+      this.#push(chunks.push(tokenId, logProb));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  onLogits(event: NativeLogitsEvent): void {
+    this.#processLogits(event).then(
+      () => {
+        this.#native.answerLogits(this.#id, event.logits);
       },
-    };
+      (error: unknown) => {
+        this.fail(error);
+      },
+    );
   }
 
-  /** @throws WgqaError what the request failed with */
-  toSequences(result: NativeResult): GeneratedSequence[] {
-    if ('sequences' in result) return result.sequences.map((sequence) => this.#finish(sequence));
-    if (this.#stopped) {
-      return [this.#finish({ tokenIds: Int32Array.from(this.#tokens), finishReason: 'stop' })];
-    }
-    throw this.#toError(result.error);
-  }
-
-  #toError(error: unknown): unknown {
-    const { signal } = this.request;
-    const translated = fromNative(error) as WgqaError;
-    return translated.code === 'ABORTED' && signal?.aborted ? abortError(signal) : translated;
-  }
-
-  /**
-   * Whether tokens are looked at as they come: to be passed on, or to stop at a string. A stopped
-   * run returns no log-probabilities; where they are wanted, the sequence is cut afterwards.
-   */
-  #followsTokens(): boolean {
-    const { onChunk, stops, options } = this.request;
-    return onChunk !== undefined || (stops.length > 0 && this.rows === 1 && !options.logProbs);
-  }
-
-  #onToken(tokenId: number): void {
-    if (this.#stopped) return;
-    this.#tokens.push(tokenId);
-    const { onChunk, options } = this.request;
-    const last =
-      options.eosTokenIds.includes(tokenId) || this.#tokens.length === options.maxNewTokens;
-    const result = this.#text?.push(tokenId, last);
-    onChunk?.(result === undefined ? { tokenId } : { tokenId, text: result.text });
-    if (result?.stopped) {
-      this.#stopped = true;
-      this.abort();
+  onFinish(event: NativeFinishEvent): void {
+    if (this.#failure !== undefined) {
+      this.#reject(this.#failure.error);
+    } else if (event.error !== undefined) {
+      this.#reject(fromNative(event.error));
+    } else {
+      this.#end(event);
     }
   }
 
-  #finish({ tokenIds, score, logProbs, finishReason }: NativeGeneratedSequence): GeneratedSequence {
-    const { tokenizer, stops } = this.request;
-    const cut = tokenizer && cutAtStop([...tokenIds], tokenizer, stops);
-    const length = cut?.length ?? tokenIds.length;
-    return {
-      tokenIds: [...tokenIds.subarray(0, length)],
-      ...(cut && { text: cut.text }),
-      ...(score !== undefined && { score }),
-      ...(logProbs && { logProbs: [...logProbs.subarray(0, length)] }),
-      finishReason: cut?.stopped ? 'stop' : finishReason,
-    };
+  #end(event: NativeFinishEvent): void {
+    try {
+      for (const chunks of this.#sequences.values()) this.#push(chunks.end());
+      this.#resolve(event);
+    } catch (error) {
+      this.#reject(error);
+    }
+  }
+
+  async #processLogits({ histories, logits }: NativeLogitsEvent): Promise<void> {
+    const vocab = logits.length / histories.length;
+    for (const [row, tokenIds] of histories.entries()) {
+      const context = { tokenIds, logits: logits.subarray(row * vocab, (row + 1) * vocab), row };
+      for (const process of this.#task.processors) await process(context);
+    }
+  }
+
+  #push(chunks: readonly TokenChunk[]): void {
+    for (const chunk of chunks) this.#chunks?.push(chunk);
   }
 }

@@ -1,13 +1,14 @@
 /** Options of engines and of generation requests, with the defaults of the checkpoint. */
 import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import type { ComputeDtype, NativeGenerationOptions } from '../native.ts';
+import type { ComputeDtype, NativeEngineOptions, NativeGenerationOptions } from '../native.ts';
 import {
   anything,
   arrayOf,
   booleanRule,
   checkOptions,
   either,
+  functionRule,
   integerIn,
   numberIn,
   objectRule,
@@ -18,11 +19,13 @@ import {
   type Rules,
 } from '../options.ts';
 import { Tokenizer } from '../tokenizer/index.ts';
-import type { EngineOptions } from './types.ts';
+import type { EngineOptions, LogitsProcessor } from './types.ts';
 
 const MAX_TOKENS = 0x7fff_ffff - 1;
 const count = integerIn(1, MAX_TOKENS);
 const size = integerIn(0, MAX_TOKENS);
+/** Some 24 days, as for Node's own timers. */
+const timeoutRule = numberIn({ min: Number.MIN_VALUE, max: 2 ** 31 - 1 });
 
 /** Hugging Face's generation options that a request and `generation_config.json` share. */
 const SHARED_RULES = {
@@ -49,6 +52,10 @@ const REQUEST_RULES = {
   seed: integerIn(),
   stop: either(stringRule, arrayOf(stringRule, 1)),
   logProbs: booleanRule,
+  decoderInputIds: anything<unknown>(),
+  forcedPrefix: stringRule,
+  timeout: timeoutRule,
+  logitsProcessors: arrayOf(functionRule<LogitsProcessor>()),
 } satisfies Rules;
 
 export type CheckedRequest = Checked<typeof REQUEST_RULES>;
@@ -142,7 +149,10 @@ const tokenizerRule: Rule<Tokenizer> = {
 const ENGINE_RULES = {
   kvCache: objectRule,
   maxBatchSize: integerIn(1, 65_536),
-  maxBatchTokens: count,
+  maxBatchTokens: integerIn(1, 2 ** 20),
+  threads: integerIn(1, 1024),
+  streamBuffer: integerIn(1),
+  limits: objectRule,
   tokenizer: tokenizerRule,
 } satisfies Rules;
 
@@ -152,21 +162,62 @@ const CACHE_RULES = {
   dtype: oneOf('float32', 'bfloat16'),
 } satisfies Rules;
 
+const LIMIT_RULES = {
+  requests: integerIn(1),
+  inputTokens: count,
+  newTokens: count,
+  timeout: timeoutRule,
+} satisfies Rules;
+
+const CLOSE_RULES = { mode: oneOf('drain', 'abort') } satisfies Rules;
+
 const DEFAULT_CACHE_BYTES = 256 * 1024 * 1024;
+const DEFAULT_REQUESTS = 16_384;
+
+/** Limits with every field set: Infinity where there is none. */
+export interface Limits {
+  readonly requests: number;
+  readonly inputTokens: number;
+  readonly newTokens: number;
+  readonly timeout: number;
+}
+
+export interface ResolvedEngineOptions {
+  readonly native: NativeEngineOptions;
+  readonly limits: Limits;
+  readonly streamBuffer: number;
+  readonly tokenizer: Tokenizer | undefined;
+}
 
 /** @throws WgqaError INVALID_ARGUMENT */
-export function resolveEngineOptions(options: EngineOptions, computeDtype: ComputeDtype) {
+export function resolveEngineOptions(
+  options: EngineOptions,
+  computeDtype: ComputeDtype,
+): ResolvedEngineOptions {
   const given = checkOptions(options, ENGINE_RULES);
   const cache = checkOptions(given.kvCache, CACHE_RULES, 'kvCache');
-  const { maxBatchSize = 16, maxBatchTokens = 16_384, tokenizer } = given;
+  const limits = checkOptions(given.limits, LIMIT_RULES, 'limits');
   return {
-    maxBatchTokens,
-    tokenizer,
     native: {
       blockTokens: cache.blockSize ?? 16,
       maxCacheBytes: cache.maxBytes ?? DEFAULT_CACHE_BYTES,
       cacheDtype: cache.dtype ?? computeDtype,
-      maxBatchSize,
+      maxBatchSize: given.maxBatchSize ?? 64,
+      maxBatchTokens: given.maxBatchTokens ?? 64,
+      threads: given.threads ?? 0,
     },
+    limits: {
+      requests: limits.requests ?? DEFAULT_REQUESTS,
+      inputTokens: limits.inputTokens ?? Infinity,
+      newTokens: limits.newTokens ?? Infinity,
+      timeout: limits.timeout ?? Infinity,
+    },
+    streamBuffer: given.streamBuffer ?? 64,
+    tokenizer: given.tokenizer,
   };
+}
+
+/** @throws WgqaError INVALID_ARGUMENT */
+export function closeMode(options: unknown): 'drain' | 'abort' {
+  return checkOptions(options, CLOSE_RULES).mode ?? 'drain';
 }

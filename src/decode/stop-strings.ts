@@ -27,6 +27,10 @@ export class StopStrings {
     return { text: pending.slice(0, pending.length - keep), stopped: false };
   }
 
+  get isHolding(): boolean {
+    return this.#held !== '';
+  }
+
   /** What was held back, now that no more text follows. */
   end(): string {
     const text = this.#held;

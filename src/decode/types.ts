@@ -1,9 +1,26 @@
 /** The public types of decoding. Option names and meanings are those of Hugging Face `generate`. */
-import type { ComputeDtype } from '../native.ts';
+import type { TokenRow } from '../model/index.ts';
+import type { ComputeDtype, NativeBlockCounts, NativePercentiles } from '../native.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 
+/** A row of logits before a token of it is chosen. */
+export interface LogitsContext {
+  /** The forced prefix and what was generated after it; without the start token. */
+  readonly tokenIds: Int32Array;
+  /** [vocabulary], to be changed in place; -Infinity bans a token. */
+  readonly logits: Float32Array;
+  /** Which of the sequences that the request decodes at present; beams change places. */
+  readonly row: number;
+}
+
+/**
+ * Called for each row of each step before all other processing. It may take its time: other requests
+ * go on. What it throws or rejects with ends its request alone, which rejects with just that.
+ */
+export type LogitsProcessor = (context: LogitsContext) => void | Promise<void>;
+
 export interface GenerationOptions {
-  /** Most tokens to generate, the end token included. Default 20. */
+  /** Most tokens to generate, the end token included, a forced prefix not. Default 20. */
   readonly maxNewTokens?: number;
   /** No end token before this many tokens. Default 0. */
   readonly minNewTokens?: number;
@@ -33,30 +50,35 @@ export interface GenerationOptions {
   readonly seed?: number;
   /** End tokens; default: those of the checkpoint. */
   readonly eosTokenId?: number | readonly number[];
-  /** Text ends before the first occurrence of one of these strings. */
+  /** Generated text ends before the first occurrence of one of these strings. */
   readonly stop?: string | readonly string[];
-  /** Return the log-probability of each token. Default false. */
+  /** Return the log-probability of each generated token. Default false. */
   readonly logProbs?: boolean;
+  /** Token ids that every sequence begins with, after the start token. Not with `forcedPrefix`. */
+  readonly decoderInputIds?: TokenRow;
+  /** As text (needs a tokenizer), what `decoderInputIds` are as token ids. */
+  readonly forcedPrefix?: string;
+  /** Milliseconds until the request fails with TIMEOUT. Default: the engine's limit. */
+  readonly timeout?: number;
+  /** Change logits, one after the other, before all other processing. Default: none. */
+  readonly logitsProcessors?: readonly LogitsProcessor[];
 }
 
 /** A prompt as text (needs a tokenizer) or as token ids, end token included. */
 export type GenerationRequest = GenerationOptions &
   (
     | { readonly prompt: string; readonly inputIds?: undefined }
-    | {
-        readonly inputIds: readonly number[] | Int32Array | BigInt64Array;
-        readonly prompt?: undefined;
-      }
+    | { readonly inputIds: TokenRow; readonly prompt?: undefined }
   );
 
 export interface GeneratedSequence {
-  /** Without the start token, with the end token if one was generated. */
+  /** Without the start token, with a forced prefix, with the end token if one was generated. */
   readonly tokenIds: number[];
   /** Present if the engine has a tokenizer. */
   readonly text?: string;
   /** Beam search: sum of log-probabilities / length^lengthPenalty. */
   readonly score?: number;
-  /** One per token, if asked for. */
+  /** One per generated token, if asked for: of the model's distribution before any processing. */
   readonly logProbs?: number[];
   /** 'stop': an end token or a stop string; 'length': `maxNewTokens` was reached. */
   readonly finishReason: 'stop' | 'length';
@@ -65,17 +87,39 @@ export interface GeneratedSequence {
 export interface GenerationResult {
   readonly sequences: GeneratedSequence[];
   readonly promptTokens: number;
-  /** Tokens of all sequences. */
+  /** Tokens generated in all sequences. */
   readonly generatedTokens: number;
-  /** Time waiting for earlier requests, and time of the batch it was decoded in. */
+  /** Time until work on it first began, and from then to its end. */
   readonly queueMilliseconds: number;
   readonly decodeMilliseconds: number;
+  /** Time from submission until its first token was chosen. */
+  readonly firstTokenMilliseconds: number;
+  /** Source tokens that need not be encoded, since an earlier request had the same source. */
+  readonly cachedPromptTokens: number;
+  /** Times it gave up its cache blocks to earlier requests; without effect on its sequences. */
+  readonly preemptions: number;
 }
 
 export interface TokenChunk {
   readonly tokenId: number;
+  /** Which of the request's sequences: 0 to `numReturnSequences` - 1. */
+  readonly sequence: number;
   /** Text that this token completed, possibly empty; present if the engine has a tokenizer. */
   readonly text?: string;
+  /** If asked for. */
+  readonly logProb?: number;
+}
+
+/** What one engine grants its requests. */
+export interface EngineLimits {
+  /** Requests that have not ended; one more fails with OVERLOADED. Default 16384. */
+  readonly requests?: number;
+  /** Source tokens of a request. Default: what the cache holds. */
+  readonly inputTokens?: number;
+  /** The largest `maxNewTokens`. Default: what the cache holds. */
+  readonly newTokens?: number;
+  /** The longest `timeout` in milliseconds, and that of requests without one. Default: none. */
+  readonly timeout?: number;
 }
 
 export interface EngineOptions {
@@ -87,28 +131,85 @@ export interface EngineOptions {
     /** Default: the model's compute type. */
     readonly dtype?: ComputeDtype;
   };
-  /** Sequences decoded together, beams counted. Default 16. */
+  /** Sequences of a step, beams and samples counted. Default 64. */
   readonly maxBatchSize?: number;
-  /** Source tokens of the requests decoded together. Default 16384. */
+  /**
+   * Tokens of work that a step takes on beside one token of each running sequence: of encoding as
+   * much, and as much of tokens that are only fed (forced prefixes, resumed requests). Small: short
+   * steps for running streams; large: more throughput. Default 64.
+   */
   readonly maxBatchTokens?: number;
+  /** Threads of the engine's parallel work. Default: as many as the model's. */
+  readonly threads?: number;
+  /** Chunks that a stream holds unread before its request pauses. Default 64. */
+  readonly streamBuffer?: number;
+  readonly limits?: EngineLimits;
   /** Default: the tokenizer of the model's directory, loaded when first needed. */
   readonly tokenizer?: Tokenizer;
 }
 
+export interface CloseOptions {
+  /**
+   * 'drain' (default): what was submitted is finished first, streams as fast as they are read.
+   * 'abort': unfinished requests reject with DISPOSED.
+   */
+  readonly mode?: 'drain' | 'abort';
+}
+
+/** Blocks by state: room for more, kept for later requests, read by running ones. */
+export type BlockCounts = Readonly<NativeBlockCounts>;
+
+/** Percentiles of the last 1,024 values, 0 before the first. */
+export type Percentiles = Readonly<NativePercentiles>;
+
+/** Look-ups in what is kept for later requests. */
+export interface HitCounts {
+  readonly lookups: number;
+  readonly hits: number;
+  /** hits / lookups, 0 before the first. */
+  readonly hitRate: number;
+}
+
+/** As of the engine's last step. */
 export interface EngineStats {
-  /** Requests waiting, being decoded, and done. */
+  /**
+   * Requests that wait for room, are being encoded, decode, or are held up by a slow reader or a
+   * logits processor.
+   */
   readonly queued: number;
+  readonly encoding: number;
   readonly running: number;
+  readonly held: number;
+  /** Requests that ended well, by abort, and with any other error. */
   readonly completed: number;
-  /** Bytes held by the cache, and bytes one more token takes in each kind of attention. */
+  readonly aborted: number;
+  readonly failed: number;
+  /** Times a request gave up its blocks to earlier ones. */
+  readonly preemptions: number;
+  /** Bytes of blocks in use or kept for later requests, of at most `maxCacheBytes`. */
   readonly cacheBytes: number;
+  readonly maxCacheBytes: number;
+  /** Bytes that one more token takes in each kind of attention. */
   readonly cacheBytesPerToken: { readonly selfAttention: number; readonly crossAttention: number };
-  readonly blocksTotal: number;
-  readonly blocksFree: number;
+  readonly blocks: { readonly selfAttention: BlockCounts; readonly crossAttention: BlockCounts };
+  /** Tokens of decoder histories looked up, and found, in the cache. */
+  readonly prefixCache: HitCounts;
+  /** Sources looked up, and found. */
+  readonly sourceCache: HitCounts;
+  readonly encodedTokens: number;
   readonly decodeSteps: number;
+  /** Rows of all decoding steps. */
+  readonly decodedRows: number;
+  /** Tokens generated in the sequences that were returned. */
   readonly generatedTokens: number;
   readonly encodeMilliseconds: number;
   readonly decodeMilliseconds: number;
+  /** Rows scored per second of step, over the last 1,024 steps. */
+  readonly tokensPerSecond: number;
+  /** Of a step: a slice of encoding, and a decoding step. */
+  readonly stepMilliseconds: Percentiles;
+  /** Of requests, from submission to the first token. */
+  readonly firstTokenMilliseconds: Percentiles;
   /** Bytes of weights read by decoding steps so far. */
   readonly decodeWeightBytes: number;
 }

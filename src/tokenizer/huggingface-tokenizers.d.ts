@@ -8,7 +8,7 @@ declare module '@huggingface/tokenizers' {
       options?: { skip_special_tokens?: boolean; clean_up_tokenization_spaces?: boolean },
     ): string;
     token_to_id(token: string): number | undefined;
-    get_added_tokens_decoder(): Map<number, { id: number; special: boolean }>;
+    get_added_tokens_decoder(): Map<number, { id: number; content: string; special: boolean }>;
     get_vocab(withAddedTokens?: boolean): Map<string, number>;
   }
 }

@@ -41,6 +41,11 @@ export class TextStream {
     return fresh;
   }
 
+  /** Whether tokens wait for the rest of a character. */
+  get isHolding(): boolean {
+    return this.#pending.length > 0;
+  }
+
   /** Returns what was held back; the stream is then ready for another sequence. */
   end(): string {
     const text =

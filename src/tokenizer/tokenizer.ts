@@ -2,6 +2,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { isObject, malformed, readTokenizerFiles, type TokenizerFiles } from './files.ts';
 import { TextStream } from './text-stream.ts';
+import { makeTokenPieces, type TokenPieces } from './token-pieces.ts';
 import { encodesWordByWord, WordEncoder } from './words.ts';
 
 export interface EncodeOptions {
@@ -30,6 +31,9 @@ export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;
   readonly #tokens: ReadonlyMap<number, string>;
   readonly #specialIds: ReadonlySet<number>;
+  readonly #addedTokens: ReadonlySet<string>;
+  readonly #decoder: unknown;
+  #pieces: TokenPieces | undefined;
   /** Absent where words cannot be encoded one by one. */
   readonly #words: WordEncoder | undefined;
 
@@ -48,6 +52,8 @@ export class Tokenizer {
     this.vocabSize = [...this.#tokens.keys()].reduce((size, id) => Math.max(size, id + 1), 0);
     const added = [...this.#tokenizer.get_added_tokens_decoder().values()];
     this.#specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
+    this.#addedTokens = new Set(added.map((token) => token.content));
+    this.#decoder = files.tokenizer['decoder'];
     if (encodesWordByWord(files.tokenizer)) {
       this.#words = new WordEncoder((text) => this.#encodeWhole(text, false));
     }
@@ -112,6 +118,19 @@ export class Tokenizer {
   /** The id of a piece, or undefined where the vocabulary lacks it. */
   idOf(token: string): number | undefined {
     return this.#tokenizer.token_to_id(token);
+  }
+
+  /**
+   * What each token adds to a text; made on first use.
+   * @throws WgqaError `UNSUPPORTED` where a token's text depends on those around it.
+   */
+  tokenPieces(): TokenPieces {
+    this.#pieces ??= makeTokenPieces(this.#decoder, {
+      size: this.vocabSize,
+      pieceOf: (id) => (this.#specialIds.has(id) ? undefined : this.#tokens.get(id)),
+      isAdded: (piece) => this.#addedTokens.has(piece),
+    });
+    return this.#pieces;
   }
 
   #encodeWhole(text: string, addSpecialTokens: boolean): number[] {

@@ -111,12 +111,9 @@ describe('decoding', () => {
     const beside = engine.generate(short);
     expect(await failure).toMatchObject({ code: 'ABORTED' });
     expect(tokensOf(await beside)).toEqual(tokensOf(expected));
-    const { blocksFree, blocksTotal, running, queued } = engine.stats();
-    expect({ blocksFree, running, queued }).toEqual({
-      blocksFree: blocksTotal,
-      running: 0,
-      queued: 0,
-    });
+    const { blocks, running, queued, held } = engine.stats();
+    expect({ running, queued, held }).toEqual({ running: 0, queued: 0, held: 0 });
+    expect([blocks.selfAttention.referenced, blocks.crossAttention.referenced]).toEqual([0, 0]);
     expect(tokensOf(await engine.generate(short))).toEqual(tokensOf(expected));
     expect(await checksums(model)).toEqual(before);
   });

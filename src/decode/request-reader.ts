@@ -1,0 +1,139 @@
+/** From what a caller asks to what native code decodes: token ids, resolved options, limits. */
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import { readGenerationConfig } from '../checkpoint/checkpoint.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
+import { readTokenRow, type Model } from '../model/index.ts';
+import type { NativeGenerationOptions } from '../native.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
+import {
+  parseGenerationDefaults,
+  resolveRequest,
+  type CheckedRequest,
+  type GenerationDefaults,
+  type Limits,
+} from './options.ts';
+import type { LogitsProcessor } from './types.ts';
+
+/** A request with everything resolved. */
+export interface DecodeTask {
+  readonly inputIds: Int32Array;
+  /** Token ids that every sequence begins with. */
+  readonly forcedPrefix: Int32Array;
+  readonly options: NativeGenerationOptions;
+  readonly stops: readonly string[];
+  /** Present if the engine has one; always with stop strings. */
+  readonly tokenizer: Tokenizer | undefined;
+  /** Milliseconds, 0 for none. */
+  readonly timeout: number;
+  readonly processors: readonly LogitsProcessor[];
+}
+
+export class RequestReader {
+  readonly #model: Model;
+  readonly #limits: Limits;
+  #tokenizer: Promise<Tokenizer | undefined> | undefined;
+  #defaults: Promise<GenerationDefaults> | undefined;
+
+  constructor(model: Model, limits: Limits, tokenizer: Tokenizer | undefined) {
+    this.#model = model;
+    this.#limits = limits;
+    if (tokenizer !== undefined) this.#tokenizer = Promise.resolve(tokenizer);
+  }
+
+  /** @throws WgqaError INVALID_ARGUMENT, and what loading a tokenizer or defaults throws */
+  async read(request: CheckedRequest): Promise<DecodeTask> {
+    this.#tokenizer ??= findTokenizer(this.#model.directory);
+    this.#defaults ??= findDefaults(this.#model);
+    const [tokenizer, defaults] = await Promise.all([this.#tokenizer, this.#defaults]);
+    const { config } = this.#model;
+    const options = resolveRequest(request, defaults, config);
+    checkLimit('maxNewTokens', options.maxNewTokens, this.#limits.newTokens, '');
+    const stops = request.stop === undefined ? [] : [request.stop].flat();
+    if (stops.length > 0 && tokenizer === undefined) throw needsTokenizer('stop');
+    return {
+      inputIds: this.#readSource(request, tokenizer),
+      forcedPrefix: readPrefix(request, tokenizer, config.vocab_size),
+      options,
+      stops,
+      tokenizer,
+      timeout: this.#timeoutOf(request),
+      processors: request.logitsProcessors ?? [],
+    };
+  }
+
+  #readSource(request: CheckedRequest, tokenizer: Tokenizer | undefined): Int32Array {
+    const { prompt, inputIds } = request;
+    if ((prompt === undefined) === (inputIds === undefined)) {
+      throw invalidArgument('prompt', 'given, or inputIds, but not both', prompt);
+    }
+    const vocab = this.#model.config.vocab_size;
+    const source =
+      prompt === undefined
+        ? readTokenRow(inputIds, 'inputIds', vocab)
+        : readTokenRow(encode('prompt', prompt, tokenizer), 'prompt', vocab);
+    const field = prompt === undefined ? 'inputIds' : 'prompt';
+    checkLimit(field, source.length, this.#limits.inputTokens, ' tokens');
+    return source;
+  }
+
+  #timeoutOf({ timeout }: CheckedRequest): number {
+    const limit = this.#limits.timeout;
+    if (timeout !== undefined) checkLimit('timeout', timeout, limit, ' milliseconds');
+    const milliseconds = timeout ?? limit;
+    return milliseconds === Infinity ? 0 : milliseconds;
+  }
+}
+
+function readPrefix(
+  { decoderInputIds, forcedPrefix }: CheckedRequest,
+  tokenizer: Tokenizer | undefined,
+  vocab: number,
+): Int32Array {
+  if (decoderInputIds !== undefined && forcedPrefix !== undefined) {
+    throw invalidArgument('forcedPrefix', 'absent where decoderInputIds are given', forcedPrefix);
+  }
+  if (decoderInputIds !== undefined) {
+    return readTokenRow(decoderInputIds, 'decoderInputIds', vocab);
+  }
+  if (forcedPrefix === undefined) return new Int32Array();
+  const ids = encode('forcedPrefix', forcedPrefix, tokenizer, { addSpecialTokens: false });
+  return readTokenRow(ids, 'forcedPrefix', vocab);
+}
+
+function encode(
+  field: string,
+  text: string,
+  tokenizer: Tokenizer | undefined,
+  options: Parameters<Tokenizer['encode']>[1] = {},
+): Int32Array {
+  if (tokenizer === undefined) throw needsTokenizer(field);
+  return tokenizer.encode(text, options);
+}
+
+function checkLimit(field: string, actual: number, limit: number, unit: string): void {
+  if (actual <= limit) return;
+  const allowed = `at most ${String(limit)}${unit}, the limit of the engine`;
+  throw invalidArgument(field, allowed, actual);
+}
+
+/** The tokenizer of the model's directory, if it has one. */
+async function findTokenizer(directory: string | undefined): Promise<Tokenizer | undefined> {
+  if (directory === undefined) return undefined;
+  const present = await access(path.join(directory, 'tokenizer.json')).then(
+    () => true,
+    () => false,
+  );
+  return present ? loadTokenizer(directory) : undefined;
+}
+
+async function findDefaults({ config, directory }: Model): Promise<GenerationDefaults> {
+  const json = directory === undefined ? undefined : await readGenerationConfig(directory);
+  if (json !== undefined) return parseGenerationDefaults(json, 'generation_config.json');
+  return parseGenerationDefaults(config, 'config.json');
+}
+
+function needsTokenizer(field: string): WgqaError {
+  const allowed = 'absent: the engine has no tokenizer, and neither has the directory of its model';
+  return new WgqaError('INVALID_ARGUMENT', `${field} must be ${allowed}`, { field, allowed });
+}
