@@ -10,7 +10,9 @@ import {
   type GenerationOptions,
   type GenerationResult,
 } from '../index.ts';
-import { integerIn } from '../options.ts';
+import { mapConcurrently } from '../demo/concurrency.ts';
+import { MAX_UNFINISHED_REQUESTS } from '../demo/generate-texts.ts';
+import { integerIn, numberIn } from '../options.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';
 import { addCommand, addComputeOptions, numeric, pick, type ComputeOptions } from './options.ts';
@@ -21,6 +23,8 @@ interface Options extends ComputeOptions, GenerationOptions {
   readonly prefix: string;
   readonly stream: boolean;
 }
+
+const positiveNumber = numberIn({ min: 0, exclusive: true });
 
 export function addGenerateCommand(program: Command, context: CliContext): void {
   const command = addCommand(
@@ -44,6 +48,8 @@ export function addGenerateCommand(program: Command, context: CliContext): void 
       'sequences per prompt; at most --num-beams unless sampling',
       numeric(integerIn(1)),
     )
+    .option('--forced-prefix <text>', 'what every text begins with')
+    .option('--timeout <ms>', 'give a prompt up after this time', numeric(positiveNumber))
     .option('--stop <text...>', 'end before the first of these strings')
     .option('--log-probs', 'with --json: log-probability of each token');
   addComputeOptions(command).action(async (model: string, prompts: string[], options: Options) => {
@@ -130,12 +136,10 @@ async function decodeTogether(
   requests: AsyncIterable<Request>,
   signal: AbortSignal,
 ): Promise<PromptResult[]> {
-  const pending: Promise<PromptResult>[] = [];
-  for await (const request of requests) {
-    const result = engine.generate(request, { signal });
-    pending.push(result.then((rest) => ({ prompt: request.prompt, ...rest })));
-  }
-  return Promise.all(pending);
+  return mapConcurrently(requests, MAX_UNFINISHED_REQUESTS, async (request) => {
+    const result = await engine.generate(request, { signal });
+    return { prompt: request.prompt, ...result };
+  });
 }
 
 /** One line per sequence; line breaks within a text would make it look like several. */

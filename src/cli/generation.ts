@@ -19,6 +19,8 @@ const KEYS = [
   'topP',
   'minP',
   'seed',
+  'forcedPrefix',
+  'timeout',
   'stop',
   'logProbs',
 ] as const satisfies readonly (keyof GenerationOptions)[];

@@ -1,5 +1,6 @@
 /** Texts for many sources at once. */
 import type { Engine, GenerationOptions } from '../index.ts';
+import { mapConcurrently } from './concurrency.ts';
 
 export interface GenerateTextsOptions {
   /** Of every request; one sequence each. */
@@ -18,8 +19,11 @@ export interface GeneratedTexts {
   readonly milliseconds: number;
 }
 
+/** Enough that an engine always has some waiting, and less than its limit. */
+export const MAX_UNFINISHED_REQUESTS = 1024;
+
 /**
- * Generates one text per source, in batches as large as the engine allows. The engine needs a
+ * Generates one text per source, as many at a time as the engine allows. The engine needs a
  * tokenizer.
  * @throws WgqaError what the first failing request failed with
  */
@@ -31,15 +35,14 @@ export async function generateTexts(
   const started = performance.now();
   let requests = 0;
   let tokens = 0;
-  const texts = await Promise.all(
-    sources.map(async (inputIds) => {
-      const request = { ...generation, inputIds };
-      const result = await engine.generate(request, signal ? { signal } : {});
-      requests += 1;
-      tokens += result.generatedTokens;
-      onDone?.(requests, tokens);
-      return result.sequences[0]?.text ?? '';
-    }),
-  );
+  const generate = async (inputIds: Int32Array): Promise<string> => {
+    const request = { ...generation, inputIds };
+    const result = await engine.generate(request, signal ? { signal } : {});
+    requests += 1;
+    tokens += result.generatedTokens;
+    onDone?.(requests, tokens);
+    return result.sequences[0]?.text ?? '';
+  };
+  const texts = await mapConcurrently(sources, MAX_UNFINISHED_REQUESTS, generate);
   return { texts, tokens, milliseconds: performance.now() - started };
 }
