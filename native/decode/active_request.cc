@@ -5,7 +5,8 @@
 namespace wgqa {
 namespace {
 
-constexpr double kLongestTimeout = 1e12;  // milliseconds: 30 years, which a time point can still hold
+constexpr double kLongestTimeout =
+    1e12;  // milliseconds: 30 years, which a time point can still hold
 
 double milliseconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();

@@ -15,7 +15,7 @@ struct Beam {
   std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
   std::vector<float> logProbs;        // of the generated tokens, if asked for
   StopState stopState;
-  float score = 0.0f;                 // sum of processed log-probabilities
+  float score = 0.0f;  // sum of processed log-probabilities
 };
 
 struct Candidate {
@@ -146,8 +146,7 @@ class BeamStrategy final : public Strategy {
       if (!ends(candidate)) continue;
       Beam beam;
       extend(candidate, beam);
-      addHypothesis(std::move(beam),
-                    stops(candidate) ? FinishReason::stop : FinishReason::length);
+      addHypothesis(std::move(beam), stops(candidate) ? FinishReason::stop : FinishReason::length);
     }
   }
 

@@ -146,8 +146,8 @@ bool KvCache::makeRoom(std::int64_t selfBlocks, std::int64_t crossBlocks) {
 
 void KvCache::evictOldest() {
   const bool hasBlock = self_.pool().cached() > 0;
-  const bool takesBlock = hasBlock && (!sources_.hasIdle() || self_.pool().oldestCachedUse() <
-                                                                  sources_.oldestIdleUse());
+  const bool takesBlock = hasBlock && (!sources_.hasIdle() ||
+                                       self_.pool().oldestCachedUse() < sources_.oldestIdleUse());
   const bool evicted = takesBlock ? prefixes_.evictOldest() : sources_.evictOldest();
   require(evicted, "the cache has nothing left to evict");
 }

@@ -500,8 +500,8 @@ void Scheduler::Impl::advance(Request& request) {
   GenerationResult result = request.makeResult(time);
   result.sequences = request.strategy().takeSequences();
   for (const GeneratedSequence& sequence : result.sequences) {
-    stats_.generatedTokens += static_cast<std::int64_t>(sequence.tokenIds.size() -
-                                                        request.request().forcedPrefix.size());
+    stats_.generatedTokens +=
+        static_cast<std::int64_t>(sequence.tokenIds.size() - request.request().forcedPrefix.size());
   }
   ++stats_.completed;
   end(request, std::move(result));

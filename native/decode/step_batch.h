@@ -21,7 +21,8 @@ class StepBatch {
   /// The row that was added last wants its logits. Returns their place among all logits.
   std::int64_t wantLogits();
 
-  /// Undoes what was added since mark(). (The tables keep their new tokens: the caller clears them.)
+  /// Undoes what was added since mark(). (The tables keep their new tokens: the caller clears
+  /// them.)
   struct Mark {
     std::size_t rows, logits, selfBlocks, crossBlocks, copies;
   };

@@ -84,9 +84,7 @@ class BlockPool {
 
   Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
   const Block& at(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)]; }
-  bool isCached(std::int32_t block) const {
-    return at(block).isKept && at(block).references == 0;
-  }
+  bool isCached(std::int32_t block) const { return at(block).isKept && at(block).references == 0; }
   void cache(std::int32_t block);
   void uncache(std::int32_t block);
   void checkFree(std::vector<bool>& isFree) const;
@@ -97,9 +95,9 @@ class BlockPool {
   std::int64_t referenced_ = 0;
   std::int64_t cached_ = 0;
   std::int64_t kept_ = 0;
-  std::vector<Block> blocks_;           // those handed out so far
-  std::vector<std::int32_t> free_;      // touched
-  std::vector<std::int32_t> forgotten_; // free, untouched again
+  std::vector<Block> blocks_;            // those handed out so far
+  std::vector<std::int32_t> free_;       // touched
+  std::vector<std::int32_t> forgotten_;  // free, untouched again
   std::int32_t oldest_ = kNone;
   std::int32_t newest_ = kNone;
 };

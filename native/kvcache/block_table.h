@@ -41,8 +41,8 @@ class BlockTable {
   /// Becomes a second holder of the parent's tokens, and of what the index knows of them; what it
   /// held before is dropped.
   void shareFrom(const BlockTable& parent);
-  /// As above, of the parent's full blocks within its first `tokens` tokens. If the index knows more
-  /// of the parent than these, this table's chain begins anew.
+  /// As above, of the parent's full blocks within its first `tokens` tokens. If the index knows
+  /// more of the parent than these, this table's chain begins anew.
   void sharePrefixFrom(const BlockTable& parent, std::int64_t tokens);
   /// Becomes a holder of blocks that an index found; what it held before is dropped.
   void adopt(const PrefixIndex::Match& match);

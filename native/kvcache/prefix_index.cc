@@ -81,9 +81,9 @@ void PrefixIndex::clear() {
 }
 
 void PrefixIndex::checkInvariant() const {
-  require(pool_.kept() == size() && byId_.size() == nodes_.size() &&
-              byBlock_.size() == nodes_.size(),
-          "not exactly the known blocks are kept");
+  require(
+      pool_.kept() == size() && byId_.size() == nodes_.size() && byBlock_.size() == nodes_.size(),
+      "not exactly the known blocks are kept");
   std::size_t children = 0;
   for (const auto& node : nodes_) {
     require(pool_.isKept(node->block), "a known block is not kept");

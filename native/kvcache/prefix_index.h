@@ -33,8 +33,8 @@ struct PrefixChain {
   static PrefixChain at(PrefixNode root) { return {root, root, 0}; }
 };
 
-/// Keys and values of a token depend on all tokens before it, so a block's key is its tokens and the
-/// node of the block before it. Keys are compared in full: no crafted prompt makes two prefixes
+/// Keys and values of a token depend on all tokens before it, so a block's key is its tokens and
+/// the node of the block before it. Keys are compared in full: no crafted prompt makes two prefixes
 /// collide. A known block is kept by the pool when its last reference goes. Sequences drop their
 /// blocks last to first, so a block is evicted before the one it hangs on; where it is not (the
 /// sequence held a copy of its own of the one it hangs on), what hangs on an evicted block is

@@ -10,7 +10,8 @@ namespace wgqa {
 // ---------------------------------------------------------------------------- uses
 
 SourceUse::SourceUse(SourceUse&& other) noexcept
-    : index_(std::exchange(other.index_, nullptr)), source_(std::exchange(other.source_, nullptr)) {}
+    : index_(std::exchange(other.index_, nullptr)),
+      source_(std::exchange(other.source_, nullptr)) {}
 
 SourceUse& SourceUse::operator=(SourceUse&& other) noexcept {
   std::swap(index_, other.index_);
@@ -46,10 +47,9 @@ SourceUse SourceIndex::find(Ids ids) {
 }
 
 SourceUse SourceIndex::add(Ids ids) {
-  auto entry = std::make_unique<Entry>(
-      CachedSource{.root = {++lastRoot_, true},
-                   .ids = {ids.begin(), ids.end()},
-                   .table = BlockTable(pool_, blockTokens_)});
+  auto entry = std::make_unique<Entry>(CachedSource{.root = {++lastRoot_, true},
+                                                    .ids = {ids.begin(), ids.end()},
+                                                    .table = BlockTable(pool_, blockTokens_)});
   for (std::size_t i = 0; i < ids.size(); ++i) entry->table.append();
   const auto [place, isNew] = entries_.insert(std::move(entry));
   require(isNew, "a source is added that is known");

@@ -90,7 +90,9 @@ class SourceIndex {
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(Ids ids) const;
-    std::size_t operator()(const std::unique_ptr<Entry>& entry) const { return (*this)(entry->ids); }
+    std::size_t operator()(const std::unique_ptr<Entry>& entry) const {
+      return (*this)(entry->ids);
+    }
   };
   struct Equal {
     using is_transparent = void;

@@ -241,6 +241,7 @@ std::vector<GeneratedSequence> drive(const test::FakeModel& model, Strategy& str
     }
     histories = next;
     for (std::size_t row = 0; row < histories.size(); ++row) {
+      CHECK(std::ranges::equal(strategy.history(static_cast<std::int64_t>(row)), histories[row]));
       std::vector<float> logits = model.logitsOf(source, histories[row]);
       strategy.scoreRow(static_cast<std::int64_t>(row), logits, scratch);
     }
@@ -252,12 +253,13 @@ std::vector<GeneratedSequence> drive(const test::FakeModel& model, Strategy& str
 WGQA_TEST(decodeOneBeamIsGreedy) {
   for (std::uint32_t seed = 0; seed < 100; ++seed) {
     const test::FakeModel model({.seed = seed, .endBias = 1.0f});
-    GenerationOptions options = test::makeRequest({4}, 12).options;
+    GenerationRequest request = test::makeRequest({4}, 12);
+    GenerationOptions& options = request.options;
     options.noRepeatNgramSize = seed % 3;
     options.repetitionPenalty = 1.0;
     options.logProbs = true;
-    const auto beam = drive(model, *makeBeamStrategy(options), {4});
-    auto greedy = drive(model, *makeSamplingStrategy(options, {}), {4});
+    const auto beam = drive(model, *makeBeamStrategy(request), {4});
+    auto greedy = drive(model, *makeSamplingStrategy(request, {}), {4});
     CHECK_EQUAL(beam.size(), 1u);
     CHECK(beam[0].tokenIds == greedy[0].tokenIds);
     CHECK(beam[0].finishReason == greedy[0].finishReason);

@@ -165,8 +165,8 @@ WGQA_TEST(engineTakesAnswersAndPauses) {
   request.processesLogits = true;
   engine.submit(1, request);
   for (int i = 0; i < 3; ++i) {
-    engine.setPaused(1, true);
     LogitsEvent event = inbox.waitForLogits();
+    engine.setPaused(1, true);
     engine.answerLogits(1, std::move(event.logits));
     engine.setPaused(1, false);
   }

