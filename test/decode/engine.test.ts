@@ -1,27 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   Engine,
-  loadModel,
   type EngineOptions,
   type GenerationOptions,
   type GenerationRequest,
   type Model,
 } from '../../src/index.ts';
 import { errorOf, failureOf } from '../support/errors.ts';
-import { goldenModelDirectory } from '../support/golden.ts';
-import { randomRows, tinyModel } from '../support/tiny-model.ts';
+import { LONG, talkativeModel, tokensOf } from '../support/decoding.ts';
+import { randomRows } from '../support/tiny-model.ts';
 
 const PROMPTS = randomRows(31, [6, 3, 9, 4, 7]);
-/** The model likes to end at once; a token it never generates in place of its end token. */
-const LONG = { maxNewTokens: 24, eosTokenId: 99 } as const;
 
 let model: Model;
 let engine: Engine;
 
 beforeAll(async () => {
-  const source = await loadModel(goldenModelDirectory('t5v11-wgqa3'));
-  model = await source.convert({ kvHeads: 3, merge: 'weighted' });
-  await source.dispose();
+  model = await talkativeModel();
   engine = new Engine(model);
 });
 
@@ -30,11 +25,6 @@ afterAll(async () => {
   await model.dispose();
 });
 
-async function tokensOf(request: GenerationRequest, on = engine): Promise<number[][]> {
-  const { sequences } = await on.generate(request);
-  return sequences.map((sequence) => sequence.tokenIds);
-}
-
 function argmax(values: Float32Array): number {
   return values.reduce((best, value, i) => (value > (values[best] ?? NaN) ? i : best), 0);
 }
@@ -42,7 +32,7 @@ function argmax(values: Float32Array): number {
 describe('greedy decoding', () => {
   test('takes the best token of the full forward pass at each step', async () => {
     for (const inputIds of PROMPTS.slice(0, 2)) {
-      const [tokenIds = []] = await tokensOf({ inputIds, ...LONG });
+      const [tokenIds = []] = await tokensOf(engine, { inputIds, ...LONG });
       const decoderInputIds = [[0, ...tokenIds.slice(0, -1)]];
       const { logits } = await model.forward({ inputIds: [inputIds], decoderInputIds });
       const vocab = model.config.vocab_size;
@@ -90,15 +80,15 @@ describe('whatever else runs in the batch, a request gets the same tokens', () =
     ['penalties', { repetitionPenalty: 1.5, noRepeatNgramSize: 2 }],
   ])('%s', async (_name, options) => {
     const requests = PROMPTS.map((inputIds) => ({ inputIds, ...LONG, ...options }));
-    const together = await Promise.all(requests.map((request) => tokensOf(request)));
+    const together = await Promise.all(requests.map((request) => tokensOf(engine, request)));
     for (const [i, request] of requests.entries()) {
-      expect(await tokensOf(request)).toEqual(together[i]);
+      expect(await tokensOf(engine, request)).toEqual(together[i]);
     }
   });
 
-  test('in waves of few, and in small blocks', async () => {
+  test('in small steps, few at a time, and in small blocks', async () => {
     const requests = PROMPTS.map((inputIds) => ({ inputIds, ...LONG, numBeams: 2 }));
-    const expected = await Promise.all(requests.map((request) => tokensOf(request)));
+    const expected = await Promise.all(requests.map((request) => tokensOf(engine, request)));
     const options: EngineOptions[] = [
       { maxBatchSize: 2 },
       { maxBatchTokens: 1 },
@@ -107,7 +97,7 @@ describe('whatever else runs in the batch, a request gets the same tokens', () =
     ];
     for (const option of options) {
       const other = new Engine(model, option);
-      const results = await Promise.all(requests.map((request) => tokensOf(request, other)));
+      const results = await Promise.all(requests.map((request) => tokensOf(other, request)));
       expect(results).toEqual(expected);
       expect(other.stats()).toMatchObject({ queued: 0, running: 0, completed: PROMPTS.length });
       await other.close();
@@ -118,7 +108,7 @@ describe('whatever else runs in the batch, a request gets the same tokens', () =
     const folded = await model.fold();
     const other = new Engine(folded);
     const request = { inputIds: PROMPTS[0] ?? [], ...LONG };
-    expect(await tokensOf(request, other)).toEqual(await tokensOf(request));
+    expect(await tokensOf(other, request)).toEqual(await tokensOf(engine, request));
     const { selfAttention } = other.stats().cacheBytesPerToken;
     // K and V, two layers, three heads of 8, float32.
     expect(selfAttention).toBe(2 * 2 * 3 * 8 * 4);
@@ -127,11 +117,11 @@ describe('whatever else runs in the batch, a request gets the same tokens', () =
 
   test('a failing neighbour disturbs nobody', async () => {
     const [a = [], b = []] = PROMPTS;
-    const expected = await tokensOf({ inputIds: a });
+    const expected = await tokensOf(engine, { inputIds: a });
     const controller = new AbortController();
     const request = { inputIds: b, maxNewTokens: 500, minNewTokens: 500 };
     const [good, tooMany, aborted] = await Promise.allSettled([
-      tokensOf({ inputIds: a }),
+      tokensOf(engine, { inputIds: a }),
       engine.generate({ inputIds: b, numBeams: 99 }),
       engine.generate(request, { signal: controller.signal }),
       new Promise((resolve) => setImmediate(resolve)).then(() => {
@@ -149,9 +139,9 @@ describe('sampling', () => {
   const inputIds = PROMPTS[2] ?? [];
 
   test('repeats with the seed and differs without', async () => {
-    const first = await tokensOf({ inputIds, ...options, seed: 1 });
-    expect(await tokensOf({ inputIds, ...options, seed: 1 })).toEqual(first);
-    expect(await tokensOf({ inputIds, ...options, seed: 2 })).not.toEqual(first);
+    const first = await tokensOf(engine, { inputIds, ...options, seed: 1 });
+    expect(await tokensOf(engine, { inputIds, ...options, seed: 1 })).toEqual(first);
+    expect(await tokensOf(engine, { inputIds, ...options, seed: 2 })).not.toEqual(first);
     expect(new Set(first.map(String)).size).toBeGreaterThan(1);
   });
 
@@ -161,49 +151,9 @@ describe('sampling', () => {
     ['minP 1', { minP: 1 }],
     ['a tiny temperature', { temperature: 1e-4 }],
   ])('with %s is greedy', async (_name, narrow) => {
-    const [greedy] = await tokensOf({ inputIds, ...LONG });
-    const samples = await tokensOf({ inputIds, ...options, ...narrow });
+    const [greedy] = await tokensOf(engine, { inputIds, ...LONG });
+    const samples = await tokensOf(engine, { inputIds, ...options, ...narrow });
     expect(samples).toEqual([greedy, greedy, greedy, greedy]);
-  });
-});
-
-describe('streaming', () => {
-  test('yields the tokens of generate, one by one', async () => {
-    const [inputIds = []] = PROMPTS;
-    const tokens: number[] = [];
-    for await (const chunk of engine.stream({ inputIds, ...LONG })) {
-      expect(chunk.text).toBeUndefined();
-      tokens.push(chunk.tokenId);
-    }
-    expect([tokens]).toEqual(await tokensOf({ inputIds, ...LONG }));
-  });
-
-  test('ends the request when the loop is left or the signal fires', async () => {
-    const [inputIds = []] = PROMPTS;
-    const request = { inputIds, maxNewTokens: 2000, minNewTokens: 2000 };
-    for await (const chunk of engine.stream(request)) {
-      expect(chunk.tokenId).toBeGreaterThanOrEqual(0);
-      break;
-    }
-    const controller = new AbortController();
-    const stream = engine.stream(request, { signal: controller.signal });
-    await stream.next();
-    controller.abort();
-    const rest = async () => {
-      for await (const chunk of stream) expect(chunk.tokenId).toBeGreaterThanOrEqual(0);
-    };
-    expect((await errorOf(rest)).code).toBe('ABORTED');
-    // The engine is free again at once.
-    expect((await tokensOf({ inputIds, maxNewTokens: 2 }))[0]?.length).toBeGreaterThan(0);
-  });
-
-  test('is refused for beams and several sequences', async () => {
-    const inputIds = [3, 1];
-    const next = (options: GenerationOptions) => () =>
-      engine.stream({ inputIds, ...options }).next();
-    expect((await errorOf(next({ numBeams: 2 }))).field).toBe('numBeams');
-    const several = { doSample: true, numReturnSequences: 2 };
-    expect((await errorOf(next(several))).field).toBe('numReturnSequences');
   });
 });
 
@@ -259,7 +209,7 @@ describe('an engine refuses', () => {
     expect((await errorOf(() => small.generate({ inputIds: long }))).code).toBe('OUT_OF_MEMORY');
     const far = { inputIds, maxNewTokens: 100_000 };
     expect((await errorOf(() => small.generate(far))).code).toBe('OUT_OF_MEMORY');
-    expect((await tokensOf({ inputIds }, small))[0]?.length).toBeGreaterThan(0);
+    expect((await tokensOf(small, { inputIds }))[0]?.length).toBeGreaterThan(0);
     await small.close();
   });
 });
@@ -280,20 +230,4 @@ test('defaults come from generation_config.json', async () => {
   expect(() => parse({ num_beams: 0 })).toThrow(
     expect.objectContaining({ code: 'INVALID_FILE', field: 'num_beams' }),
   );
-});
-
-test('after close, the engine is unusable; what waited is rejected, what ran is finished', async () => {
-  const other = await tinyModel();
-  const closing = new Engine(other, { maxBatchSize: 1 });
-  const request = { inputIds: [3, 1], maxNewTokens: 50, minNewTokens: 50 };
-  const running = closing.generate(request);
-  const waiting = closing.generate(request);
-  const settled = Promise.allSettled([running, waiting]);
-  while (closing.stats().running === 0) await new Promise((resolve) => setImmediate(resolve));
-  await closing.close();
-  const [first, second] = await settled;
-  expect(first).toMatchObject({ status: 'fulfilled', value: { generatedTokens: 50 } });
-  expect(second).toMatchObject({ status: 'rejected', reason: { code: 'DISPOSED' } });
-  expect((await errorOf(() => closing.generate(request))).code).toBe('DISPOSED');
-  await other.dispose();
 });

@@ -1,15 +1,11 @@
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Engine, loadModel, loadTokenizer, type Model, type TokenChunk } from '../../src/index.ts';
+import { Engine, loadModel, loadTokenizer, type Model } from '../../src/index.ts';
+import { collect, saveTextModel } from '../support/decoding.ts';
 import { useTemporaryDirectories } from '../support/directories.ts';
 import { errorOf } from '../support/errors.ts';
 import { tinyModel, TINY_V10 } from '../support/tiny-model.ts';
-import { unigramTokenizer } from '../tokenizer/fixtures.ts';
 
 const newDirectory = useTemporaryDirectories();
-// As many embeddings as the tokenizer has pieces: every token of a random model has text.
-const VOCABULARY = 14;
 const REQUEST = { prompt: 'abc', maxNewTokens: 12, minNewTokens: 12, noRepeatNgramSize: 2 };
 
 let directory: string;
@@ -18,10 +14,7 @@ let engine: Engine;
 
 beforeAll(async () => {
   directory = newDirectory();
-  const source = await tinyModel({ ...TINY_V10, vocab_size: VOCABULARY });
-  await source.save(directory);
-  await source.dispose();
-  await writeFile(path.join(directory, 'tokenizer.json'), JSON.stringify(unigramTokenizer()));
+  await saveTextModel(directory);
   model = await loadModel(directory);
   engine = new Engine(model);
 });
@@ -29,12 +22,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await model.dispose();
 });
-
-async function collect(chunks: AsyncIterable<TokenChunk>): Promise<TokenChunk[]> {
-  const all: TokenChunk[] = [];
-  for await (const chunk of chunks) all.push(chunk);
-  return all;
-}
 
 describe('text in, text out', () => {
   test('is what the tokenizer makes of the ids', async () => {
@@ -65,7 +52,7 @@ describe('text in, text out', () => {
   });
 
   test('a tokenizer can be given to the engine', async () => {
-    const other = await tinyModel({ ...TINY_V10, vocab_size: VOCABULARY });
+    const other = await tinyModel({ ...TINY_V10, vocab_size: 14 });
     const tokenizer = await loadTokenizer(directory);
     const { sequences } = await new Engine(other, { tokenizer }).generate(REQUEST);
     expect(sequences).toEqual((await engine.generate(REQUEST)).sequences);
@@ -82,11 +69,8 @@ describe('text in, text out', () => {
 });
 
 describe('stop strings', () => {
-  test.each(['alone', 'streamed', 'with log-probabilities', 'with beams'])('%s', async (kind) => {
-    const extra = {
-      ...(kind === 'with log-probabilities' && { logProbs: true }),
-      ...(kind === 'with beams' && { numBeams: 3 }),
-    };
+  test.each(['alone', 'streamed', 'with log-probabilities'])('%s', async (kind) => {
+    const extra = kind === 'with log-probabilities' ? { logProbs: true } : {};
     const whole = (await engine.generate({ ...REQUEST, ...extra })).sequences[0];
     const text = whole?.text ?? '';
     // Two characters from the middle, at their first place.
@@ -105,5 +89,25 @@ describe('stop strings', () => {
     expect(sequence?.tokenIds).toEqual(whole?.tokenIds.slice(0, length));
     expect(length).toBeLessThan(12);
     if (kind === 'with log-probabilities') expect(sequence?.logProbs).toHaveLength(length);
+  });
+
+  test('end a beam, as an end token would', async () => {
+    const beams = { ...REQUEST, numBeams: 3, numReturnSequences: 3 };
+    const whole = (await engine.generate(beams)).sequences[0]?.text ?? '';
+    const stop = whole.slice(4, 6);
+    const tokenizer = await loadTokenizer(directory);
+    const { sequences } = await engine.generate({ ...beams, stop });
+    const ended = sequences.filter(({ finishReason }) => finishReason === 'stop');
+    expect(ended.length).toBeGreaterThan(0);
+    for (const { text = '', tokenIds } of sequences) {
+      expect(text).not.toContain(stop);
+      const all = tokenizer.decode(tokenIds);
+      expect(all.startsWith(text)).toBe(true);
+      // Its last token completed the string.
+      expect(tokenizer.decode(tokenIds.slice(0, -1))).not.toContain(stop);
+    }
+    for (const { text = '', tokenIds } of ended) {
+      expect(tokenizer.decode(tokenIds).slice(text.length).startsWith(stop)).toBe(true);
+    }
   });
 });
