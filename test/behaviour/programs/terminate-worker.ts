@@ -1,10 +1,11 @@
 /**
  * Starts workers that compute without end, terminates each in the middle, and then computes in the
- * main thread: a crash or a hang of any of it is one of this process.
+ * main thread: a crash or a hang of any of it is one of this process. Arguments: what they compute,
+ * and how many workers there are.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { createModel, Engine, Trainer } from '../../../src/index.ts';
+import { createModel, Engine, Trainer, type GenerationRequest } from '../../../src/index.ts';
 
 const CONFIG = {
   vocab_size: 500,
@@ -27,15 +28,31 @@ const ENDLESS: Readonly<Record<string, () => Promise<never>>> = {
   },
   async decoding() {
     const model = await createModel(CONFIG);
-    const engine = new Engine(model);
+    const engines = [new Engine(model), new Engine(model, { maxBatchSize: 4, streamBuffer: 2 })];
+    const request = { inputIds: ROW, maxNewTokens: 500, minNewTokens: 500 };
     parentPort?.postMessage('started');
-    for (;;) for await (const _ of engine.stream({ inputIds: ROW, maxNewTokens: 500 })) continue;
+    for (;;) await Promise.all(engines.map((engine) => decodeInEveryWay(engine, request)));
   },
   async loading() {
     parentPort?.postMessage('started');
     for (;;) await createModel(CONFIG);
   },
 };
+
+/** Batches, beams, a reader, one that holds its request up, and a logits processor. */
+async function decodeInEveryWay(engine: Engine, request: GenerationRequest): Promise<void> {
+  const unread = engine.stream(request);
+  await unread.next();
+  const read = async (): Promise<void> => {
+    for await (const _ of engine.stream(request)) continue;
+  };
+  const logitsProcessors = [() => sleep(1)];
+  await Promise.race([
+    Promise.all([engine.generate(request), engine.generate({ ...request, numBeams: 3 })]),
+    Promise.all([read(), engine.generate({ ...request, logitsProcessors })]),
+  ]);
+  await unread.return();
+}
 
 // tsx does not reach the entry file of a worker on its own.
 const WORKER = `import('tsx/esm/api').then(({ register }) => {
@@ -51,8 +68,11 @@ async function terminateInTheMiddle(task: string, after: number): Promise<void> 
 }
 
 if (isMainThread) {
-  const [task = ''] = process.argv.slice(2);
-  for (const after of [0, 3, 20, 80]) await terminateInTheMiddle(task, after);
+  const [task = '', workers = '0'] = process.argv.slice(2);
+  const delays = [0, 3, 20, 80];
+  for (let i = 0; i < Number(workers); ++i) {
+    await terminateInTheMiddle(task, delays[i % delays.length] ?? 0);
+  }
   await using model = await createModel(CONFIG);
   const { loss } = await model.forward({ inputIds: [ROW], labels: [ROW] });
   process.stdout.write(JSON.stringify(loss));
