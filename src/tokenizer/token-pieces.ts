@@ -25,8 +25,6 @@ interface Step {
   readonly stripsFirstSpace: boolean;
 }
 
-const encoder = new TextEncoder();
-
 /**
  * The pieces of `vocabulary` under the `decoder` of a tokenizer.json. Works for decoders that treat
  * tokens one by one but for the first space of a text.
@@ -38,7 +36,7 @@ export function makeTokenPieces(decoder: unknown, vocabulary: Vocabulary): Token
   const pieces: Uint8Array[] = [];
   for (let id = 0; id < vocabulary.size; ++id) {
     const piece = vocabulary.pieceOf(id);
-    const bytes = piece === undefined ? new Uint8Array() : bytesOf(piece, steps);
+    const bytes = bytesOf(piece ?? '', piece === undefined ? [] : steps);
     pieces.push(bytes);
     offsets[id + 1] = (offsets[id] ?? 0) + bytes.length;
   }
@@ -54,7 +52,7 @@ function bytesOf(piece: string, steps: readonly Step[]): Uint8Array {
     if (typeof result !== 'string') return result;
     text = result;
   }
-  return encoder.encode(text);
+  return Buffer.from(text);
 }
 
 function decoderSteps(decoder: unknown, vocabulary: Vocabulary): readonly Step[] {

@@ -76,7 +76,9 @@ async function abortedTokens(engine: Engine, request: GenerationRequest) {
   setTimeout(() => {
     controller.abort();
   }, 2);
-  const [outcome] = await Promise.allSettled([engine.generate(request, controller)]);
+  const [outcome] = await Promise.allSettled([
+    engine.generate(request, { signal: controller.signal }),
+  ]);
   if (outcome.status === 'fulfilled') return outcome.value.sequences.map((s) => s.tokenIds);
   expect(outcome.reason).toMatchObject({ code: 'ABORTED' });
   return undefined;
