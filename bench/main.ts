@@ -7,6 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describeDevice } from './device.ts';
+import { measureEngine } from './engine.ts';
 import { measureLoading } from './loading.ts';
 import { share, type Benchmark } from './measure.ts';
 import { NATIVE_PROGRAMS, runNative } from './native-programs.ts';
@@ -17,6 +18,7 @@ const RESULTS = path.join(import.meta.dirname, 'results');
 
 const BENCHMARKS: ReadonlyMap<string, () => Promise<Benchmark>> = new Map([
   ...NATIVE_PROGRAMS.map((name) => [name, () => runNative(name)] as const),
+  ['engine', measureEngine] as const,
   ['training', measureTraining] as const,
   ['loading', measureLoading] as const,
 ]);

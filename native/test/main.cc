@@ -22,8 +22,15 @@ std::vector<Test>& tests() {
 int failures = 0;
 
 struct Options {
-  std::string filter;
+  std::vector<std::string> filters;  // a test runs if its name holds any of them
   bool list = false;
+
+  bool chooses(const Test& test) const {
+    return filters.empty() ||
+           std::any_of(filters.begin(), filters.end(), [&](const std::string& filter) {
+             return test.name.find(filter) != std::string::npos;
+           });
+  }
 };
 
 bool parseOptions(int argc, char** argv, Options& options) {
@@ -33,9 +40,9 @@ bool parseOptions(int argc, char** argv, Options& options) {
     if (argument == "--list") {
       options.list = true;
     } else if (argument.starts_with(kFilter)) {
-      options.filter = argument.substr(kFilter.size());
+      options.filters.emplace_back(argument.substr(kFilter.size()));
     } else {
-      std::fprintf(stderr, "usage: %s [--list] [--filter=substring]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--list] [--filter=substring]...\n", argv[0]);
       return false;
     }
   }
@@ -80,7 +87,7 @@ int runTests(int argc, char** argv) {
   int passed = 0;
   int failed = 0;
   for (const Test& test : tests()) {
-    if (test.name.find(options.filter) == std::string::npos) continue;
+    if (!options.chooses(test)) continue;
     if (options.list) {
       std::printf("%s\n", test.name.c_str());
     } else {

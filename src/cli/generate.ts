@@ -9,6 +9,7 @@ import {
   loadTokenizer,
   type GenerationOptions,
   type GenerationResult,
+  type Tokenizer,
 } from '../index.ts';
 import { mapConcurrently } from '../demo/concurrency.ts';
 import { MAX_UNFINISHED_REQUESTS } from '../demo/generate-texts.ts';
@@ -74,7 +75,8 @@ async function generate(
   const { numBeams = 1, numReturnSequences = 1, json } = options;
   const single = numBeams === 1 && numReturnSequences === 1;
   if (!json && options.stream && stdout.isTTY === true && single) {
-    await streamTexts(engine, requests, context);
+    const prefix = prefixText(tokenizer, options);
+    await streamTexts(engine, requests, prefix, context);
     return;
   }
   const results = await decodeTogether(engine, requests, signal);
@@ -119,12 +121,19 @@ async function* readLines(input: Readable): AsyncGenerator<string> {
 async function streamTexts(
   engine: Engine,
   requests: AsyncIterable<Request>,
+  prefix: string,
   { stdout, signal }: CliContext,
 ): Promise<void> {
   for await (const request of requests) {
+    stdout.write(prefix);
     for await (const { text = '' } of engine.stream(request, { signal })) stdout.write(text);
     stdout.write('\n');
   }
+}
+
+/** The forced prefix as results show it: streams begin behind it. */
+function prefixText(tokenizer: Tokenizer, { forcedPrefix = '' }: Options): string {
+  return tokenizer.decode(tokenizer.encode(forcedPrefix, { addSpecialTokens: false }));
 }
 
 interface PromptResult extends GenerationResult {

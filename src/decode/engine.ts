@@ -1,6 +1,6 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { implementationOf, type Model, type T5Model } from '../model/index.ts';
+import { implementationOf, onAbort, type Model, type T5Model } from '../model/index.ts';
 import { checkOptions, signalRule } from '../options.ts';
 import { ChunkQueue } from './chunk-queue.ts';
 import { NativeRequests, type Submission } from './native-requests.ts';
@@ -35,7 +35,10 @@ export class Engine implements AsyncDisposable {
   #stopping: Promise<void> | undefined;
   #disposal: Promise<void> | undefined;
 
-  /** Starts the engine's thread; memory is taken as requests need it. @throws WgqaError INVALID_ARGUMENT, DISPOSED */
+  /**
+   * Starts the engine's thread; the cache takes memory as requests need it.
+   * @throws WgqaError INVALID_ARGUMENT, DISPOSED
+   */
   constructor(model: Model, options: EngineOptions = {}) {
     const implementation = implementationOf(model);
     const { native, limits, streamBuffer, tokenizer } = resolveEngineOptions(options, model.dtype);
@@ -79,7 +82,7 @@ export class Engine implements AsyncDisposable {
       left.abort(signal?.reason);
     };
     if (signal?.aborted) leave();
-    signal?.addEventListener('abort', leave, { once: true });
+    const forget = onAbort(signal, leave);
     this.#decodeInto(checked, { signal: left.signal, chunks }).then(
       () => {
         chunks.end();
@@ -91,7 +94,7 @@ export class Engine implements AsyncDisposable {
     try {
       yield* chunks;
     } finally {
-      signal?.removeEventListener('abort', leave);
+      forget();
       left.abort();
     }
   }

@@ -1,6 +1,5 @@
 /** The native engine with the requests that it decodes: its events go to the jobs they are about. */
-import { setMaxListeners } from 'node:events';
-import { abortError, throwIfAborted, type T5Model } from '../model/index.ts';
+import { abortError, onAbort, throwIfAborted, type T5Model } from '../model/index.ts';
 import {
   callNative,
   fromNative,
@@ -46,17 +45,13 @@ export class NativeRequests {
     const id = this.#nextId++;
     const job = new Job(id, task, this.#native, chunks);
     this.#submit(id, job, task);
-    if (signal === undefined) return job.finished;
-    const abort = (): void => {
-      job.fail(abortError(signal));
-    };
-    // One signal for many requests is usual, and no leak that Node should warn of.
-    if (signal instanceof EventTarget) setMaxListeners(0, signal);
-    signal.addEventListener('abort', abort, { once: true });
+    const forget = onAbort(signal, () => {
+      if (signal !== undefined) job.fail(abortError(signal));
+    });
     try {
       return await job.finished;
     } finally {
-      signal.removeEventListener('abort', abort);
+      forget();
     }
   }
 

@@ -1,4 +1,5 @@
 /** An AbortSignal carried into native code. */
+import { setMaxListeners } from 'node:events';
 import { WgqaError } from '../errors.ts';
 import { callNative, native, type NativeAbortFlag } from '../native.ts';
 
@@ -18,17 +19,29 @@ export async function abortable<T>(
   if (signal === undefined) return callNative(() => work(undefined));
   throwIfAborted(signal);
   const flag = new (native().AbortFlag)();
-  const stop = (): void => {
+  const forget = onAbort(signal, () => {
     flag.abort();
-  };
-  signal.addEventListener('abort', stop, { once: true });
+  });
   try {
     return await callNative(() => work(flag));
   } catch (error) {
     throw error instanceof WgqaError && error.code === 'ABORTED' ? abortError(signal) : error;
   } finally {
-    signal.removeEventListener('abort', stop);
+    forget();
   }
+}
+
+/**
+ * Calls `abort` when `signal` fires, unless the returned function was called before. One signal for
+ * any number of requests is usual, and no leak that Node should warn of.
+ */
+export function onAbort(signal: AbortSignal | undefined, abort: () => void): () => void {
+  if (signal === undefined) return () => undefined;
+  if (signal instanceof EventTarget) setMaxListeners(0, signal);
+  signal.addEventListener('abort', abort, { once: true });
+  return () => {
+    signal.removeEventListener('abort', abort);
+  };
 }
 
 export function abortError(signal: AbortSignal): WgqaError {

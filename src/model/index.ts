@@ -1,6 +1,6 @@
 export { createModel, loadModel } from './load.ts';
 export { implementationOf, type T5Model } from './t5-model.ts';
-export { abortable, abortError, throwIfAborted } from './abort.ts';
+export { abortable, abortError, onAbort, throwIfAborted } from './abort.ts';
 export {
   IGNORED_LABEL,
   prepareBatch,

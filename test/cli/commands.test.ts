@@ -122,6 +122,20 @@ describe('generate', () => {
     expect(await wgqa(args, { isTTY: true })).toEqual(await wgqa(args));
   });
 
+  test('begins each text with a forced prefix, streamed or not', async () => {
+    const args = ['generate', model, 'a parser', ...short, '--forced-prefix', 'This  package'];
+    const whole = await wgqa(args);
+    expect(whole.stdout).toMatch(/^This package/);
+    expect(await wgqa(args, { isTTY: true })).toEqual(whole);
+  });
+
+  test('gives up after a timeout', async () => {
+    const long = ['--max-new-tokens', '5000', '--min-new-tokens', '5000', '--timeout', '20'];
+    const { code, stderr } = await wgqa(['generate', model, 'a parser', ...long, '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'TIMEOUT' } });
+  });
+
   test('passes options on by their Hugging Face names', async () => {
     const options = [
       '--num-beams',

@@ -4,6 +4,7 @@ import { collect, saveTextModel } from '../support/decoding.ts';
 import { useTemporaryDirectories } from '../support/directories.ts';
 import { errorOf } from '../support/errors.ts';
 import { tinyModel, TINY_V10 } from '../support/tiny-model.ts';
+import { directoryWith, unigramTokenizer } from '../tokenizer/fixtures.ts';
 
 const newDirectory = useTemporaryDirectories();
 const REQUEST = { prompt: 'abc', maxNewTokens: 12, minNewTokens: 12, noRepeatNgramSize: 2 };
@@ -89,6 +90,15 @@ describe('stop strings', () => {
     expect(sequence?.tokenIds).toEqual(whole?.tokenIds.slice(0, length));
     expect(length).toBeLessThan(12);
     if (kind === 'with log-probabilities') expect(sequence?.logProbs).toHaveLength(length);
+  });
+
+  test('are refused where a token has no text of its own', async () => {
+    const wordPieces = { ...unigramTokenizer(), decoder: { type: 'WordPiece', prefix: '##' } };
+    const files = await directoryWith({ 'tokenizer.json': wordPieces });
+    await using other = new Engine(model, { tokenizer: await loadTokenizer(files) });
+    const error = await errorOf(() => other.generate({ ...REQUEST, stop: 'a' }));
+    expect(error).toMatchObject({ code: 'UNSUPPORTED', field: 'tokenizer.json: decoder' });
+    expect((await other.generate(REQUEST)).sequences).toHaveLength(1);
   });
 
   test('end a beam, as an end token would', async () => {
