@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BUILD, ROOT, buildAddon, buildPreset } from './lib/native-build.mjs';
+import { BUILD, ROOT, SANITIZED, buildAddon, buildPreset } from './lib/native-build.mjs';
 import { findProgram } from './lib/process.mjs';
 
 const STAGES = ['modules', 'addon', 'tests'];
@@ -107,8 +107,10 @@ async function buildNativeAddon() {
 }
 
 async function buildSanitizedTests() {
-  if (!(await buildPreset('sanitize', ['wgqa_native_tests'], say))) {
-    throw new Error('building the native tests failed');
+  for (const preset of SANITIZED) {
+    if (!(await buildPreset(preset, ['wgqa_native_tests'], say))) {
+      throw new Error('building the native tests failed');
+    }
   }
 }
 

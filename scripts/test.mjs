@@ -1,26 +1,34 @@
-// Runs the native tests (ctest, under sanitizers) and the TypeScript tests (jest), and ends with the
+// Runs the native tests (ctest, once for each set of sanitizers) and the TypeScript tests (jest), and ends with the
 // total of both: `N passed, N failed`. Set-up comes before: see package.json.
 //
 //   node scripts/test.mjs [native | js] [jest arguments]
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { BUILD, ROOT } from './lib/native-build.mjs';
-import { run } from './lib/process.mjs';
+import { BUILD, ROOT, SANITIZED } from './lib/native-build.mjs';
+import { run, withFixedAddresses } from './lib/process.mjs';
 import { countNativeTests } from './lib/ctest-output.mjs';
 
 /** @typedef {import('./lib/ctest-output.mjs').Counts} Counts */
 
-/** @returns {Promise<Counts>} */
-async function runNativeTests() {
+/**
+ * @param {string} preset
+ * @returns {Promise<Counts>}
+ */
+async function runNativeTests(preset) {
   /** @type {string[]} */
   const lines = [];
-  const args = ['--preset', 'sanitize', '--verbose', '--parallel', String(availableParallelism())];
-  const status = await run('ctest', args, { cwd: ROOT, onLine: (line) => lines.push(line) });
+  const [command = '', ...args] = withFixedAddresses([
+    'ctest',
+    `--preset=${preset}`,
+    '--verbose',
+    `--parallel=${availableParallelism()}`,
+  ]);
+  const status = await run(command, args, { cwd: ROOT, onLine: (line) => lines.push(line) });
   const { suites, total } = countNativeTests(lines);
   for (const suite of suites) {
     if (suite.failed > 0) console.log(suite.output.join('\n'));
-    console.log(`native ${suite.name}: ${describe(suite)}`);
+    console.log(`${suite.name} (${preset}): ${describe(suite)}`);
   }
   if (status !== 0 && total.failed === 0) {
     console.log(lines.slice(-40).join('\n'));
@@ -90,7 +98,9 @@ const only = ['native', 'js'].includes(first) ? first : undefined;
 const jestArguments = only ? rest : process.argv.slice(2);
 
 const results = [];
-if (only !== 'js') results.push(await runNativeTests());
+if (only !== 'js') {
+  for (const preset of SANITIZED) results.push(await runNativeTests(preset));
+}
 if (only !== 'native') results.push(await runJest(jestArguments));
 const total = results.reduce((sum, counts) => ({
   passed: sum.passed + counts.passed,

@@ -23,7 +23,13 @@ export type {
 export { kvHeadsOf } from './checkpoint/grouping.ts';
 export { PRESETS, type ConvertOptions, type Preset, type PresetName } from './convert/index.ts';
 export { loadTokenizer } from './tokenizer/index.ts';
-export type { DecodeOptions, EncodeOptions, TextStream, TokenPieces, Tokenizer } from './tokenizer/index.ts';
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  TextStream,
+  TokenPieces,
+  Tokenizer,
+} from './tokenizer/index.ts';
 export {
   createDataset,
   loadDataset,

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <thread>
+#include <vector>
 
 namespace wgqa {
 namespace {
@@ -31,6 +33,29 @@ class FirstException {
 
 thread_local int threadLimit = 0;
 
+#if defined(__SANITIZE_THREAD__)
+
+// Thread sanitizer does not see OpenMP's fork and join: threads of our own stand in for its team.
+template <typename Body>
+void runTeam(int threads, const Body& body) {
+  std::vector<std::jthread> others;
+  for (int thread = 1; thread < threads; ++thread) {
+    others.emplace_back([&body, thread, threads] { body(thread, threads); });
+  }
+  body(0, threads);
+}
+
+#else
+
+// Calls body(thread, team): `team` may be smaller than `threads`.
+template <typename Body>
+void runTeam(int threads, const Body& body) {
+#pragma omp parallel num_threads(threads)
+  body(omp_get_thread_num(), omp_get_num_threads());
+}
+
+#endif
+
 }  // namespace
 
 int threadCount() { return threadLimit > 0 ? threadLimit : omp_get_max_threads(); }
@@ -48,16 +73,13 @@ void parallelFor(std::int64_t count, std::int64_t grain,
   const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), useful));
   if (threads <= 1) return body(0, count, 0);
   FirstException first;
-#pragma omp parallel num_threads(threads)
-  {
-    const int thread = omp_get_thread_num();
-    const int team = omp_get_num_threads();
+  runTeam(threads, [&](int thread, int team) {
     first.guard([&] {
       const std::int64_t begin = count * thread / team;
       const std::int64_t end = count * (thread + 1) / team;
       if (begin < end) body(begin, end, thread);
     });
-  }
+  });
   first.rethrow();
 }
 
@@ -66,16 +88,15 @@ void parallelTasks(std::int64_t count, const std::function<void(std::int64_t, in
   const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), count));
   std::atomic<std::int64_t> next = 0;
   FirstException first;
-  const auto work = [&](int thread) {
+  const auto work = [&](int thread, int /*team*/) {
     first.guard([&] {
       for (std::int64_t index = next++; index < count; index = next++) body(index, thread);
     });
   };
   if (threads <= 1) {
-    work(0);
+    work(0, 1);
   } else {
-#pragma omp parallel num_threads(threads)
-    work(omp_get_thread_num());
+    runTeam(threads, work);
   }
   first.rethrow();
 }

@@ -1,5 +1,5 @@
 // Child processes for the scripts: run one, and find a program without starting it.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -37,4 +37,16 @@ export function findProgram(program) {
     .split(path.delimiter)
     .map((folder) => path.join(folder, program))
     .find((file) => existsSync(file));
+}
+
+/**
+ * The command run without address-space randomisation where that is possible: sanitizers of gcc 13
+ * and older stop at once on kernels that randomise more bits than they know.
+ * @param {readonly string[]} command
+ * @returns {readonly string[]}
+ */
+export function withFixedAddresses(command) {
+  const prefix = ['setarch', '--addr-no-randomize'];
+  const { status } = spawnSync('setarch', ['--addr-no-randomize', 'true'], { stdio: 'ignore' });
+  return status === 0 ? [...prefix, ...command] : command;
 }
