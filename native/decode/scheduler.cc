@@ -1,13 +1,12 @@
 #include "decode/scheduler.h"
 
-#include <algorithm>
-#include <map>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "decode/active_request.h"
+#include "decode/admission.h"
 #include "decode/encode_lane.h"
 #include "decode/kv_cache.h"
 #include "decode/request_check.h"
@@ -43,6 +42,7 @@ class Scheduler::Impl {
                                     .maxBytes = options.maxCacheBytes,
                                     .dtype = options.cacheDtype}),
         lane_(model, cache_, options.maxBatchTokens),
+        admission_(cache_, lane_, options.maxBatchSize),
         weightsVersion_(model.weightsVersion()) {
     publish();
   }
@@ -70,20 +70,9 @@ class Scheduler::Impl {
   Request* find(RequestId id) const;
   void end(Request& request, GenerationResult result);
   void fail(Request& request, const Error& error);
-  void leaveCache(Request& request);
 
   void expire();
   void takeAnswers();
-
-  void admitWaiting();
-  bool tryAdmit(Request& request);
-  std::int64_t sequencesRunning() const;
-  void makeActive(Request& request);
-
-  void preempt(Request& victim);
-  Request* youngestHeld() const;
-  Request* victimFor(const Request& request) const;
-  bool makeRoomFor(Request& request, std::int64_t blocks);
 
   void encode();
   void decode();
@@ -101,12 +90,11 @@ class Scheduler::Impl {
   Clock clock_;
   KvCache cache_;
   EncodeLane lane_;
+  Admission admission_;
   std::uint64_t weightsVersion_;
 
   // Destroyed before the cache that they hold blocks of.
   std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
-  std::map<Request::Arrival, Request*> waiting_;
-  std::vector<Request*> active_;  // admitted, in the order of arrival
   std::set<std::pair<TimePoint, RequestId>> deadlines_;
   std::vector<RequestId> answered_;
   Request::Arrival arrivals_ = 0;
@@ -134,7 +122,7 @@ void Scheduler::Impl::submit(RequestId id, GenerationRequest&& request, TimePoin
     }
     auto made = std::make_unique<Request>(id, ++arrivals_, std::move(request), submitted, onToken);
     if (const auto deadline = made->deadline()) deadlines_.insert({*deadline, id});
-    waiting_.emplace(made->arrival(), made.get());
+    admission_.enqueue(*made);
     requests_.emplace(id, std::move(made));
   } catch (...) {
     GenerationResult result;
@@ -177,11 +165,7 @@ void Scheduler::Impl::answerLogits(RequestId id, std::vector<float>&& logits) {
 }
 
 bool Scheduler::Impl::hasWork() const {
-  if (!events_.empty() || !answered_.empty() || !lane_.empty()) return true;
-  const auto isFree = [](const Request* request) { return !request->isHeld(); };
-  return std::any_of(active_.begin(), active_.end(), isFree) ||
-         std::any_of(waiting_.begin(), waiting_.end(),
-                     [&](const auto& waiting) { return isFree(waiting.second); });
+  return !events_.empty() || !answered_.empty() || !lane_.empty() || admission_.hasWork();
 }
 
 std::optional<Scheduler::TimePoint> Scheduler::Impl::nextDeadline() const {
@@ -198,8 +182,7 @@ void Scheduler::Impl::checkInvariant() const {
 // ---------------------------------------------------------------------------- ends
 
 void Scheduler::Impl::end(Request& request, GenerationResult result) {
-  leaveCache(request);
-  waiting_.erase(request.arrival());
+  admission_.remove(request);
   if (const auto deadline = request.deadline()) deadlines_.erase({*deadline, request.id()});
   events_.finished.push_back({request.id(), std::move(result)});
   requests_.erase(request.id());
@@ -212,117 +195,12 @@ void Scheduler::Impl::fail(Request& request, const Error& error) {
   end(request, std::move(result));
 }
 
-/// The request's blocks are free to others afterwards, unless others hold them too.
-void Scheduler::Impl::leaveCache(Request& request) {
-  if (!request.isAdmitted()) return;
-  std::erase(active_, &request);
-  const CachedSource* source = request.source();
-  const bool isWanted =
-      source->isReady || std::any_of(active_.begin(), active_.end(), [&](const Request* other) {
-        return other->source() == source;
-      });
-  if (!isWanted) lane_.forget(*source);
-  request.giveUpBlocks();
-}
-
 void Scheduler::Impl::expire() {
   const TimePoint time = now();
   while (!deadlines_.empty() && deadlines_.begin()->first <= time) {
     Request& request = *find(deadlines_.begin()->second);
     fail(request, Error(ErrorCode::timeout, "the request was not done within its timeout"));
   }
-}
-
-// ---------------------------------------------------------------------------- admission
-
-void Scheduler::Impl::admitWaiting() {
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
-    Request& request = *next->second;
-    ++next;
-    if (!request.isHeld() && !tryAdmit(request)) return;
-  }
-}
-
-std::int64_t Scheduler::Impl::sequencesRunning() const {
-  std::int64_t sequences = 0;
-  for (const Request* request : active_) {
-    if (!request->isHeld()) sequences += request->maxRows();
-  }
-  return sequences;
-}
-
-bool Scheduler::Impl::tryAdmit(Request& request) {
-  const std::int64_t running = sequencesRunning();
-  if (running + request.maxRows() > options_.maxBatchSize) return false;
-  const auto& ids = request.request().inputIds;
-  const auto tokens = static_cast<std::int64_t>(ids.size());
-  SourceUse source = cache_.sources().find(ids);
-  const bool isKnown = static_cast<bool>(source);
-  if (!isKnown && !lane_.hasRoom(tokens)) return false;
-  const std::int64_t crossBlocks = isKnown ? 0 : cache_.cross().blocksFor(tokens);
-  const std::int64_t selfBlocks = request.blocksOfHistories(cache_.self().blockTokens());
-  // Beside a block for each running sequence: who is admitted should not have to leave at once.
-  while (!cache_.canMakeRoom(selfBlocks + running, crossBlocks)) {
-    Request* held = youngestHeld();
-    if (held == nullptr) return false;
-    preempt(*held);
-  }
-  if (!isKnown) {
-    cache_.makeRoom(selfBlocks, crossBlocks);
-    source = cache_.sources().add(ids);
-    lane_.add(cache_.sources().find(ids));
-  } else if (!source->isReady) {
-    lane_.want(*source);
-  }
-  if (request.preemptions == 0) {
-    stats_.sources += 1;
-    stats_.sourceHits += isKnown ? 1 : 0;
-  }
-  request.workBegan(now(), isKnown ? tokens : 0);
-  request.admit(std::move(source));
-  makeActive(request);
-  return true;
-}
-
-void Scheduler::Impl::makeActive(Request& request) {
-  waiting_.erase(request.arrival());
-  const auto place = std::upper_bound(
-      active_.begin(), active_.end(), request.arrival(),
-      [](Request::Arrival arrival, const Request* other) { return arrival < other->arrival(); });
-  active_.insert(place, &request);
-}
-
-// ---------------------------------------------------------------------------- preemption
-
-void Scheduler::Impl::preempt(Request& victim) {
-  ++victim.preemptions;
-  ++stats_.preemptions;
-  leaveCache(victim);
-  waiting_.emplace(victim.arrival(), &victim);
-}
-
-Scheduler::Impl::Request* Scheduler::Impl::youngestHeld() const {
-  const auto held = std::find_if(active_.rbegin(), active_.rend(),
-                                 [](const Request* request) { return request->isHeld(); });
-  return held == active_.rend() ? nullptr : *held;
-}
-
-/// Who gives way to `request`: first who is held up anyway, then who came last, but nobody who came
-/// before it. So the oldest request always gets on, and in the end everyone.
-Scheduler::Impl::Request* Scheduler::Impl::victimFor(const Request& request) const {
-  if (Request* held = youngestHeld()) return held;
-  Request* youngest = active_.back();
-  return youngest == &request ? nullptr : youngest;
-}
-
-/// False if the request itself is the one that has to give way.
-bool Scheduler::Impl::makeRoomFor(Request& request, std::int64_t blocks) {
-  while (!cache_.makeRoom(blocks, 0)) {
-    Request* victim = victimFor(request);
-    if (victim == nullptr) return false;
-    preempt(*victim);
-  }
-  return true;
 }
 
 // ---------------------------------------------------------------------------- a step
@@ -333,8 +211,8 @@ void Scheduler::Impl::step(EngineEvents& events) {
   if (std::exchange(weightsVersion_, version) != version) cache_.forgetCached();
   expire();
   takeAnswers();
-  admitWaiting();
-  const bool works = !lane_.empty() || !active_.empty();
+  admission_.admitWaiting(now());
+  const bool works = !lane_.empty() || !admission_.active().empty();
   encode();
   decode();
   if (works) {
@@ -351,7 +229,7 @@ void Scheduler::Impl::encode() {
   cache_.enforceBudget();
   if (const auto failure = lane_.advance()) {
     for (const SourceUse& source : failure->sources) {
-      order_ = active_;
+      order_ = admission_.active();
       for (Request* request : order_) {
         if (request->source() == &*source) fail(*request, failure->error);
       }
@@ -368,12 +246,12 @@ void Scheduler::Impl::decode() {
   const TimePoint began = now();
   std::int64_t budget = options_.maxBatchTokens;
   std::int64_t sequences = 0;
-  order_ = active_;  // feeding preempts
+  order_ = admission_.active();  // feeding preempts
   for (Request* request : order_) {
     if (!request->isEncoded() || request->isHeld()) continue;
     sequences += request->rows();
     if (sequences > options_.maxBatchSize) break;
-    if (!feed(*request, budget)) preempt(*request);
+    if (!feed(*request, budget)) admission_.preempt(*request);
   }
   if (batch_.rows() == 0) return;
   const std::int64_t bytesBefore = model_.weightBytesRead();
@@ -438,7 +316,7 @@ bool Scheduler::Impl::catchUp(Request& request, std::int64_t row, std::int64_t& 
 
 bool Scheduler::Impl::feedToken(Request& request, std::int64_t row) {
   BlockTable& table = request.selfTable(row);
-  if (!makeRoomFor(request, table.blocksToAppend(1))) return false;
+  if (!admission_.makeRoomFor(request, table.blocksToAppend(1))) return false;
   batch_.add(table, request.source()->table, request.unfed(row).front());
   return true;
 }
@@ -508,15 +386,7 @@ void Scheduler::Impl::advance(Request& request) {
 }
 
 void Scheduler::Impl::publish() {
-  stats_.queued = static_cast<std::int64_t>(waiting_.size());
-  stats_.encoding = stats_.running = stats_.held = 0;
-  for (const Request* request : active_) {
-    if (request->isHeld()) {
-      ++stats_.held;
-    } else {
-      ++(request->isEncoded() ? stats_.running : stats_.encoding);
-    }
-  }
+  admission_.count(stats_);
   stats_.cacheBytes = cache_.heldBytes();
   stats_.maxCacheBytes = cache_.maxBytes();
   stats_.selfBlocks = cache_.selfCounts();
