@@ -304,6 +304,24 @@ void banSomeTokens(std::span<const std::int32_t> history, std::span<float> logit
   }
 }
 
+void checkNothingHeld(const Scheduler& scheduler) {
+  const EngineStats stats = scheduler.stats();
+  CHECK_EQUAL(stats.selfBlocks.referenced, 0);
+  CHECK_EQUAL(stats.crossBlocks.referenced, 0);
+  CHECK_EQUAL(stats.queued + stats.encoding + stats.running + stats.held, 0);
+  scheduler.checkInvariant();
+}
+
+std::string codeOf(const GenerationResult& result) {
+  return result.error ? errorCodeName(result.error->code()) : "no error";
+}
+
+GenerationRequest endless(std::vector<std::int32_t> source, std::int64_t length) {
+  GenerationRequest request = makeRequest(std::move(source), length);
+  request.options.eosTokenIds = {};
+  return request;
+}
+
 void checkSameSequences(std::span<const GeneratedSequence> actual,
                         std::span<const GeneratedSequence> expected, double scoreTolerance) {
   CHECK_EQUAL(actual.size(), expected.size());

@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "decode/scheduler.h"
@@ -68,6 +69,9 @@ class FakeModel final : public EncoderDecoder {
 /// A request with Hugging Face's defaults, but greedy, end token 1 and start token 0.
 GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t maxNewTokens);
 
+/// A greedy request that generates exactly `length` tokens.
+GenerationRequest endless(std::vector<std::int32_t> source, std::int64_t length);
+
 /// Float32 cache with room for about `blocks` blocks of 4 tokens of each attention.
 EngineOptions makeEngineOptions(const FakeModel& model, std::int64_t blocks);
 
@@ -101,6 +105,12 @@ GenerationRequest randomRequest(std::mt19937& random);
 
 /// What requests with `processesLogits` do in tests.
 void banSomeTokens(std::span<const std::int32_t> history, std::span<float> logits);
+
+/// The name of the result's error code, or "no error".
+std::string codeOf(const GenerationResult& result);
+
+/// Fails the running test if a request has not ended, or a block is not free or cached.
+void checkNothingHeld(const Scheduler& scheduler);
 
 /// Fails the running test unless both have the same tokens, reasons, scores and log-probabilities.
 void checkSameSequences(std::span<const GeneratedSequence> actual,

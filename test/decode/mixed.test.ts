@@ -94,6 +94,31 @@ async function streamedTokens(engine: Engine, request: GenerationRequest) {
   return sequences;
 }
 
+// Log-probabilities are compared to the bit: every row is computed in one order, whatever is around it.
+describe('no bit of a result depends on', () => {
+  const source = randomRows(5, [700])[0] ?? [];
+  const length = { maxNewTokens: 20, minNewTokens: 20 };
+  const request = { inputIds: source, ...length, logProbs: true };
+  test.each<[string, EngineOptions, number]>([
+    ['others in its steps', {}, 31],
+    ['the size of blocks', { kvCache: { blockSize: 7 } }, 0],
+    ['the number of threads', { threads: 3 }, 5],
+    ['the budget of a step', { maxBatchTokens: 17 }, 3],
+  ])('%s', async (_name, options, others) => {
+    for (const dtype of ['float32', 'bfloat16'] as const) {
+      await using model = await createModel(TINY_V10, { seed: 7, dtype });
+      await using alone = new Engine(model, { threads: 1 });
+      await using engine = new Engine(model, options);
+      const around = randomRows(6, Array<number>(others).fill(40));
+      const running = around.map((inputIds) => engine.generate({ ...request, inputIds }));
+      const { sequences } = await engine.generate(request);
+      expect(sequences).toEqual((await alone.generate(request)).sequences);
+      expect(sequences[0]?.logProbs).toHaveLength(20);
+      await Promise.all(running);
+    }
+  });
+});
+
 test('engines on one model, while it trains: each result is of the weights of some step', async () => {
   await using model = await createModel({ ...TINY_V10, dropout_rate: 0 }, { seed: 7 });
   await using twin = await createModel({ ...TINY_V10, dropout_rate: 0 }, { seed: 7 });
