@@ -59,25 +59,24 @@ float floatField(const Napi::Object& object, const char* name) {
   return static_cast<float>(numberField(object, name));
 }
 
-std::vector<std::int32_t> tokenIdsField(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsArray()) wrongType(object.Env(), name, "an array");
+template <typename Convert>
+auto listOf(const Napi::Value& value, const char* name, const Convert& convert) {
+  if (!value.IsArray()) wrongType(value.Env(), name, "an array");
   const auto array = value.As<Napi::Array>();
-  std::vector<std::int32_t> ids;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) {
-    ids.push_back(array.Get(i).ToNumber().Int32Value());
-  }
-  return ids;
+  std::vector<decltype(convert(value))> list;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) list.push_back(convert(array.Get(i)));
+  return list;
+}
+
+std::vector<std::int32_t> tokenIdsField(const Napi::Object& object, const char* name) {
+  return listOf(object.Get(name), name,
+                [](const Napi::Value& id) { return id.ToNumber().Int32Value(); });
 }
 
 std::vector<AttentionModule> modulesOf(const Napi::Value& value) {
-  if (!value.IsArray()) wrongType(value.Env(), "modules", "an array");
-  const auto array = value.As<Napi::Array>();
-  std::vector<AttentionModule> modules;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) {
-    modules.push_back(oneOf(array.Get(i).ToString().Utf8Value(), "modules", kModules));
-  }
-  return modules;
+  return listOf(value, "modules", [](const Napi::Value& module) {
+    return oneOf(module.ToString().Utf8Value(), "modules", kModules);
+  });
 }
 
 void checkOffsets(std::span<const std::int32_t> offsets, std::size_t tokens, const char* field) {
@@ -159,14 +158,8 @@ std::string stringField(const Napi::Object& object, const char* name) {
 }
 
 std::vector<std::string> stringsField(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsArray()) wrongType(object.Env(), name, "an array of strings");
-  const auto array = value.As<Napi::Array>();
-  std::vector<std::string> strings;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) {
-    strings.push_back(array.Get(i).ToString().Utf8Value());
-  }
-  return strings;
+  return listOf(object.Get(name), name,
+                [](const Napi::Value& text) { return text.ToString().Utf8Value(); });
 }
 
 std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name) {

@@ -12,13 +12,8 @@ import { randomRows } from '../support/tiny-model.ts';
 
 const PROMPTS = randomRows(31, [6, 3, 9, 4, 7]);
 
-let model: Model;
-let engine: Engine;
-
-beforeAll(async () => {
-  model = await talkativeModel();
-  engine = new Engine(model);
-});
+const model = await talkativeModel();
+const engine = new Engine(model);
 
 afterAll(async () => {
   await engine.close();

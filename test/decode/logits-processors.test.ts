@@ -13,13 +13,8 @@ import { randomRows } from '../support/tiny-model.ts';
 
 const [INPUT = [], OTHER = []] = randomRows(31, [6, 3]);
 
-let model: Model;
-let engine: Engine;
-
-beforeAll(async () => {
-  model = await talkativeModel();
-  engine = new Engine(model);
-});
+const model = await talkativeModel();
+const engine = new Engine(model);
 
 afterAll(async () => {
   await model.dispose();

@@ -22,6 +22,7 @@ describe('a forced prefix of token ids', () => {
     model = await talkativeModel();
     engine = new Engine(model);
   });
+
   afterAll(async () => {
     await model.dispose();
   });
