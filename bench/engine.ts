@@ -140,11 +140,10 @@ interface Held {
 async function mostHeld(model: Model, requests: readonly GenerationRequest[]): Promise<Held> {
   await using engine = newEngine(model);
   let most = { self: 0, cross: 0, bytes: 0 };
-  let isDone = false;
-  const running = Promise.all(requests.map((request) => engine.generate(request))).finally(() => {
-    isDone = true;
-  });
-  while (!isDone) {
+  const decoding = new Set(requests.map((request) => engine.generate(request)));
+  for (const each of decoding) void each.finally(() => decoding.delete(each));
+  const running = Promise.all(decoding);
+  while (decoding.size > 0) {
     const { selfAttention, crossAttention } = engine.stats().blocks;
     most = {
       self: Math.max(most.self, selfAttention.referenced),

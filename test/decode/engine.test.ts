@@ -1,10 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import {
   Engine,
   type EngineOptions,
   type GenerationOptions,
   type GenerationRequest,
-  type Model,
 } from '../../src/index.ts';
 import { errorOf, failureOf } from '../support/errors.ts';
 import { LONG, talkativeModel, tokensOf } from '../support/decoding.ts';

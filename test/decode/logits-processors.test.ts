@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import {
   Engine,
   type GenerationOptions,
   type LogitsContext,
   type LogitsProcessor,
-  type Model,
 } from '../../src/index.ts';
 import { errorOf } from '../support/errors.ts';
 import { LONG, referencedBlocks, talkativeModel, tokensOf, until } from '../support/decoding.ts';
