@@ -21,8 +21,8 @@ function verdict(measurement: Measurement): string {
   if (wanted === undefined) return '';
   const [reached, bound] =
     'atLeast' in wanted
-      ? [share(measurement) >= wanted.atLeast, `at least ${100 * wanted.atLeast} %`]
-      : [share(measurement) < wanted.below, `below ${100 * wanted.below} %`];
+      ? [share(measurement) >= wanted.atLeast, `at least ${format(100 * wanted.atLeast)} %`]
+      : [share(measurement) < wanted.below, `below ${format(100 * wanted.below)} %`];
   return `; ${bound} wanted: ${reached ? 'reached' : 'MISSED'}`;
 }
 
