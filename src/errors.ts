@@ -71,7 +71,8 @@ export function invalidArgument(field: string, allowed: string, actual: unknown)
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
-  if (value === null || ['number', 'boolean', 'undefined', 'bigint'].includes(typeof value)) {
+  if (typeof value === 'bigint') return `${String(value)}n`;
+  if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) {
     return String(value);
   }
   if (Array.isArray(value)) return `an array of ${String(value.length)}`;

@@ -44,7 +44,7 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
   const std::int64_t least = blockShape(shape, shape.selfKvHeads, options).bytes() +
                              blockShape(shape, shape.crossKvHeads, options).bytes();
   if (options.maxBytes < least) {
-    throw invalidArgument("maxCacheBytes",
+    throw invalidArgument("kvCache.maxBytes",
                           "at least " + std::to_string(least) + " (a block of each attention)",
                           std::to_string(options.maxBytes));
   }

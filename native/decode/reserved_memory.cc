@@ -30,7 +30,7 @@ ReservedMemory::ReservedMemory(std::size_t bytes) : bytes_(roundUp(bytes, pageBy
     throw Error(
         ErrorCode::outOfMemory,
         "cannot reserve " + std::to_string(bytes_) + " bytes of address space for the cache",
-        "maxCacheBytes");
+        "kvCache.maxBytes");
   }
   data_ = static_cast<std::byte*>(address);
 #ifdef MADV_NOHUGEPAGE

@@ -1,6 +1,7 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { implementationOf, onAbort, type Model, type T5Model } from '../model/index.ts';
+import type { NativeFinishEvent } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
 import { ChunkQueue } from './chunk-queue.ts';
 import { NativeRequests, type Submission } from './native-requests.ts';
@@ -61,7 +62,7 @@ export class Engine implements AsyncDisposable {
     const checked = checkRequest(request);
     return this.#track(async () => {
       const task = await this.#reader.read(checked);
-      return toResult(task, await this.#requests.run(task, { signal }));
+      return toResult(task, await this.#run(task, { signal }));
     });
   }
 
@@ -152,8 +153,14 @@ export class Engine implements AsyncDisposable {
     await this.#track(async () => {
       const task = await this.#reader.read(request);
       checkStreamable(task);
-      await this.#requests.run(task, submission);
+      await this.#run(task, submission);
     });
+  }
+
+  async #run(task: DecodeTask, submission: Submission): Promise<NativeFinishEvent> {
+    // Reading the request took its time.
+    if (this.#stopping !== undefined) throw closedError();
+    return this.#requests.run(task, submission);
   }
 }
 

@@ -98,6 +98,8 @@ function readPrefix(
   }
   if (forcedPrefix === undefined) return new Int32Array();
   const ids = encode('forcedPrefix', forcedPrefix, tokenizer, { addSpecialTokens: false });
+  if (ids.length === 0)
+    throw invalidArgument('forcedPrefix', 'text of a token or more', forcedPrefix);
   return readTokenRow(ids, 'forcedPrefix', vocab);
 }
 

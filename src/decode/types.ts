@@ -7,7 +7,7 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 export interface LogitsContext {
   /** The forced prefix and what was generated after it; without the start token. */
   readonly tokenIds: Int32Array;
-  /** [vocabulary], to be changed in place; -Infinity bans a token. */
+  /** [vocabulary], to be changed in place; -Infinity bans a token, but not all of them. */
   readonly logits: Float32Array;
   /** Which of the sequences that the request decodes at present; beams change places. */
   readonly row: number;

@@ -77,6 +77,14 @@ describe('an engine limits', () => {
     const refused = { code: 'INVALID_ARGUMENT', field };
     expect(await failureOf(() => new Engine(model, options))).toEqual(refused);
   });
+
+  test('a cache without room for a single block refuses every request', async () => {
+    await using engine = new Engine(model, { kvCache: { maxBytes: 1 } });
+    const refused = { code: 'INVALID_ARGUMENT', field: 'kvCache.maxBytes' };
+    for (let i = 0; i < 2; ++i) {
+      expect(await failureOf(() => engine.generate({ inputIds: OTHER }))).toEqual(refused);
+    }
+  });
 });
 
 describe('a timeout', () => {

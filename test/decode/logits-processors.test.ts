@@ -105,11 +105,14 @@ describe('a logits processor', () => {
     expect(referencedBlocks(stats)).toEqual([0, 0]);
   });
 
-  test('that leaves NaN behind, fails its request', async () => {
-    const spoil: LogitsProcessor = ({ logits }) => void logits.fill(NaN);
-    const request = { inputIds: INPUT, ...LONG, logitsProcessors: [spoil] };
-    expect((await errorOf(() => engine.generate(request))).code).toBe('NON_FINITE');
-  });
+  test.each([NaN, Infinity, -Infinity])(
+    'that leaves nothing but %f fails its request',
+    async (x) => {
+      const spoil: LogitsProcessor = ({ logits }) => void logits.fill(x);
+      const request = { inputIds: INPUT, ...LONG, logitsProcessors: [spoil] };
+      expect((await errorOf(() => engine.generate(request))).code).toBe('NON_FINITE');
+    },
+  );
 
   test('must be a function', async () => {
     const request = { inputIds: INPUT, logitsProcessors: ['ban'] as never };

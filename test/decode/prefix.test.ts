@@ -10,6 +10,7 @@ import { collect, LONG, saveTextModel, talkativeModel, tokensOf } from '../suppo
 import { useTemporaryDirectories } from '../support/directories.ts';
 import { errorOf } from '../support/errors.ts';
 import { randomRows } from '../support/tiny-model.ts';
+import { unigramTokenizer } from '../tokenizer/fixtures.ts';
 
 const newDirectory = useTemporaryDirectories();
 const [INPUT = []] = randomRows(31, [6]);
@@ -88,6 +89,16 @@ describe('a forced prefix of text', () => {
     expect(sequence?.text).toBe(tokenizer.decode(sequence?.tokenIds ?? []));
     const chunks = await collect(engine.stream(REQUEST));
     expect('ab é' + chunks.map(({ text }) => text).join('')).toBe(sequence?.text);
+  });
+
+  test('without a token is refused', async () => {
+    const directory = newDirectory();
+    const strips = { type: 'Strip', strip_left: true, strip_right: true };
+    await saveTextModel(directory, { ...unigramTokenizer(), normalizer: strips });
+    await using model = await loadModel(directory);
+    await using engine = new Engine(model);
+    const error = await errorOf(() => engine.generate({ ...REQUEST, forcedPrefix: '  ' }));
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', field: 'forcedPrefix' });
   });
 
   test('does not count for stop strings', async () => {
