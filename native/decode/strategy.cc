@@ -10,7 +10,8 @@ std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request, TokenCa
 }
 
 Error nonFiniteLogits() {
-  return Error(ErrorCode::nonFinite, "the logits hold NaN or infinity, or allow no token at all", "logits");
+  return Error(ErrorCode::nonFinite, "the logits hold NaN or infinity, or allow no token at all",
+               "logits");
 }
 
 }  // namespace wgqa

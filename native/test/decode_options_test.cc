@@ -170,8 +170,8 @@ WGQA_TEST(decodeBadEngineOptionsAreRefused) {
     }
   };
   check("blockTokens", [](EngineOptions& o) { o.blockTokens = 0; });
-  check("maxCacheBytes", [](EngineOptions& o) { o.maxCacheBytes = 100; });
-  check("maxCacheBytes", [](EngineOptions& o) { o.maxCacheBytes = -1; });
+  check("kvCache.maxBytes", [](EngineOptions& o) { o.maxCacheBytes = 100; });
+  check("kvCache.maxBytes", [](EngineOptions& o) { o.maxCacheBytes = -1; });
   check("cacheDtype", [](EngineOptions& o) { o.cacheDtype = DType::float16; });
   check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 0; });
   check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 65537; });
