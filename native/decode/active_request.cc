@@ -46,7 +46,8 @@ std::int64_t ActiveRequest::blocksOfHistories(std::int64_t blockTokens) const {
 
 std::span<const std::int32_t> ActiveRequest::unfed(std::int64_t row) const {
   const auto history = strategy_->history(row);
-  return history.subspan(static_cast<std::size_t>(self_[static_cast<std::size_t>(row)].length()));
+  const auto place = static_cast<std::size_t>(row);
+  return self_.empty() ? history : history.subspan(static_cast<std::size_t>(self_[place].length()));
 }
 
 void ActiveRequest::makeTables(KvCache& cache) {

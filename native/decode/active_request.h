@@ -54,6 +54,7 @@ class ActiveRequest {
   BlockTable& selfTable(std::int64_t row) { return self_[static_cast<std::size_t>(row)]; }
   /// Tokens of the row's history that are not in its table yet: at least the last one.
   std::span<const std::int32_t> unfed(std::int64_t row) const;
+  bool isCaughtUp(std::int64_t row) const { return unfed(row).size() == 1; }
   /// Gives a row without blocks what the cache knows of its history: from the index, or from a row
   /// before it. Returns the tokens that were looked up and found.
   struct Lookup {
@@ -73,12 +74,14 @@ class ActiveRequest {
 
   // What it waits for.
 
-  /// `sent`: its last logits are with the caller; `answered`: they are back.
+  /// `sent`: its last logits are with the caller, for a moment; `answered`: they are back.
   enum class Logits : std::uint8_t { ours, sent, answered };
   Logits logits = Logits::ours;
-  std::vector<float> answer;  // [rows, vocab]
+  std::vector<float> unprocessed;  // [rows, vocab] what was sent, if log-probabilities are wanted
+  std::vector<float> answer;       // [rows, vocab]
+  /// Its caller does not read what it generates.
   bool isPaused = false;
-  /// Held up by its caller.
+  /// Cannot take part in a step.
   bool isHeld() const { return isPaused || logits == Logits::sent; }
 
   // What its result will tell.

@@ -1,6 +1,7 @@
 #include "decode/admission.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 namespace wgqa {
@@ -43,14 +44,12 @@ bool Admission::tryAdmit(Request& request, Request::TimePoint now) {
   if (!isKnown && !lane_.hasRoom(tokens)) return false;
   const std::int64_t crossBlocks = isKnown ? 0 : cache_.cross().blocksFor(tokens);
   const std::int64_t selfBlocks = request.blocksOfHistories(cache_.self().blockTokens());
-  if (!makeRoomToAdmit(selfBlocks, crossBlocks)) return false;
+  if (!makeRoomToAdmit(selfBlocks, crossBlocks, source)) return false;
   if (!isKnown) {
     cache_.makeRoom(selfBlocks, crossBlocks);
     source = cache_.sources().add(ids);
-    lane_.add(cache_.sources().find(ids));
-  } else if (!source->isReady) {
-    lane_.want(*source);
   }
+  if (!source->isReady) encode(*source);
   if (request.preemptions == 0) {
     sources_ += 1;
     sourceHits_ += isKnown ? 1 : 0;
@@ -61,20 +60,60 @@ bool Admission::tryAdmit(Request& request, Request::TimePoint now) {
   return true;
 }
 
+void Admission::encode(const CachedSource& source) {
+  if (lane_.holds(source)) {
+    lane_.want(source);
+  } else {
+    // New, or left by who waited for it: making room preempts.
+    lane_.add(cache_.sources().find(source.ids));
+  }
+}
+
 /// Beside a block for each running sequence: who is admitted should not have to leave at once.
-bool Admission::makeRoomToAdmit(std::int64_t selfBlocks, std::int64_t crossBlocks) {
-  while (!cache_.canMakeRoom(selfBlocks + sequencesRunning(), crossBlocks)) {
-    Request* held = youngestHeld();
-    if (held == nullptr) return false;
-    preempt(*held);
+/// Paused requests give way, if that is enough.
+bool Admission::makeRoomToAdmit(std::int64_t selfBlocks, std::int64_t crossBlocks,
+                                const SourceUse& source) {
+  const std::int64_t wanted = selfBlocks + sequencesRunning();
+  if (cache_.canMakeRoom(wanted, crossBlocks)) return true;
+  if (!pausedHoldEnough(wanted, crossBlocks, source)) return false;
+  while (!cache_.canMakeRoom(wanted, crossBlocks)) {
+    Request* paused = youngestPaused();
+    if (paused == nullptr) return false;
+    preempt(*paused);
   }
   return true;
+}
+
+/// Whether so many blocks would fit beside `source` if no paused request held any.
+bool Admission::pausedHoldEnough(std::int64_t selfBlocks, std::int64_t crossBlocks,
+                                 const SourceUse& source) const {
+  std::vector<const BlockTable*> tables;
+  std::unordered_map<const CachedSource*, bool> sources;  // whether only paused requests use it
+  for (const Request* request : active_) {
+    if (request->isPaused) request->collectTables(tables);
+    const auto [place, isNew] = sources.emplace(request->source(), request->isPaused);
+    place->second = place->second && request->isPaused;
+  }
+  std::unordered_map<std::int32_t, std::int32_t> uses;  // of each block by paused requests
+  for (const BlockTable* table : tables) {
+    for (const std::int32_t block : table->blocks()) ++uses[block];
+  }
+  const BlockPool& pool = cache_.self().pool();
+  const auto freed = std::count_if(uses.begin(), uses.end(), [&](const auto& use) {
+    return pool.references(use.first) == use.second;
+  });
+  std::int64_t freedCross = 0;
+  if (source) sources[&*source] = false;
+  for (const auto& [used, isOnlyPaused] : sources) {
+    if (isOnlyPaused) freedCross += static_cast<std::int64_t>(used->table.blocks().size());
+  }
+  return cache_.canMakeRoom(selfBlocks - freed, crossBlocks - freedCross);
 }
 
 std::int64_t Admission::sequencesRunning() const {
   std::int64_t sequences = 0;
   for (const Request* request : active_) {
-    if (!request->isHeld()) sequences += request->maxRows();
+    if (!request->isPaused) sequences += request->maxRows();
   }
   return sequences;
 }
@@ -96,16 +135,16 @@ void Admission::preempt(Request& victim) {
   enqueue(victim);
 }
 
-Admission::Request* Admission::youngestHeld() const {
-  const auto held = std::find_if(active_.rbegin(), active_.rend(),
-                                 [](const Request* request) { return request->isHeld(); });
-  return held == active_.rend() ? nullptr : *held;
+Admission::Request* Admission::youngestPaused() const {
+  const auto paused = std::find_if(active_.rbegin(), active_.rend(),
+                                   [](const Request* request) { return request->isPaused; });
+  return paused == active_.rend() ? nullptr : *paused;
 }
 
-/// Who gives way to `request`: first who is held up anyway, then who came last, but nobody who came
-/// before it. So the oldest request always gets on, and in the end everyone.
+/// Who gives way to `request`: first who is not read anyway, then who came last, but nobody who
+/// came before it. So the oldest request always gets on, and in the end everyone.
 Admission::Request* Admission::victimFor(const Request& request) const {
-  if (Request* held = youngestHeld()) return held;
+  if (Request* paused = youngestPaused()) return paused;
   Request* youngest = active_.back();
   return youngest == &request ? nullptr : youngest;
 }

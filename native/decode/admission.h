@@ -43,10 +43,13 @@ class Admission {
 
  private:
   bool tryAdmit(Request& request, Request::TimePoint now);
-  bool makeRoomToAdmit(std::int64_t selfBlocks, std::int64_t crossBlocks);
+  void encode(const CachedSource& source);
+  bool makeRoomToAdmit(std::int64_t selfBlocks, std::int64_t crossBlocks, const SourceUse& source);
   std::int64_t sequencesRunning() const;
   void makeActive(Request& request);
-  Request* youngestHeld() const;
+  Request* youngestPaused() const;
+  bool pausedHoldEnough(std::int64_t selfBlocks, std::int64_t crossBlocks,
+                        const SourceUse& source) const;
   Request* victimFor(const Request& request) const;
   void leaveCache(Request& request);
 

@@ -45,6 +45,7 @@ class BeamStrategy final : public Strategy {
         candidatesOfBeam_(static_cast<std::size_t>(options_.numBeams)),
         usable_(static_cast<std::size_t>(options_.numBeams), 1) {
     beams_[0].history = request.decoderPrompt();
+    beams_[0].stopState = stops_.after(beams_[0].history);
     promptTokens_ = static_cast<std::int64_t>(beams_[0].history.size());
     continuations_.push_back({0, beams_[0].history.back()});
   }
@@ -55,14 +56,20 @@ class BeamStrategy final : public Strategy {
     return beams_[static_cast<std::size_t>(row)].history;
   }
 
-  void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
+  void scoreRow(std::int64_t row, std::span<float> logits, std::span<const float> unprocessed,
+                RowScratch& scratch) override {
     std::vector<Candidate>& candidates = candidatesOfBeam_[row];
     candidates.clear();
     usable_[row] = isUsable(logits);
     if (!usable_[row]) return;
     const Beam& beam = beams_[row];
-    addToRow(logits, -logSumExp(logits));
-    if (options_.logProbs) scratch.raw.assign(logits.begin(), logits.end());
+    const float logSum = logSumExp(logits);
+    if (options_.logProbs) {
+      const bool isSame = unprocessed.data() == logits.data();
+      scratch.raw.assign(unprocessed.begin(), unprocessed.end());
+      addToRow(scratch.raw, -(isSame ? logSum : logSumExp(unprocessed)));
+    }
+    addToRow(logits, -logSum);
     processScores(options_, beam.history, promptTokens_, logits, scratch);
     if (options_.doSample) {
       rankByDraw(row, logits, scratch);

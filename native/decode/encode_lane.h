@@ -25,6 +25,8 @@ class EncodeLane {
   bool hasRoom(std::int64_t tokens) const;
   /// A source that is not ready; its table holds blocks for its tokens.
   void add(SourceUse source);
+  /// Whether a source is on its way.
+  bool holds(const CachedSource& source) const { return jobOf(source) != nullptr; }
   /// Somebody waits for a source that is on its way.
   void want(const CachedSource& source);
   /// Nobody waits for the source any more: its encoding stops, unless it shares it with others.

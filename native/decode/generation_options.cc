@@ -10,6 +10,13 @@
 namespace wgqa {
 namespace {
 
+// Beam search looks at as many candidates per beam, and one more.
+constexpr std::int64_t kMaxEosTokens = 256;
+
+// Logits are scaled in float32: what these make of them stays a finite number.
+constexpr double kLeastFactor = 1e-30;
+constexpr double kMostFactor = 1e30;
+
 constexpr std::int64_t kMaxTokens = std::numeric_limits<std::int32_t>::max() - 1;
 
 void checkInteger(const char* field, std::int64_t value, std::int64_t least, std::int64_t most) {
@@ -23,6 +30,8 @@ void checkInteger(const char* field, std::int64_t value, std::int64_t least, std
 void checkNumber(const char* field, double value, bool good, const char* allowed) {
   if (!good || !std::isfinite(value)) throw invalidArgument(field, allowed, std::to_string(value));
 }
+
+bool isFactor(double value) { return value >= kLeastFactor && value <= kMostFactor; }
 
 void checkToken(const std::string& field, std::int32_t token, std::int64_t vocabSize) {
   if (token >= 0 && token < vocabSize) return;
@@ -52,12 +61,15 @@ void GenerationOptions::validate(std::int64_t vocabSize) const {
   checkReturnSequences(*this);
   checkNumber("lengthPenalty", lengthPenalty, true, "a finite number");
   checkInteger("noRepeatNgramSize", noRepeatNgramSize, 0, kMaxTokens);
-  checkNumber("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0.0, "a number > 0");
-  checkNumber("temperature", temperature, temperature > 0.0,
-              "a number > 0 (greedy decoding is doSample: false)");
+  checkNumber("repetitionPenalty", repetitionPenalty, isFactor(repetitionPenalty),
+              "a number from 1e-30 to 1e30");
+  checkNumber("temperature", temperature, isFactor(temperature),
+              "a number from 1e-30 to 1e30 (greedy decoding is doSample: false)");
   checkInteger("topK", topK, 0, kMaxTokens);
   checkNumber("topP", topP, topP > 0.0 && topP <= 1.0, "a number in (0, 1]");
   checkNumber("minP", minP, minP >= 0.0 && minP <= 1.0, "a number in [0, 1]");
+  checkInteger("eosTokenIds.length", static_cast<std::int64_t>(eosTokenIds.size()), 0,
+               kMaxEosTokens);
   for (std::size_t i = 0; i < eosTokenIds.size(); ++i) {
     checkToken("eosTokenIds[" + std::to_string(i) + "]", eosTokenIds[i], vocabSize);
   }

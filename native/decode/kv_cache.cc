@@ -57,14 +57,16 @@ BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t ma
                            UseClock& clock)
     : shape_(shape),
       pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
-      sideBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayerSide())),
-      memory_(static_cast<std::size_t>(2 * shape.layers * sideBytes_)) {
-  const auto side = [&](std::int64_t index) {
-    return TensorView(memory_.data() + index * sideBytes_, dtype,
-                      {pool_.capacity(), shape.kvHeads, shape.blockTokens, shape.headDim});
+      layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer())),
+      memory_(static_cast<std::size_t>(shape.layers * layerBytes_)) {
+  const auto side = [&](std::int64_t layer, std::int64_t offset) {
+    TensorView view(memory_.data() + layer * layerBytes_ + offset, dtype,
+                    {pool_.capacity(), shape.kvHeads, shape.blockTokens, shape.headDim});
+    view.strides[0] = 2 * shape.elementsPerSide();
+    return view;
   };
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    layers_.push_back({side(2 * layer), side(2 * layer + 1)});
+    layers_.push_back({side(layer, 0), side(layer, shape.bytesPerLayer() / 2)});
   }
 }
 
@@ -73,15 +75,14 @@ std::int64_t BlockStorage::blocksFor(std::int64_t tokens) const {
 }
 
 void BlockStorage::copy(std::span<const BlockCopy> copies) {
-  const std::int64_t bytes = shape_.bytesPerLayerSide();
-  const std::int64_t sides = 2 * shape_.layers;
+  const std::int64_t bytes = shape_.bytesPerLayer();
   const auto count = static_cast<std::int64_t>(copies.size());
   const std::int64_t grain = std::max<std::int64_t>(kCopyGrainBytes / bytes, 1);
-  parallelFor(sides * count, grain, [&](std::int64_t begin, std::int64_t end, int) {
+  parallelFor(shape_.layers * count, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      std::byte* side = memory_.data() + (i / count) * sideBytes_;
+      std::byte* layer = memory_.data() + (i / count) * layerBytes_;
       const BlockCopy& copy = copies[i % count];
-      std::memcpy(side + copy.destination * bytes, side + copy.source * bytes, bytes);
+      std::memcpy(layer + copy.destination * bytes, layer + copy.source * bytes, bytes);
     }
   });
 }
@@ -99,9 +100,9 @@ void BlockStorage::giveBackFree() {
 }
 
 void BlockStorage::giveBack(std::int64_t firstBlock, std::int64_t blocks) {
-  const std::int64_t bytes = shape_.bytesPerLayerSide();
-  for (std::int64_t side = 0; side < 2 * shape_.layers; ++side) {
-    memory_.giveBack(static_cast<std::size_t>(side * sideBytes_ + firstBlock * bytes),
+  const std::int64_t bytes = shape_.bytesPerLayer();
+  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+    memory_.giveBack(static_cast<std::size_t>(layer * layerBytes_ + firstBlock * bytes),
                      static_cast<std::size_t>(blocks * bytes));
   }
 }

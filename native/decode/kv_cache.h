@@ -16,8 +16,9 @@
 
 namespace wgqa {
 
-/// Blocks of one attention: a pool of ids and, per layer, keys and values
-/// [capacity, kvHeads, blockTokens, headDim] that take up memory once they are written.
+/// Blocks of one attention: a pool of ids and, per layer, [capacity, 2, kvHeads, blockTokens,
+/// headDim], a block's keys before its values, so that in all but the smallest models a layer's
+/// part of a block is whole pages. They take up memory once they are written.
 class BlockStorage {
  public:
   BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock);
@@ -41,7 +42,7 @@ class BlockStorage {
 
   BlockShape shape_;
   BlockPool pool_;
-  std::int64_t sideBytes_;  // keys (or values) of one layer, in whole pages
+  std::int64_t layerBytes_;  // all blocks of one layer, in whole pages
   ReservedMemory memory_;
   std::vector<LayerCache> layers_;
 };

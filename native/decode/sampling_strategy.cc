@@ -21,7 +21,10 @@ class SamplingStrategy final : public Strategy {
     promptTokens_ = static_cast<std::int64_t>(prompt.size());
     continuations_.push_back({0, prompt.back()});
     std::iota(live_.begin(), live_.end(), 0);
-    for (Sample& sample : samples_) sample.history = prompt;
+    for (Sample& sample : samples_) {
+      sample.history = prompt;
+      sample.stopState = stops_.after(prompt);
+    }
   }
 
   std::span<const Continuation> continuations() const override { return continuations_; }
@@ -30,7 +33,8 @@ class SamplingStrategy final : public Strategy {
     return samples_[samplesOfRow(row).front()].history;
   }
 
-  void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) override {
+  void scoreRow(std::int64_t row, std::span<float> logits, std::span<const float> unprocessed,
+                RowScratch& scratch) override {
     const auto readers = samplesOfRow(row);
     const bool usable = isUsable(logits);
     if (!usable) {
@@ -40,8 +44,8 @@ class SamplingStrategy final : public Strategy {
     const bool processes = processesScores(options_);
     float logSum = 0.0f;
     if (options_.logProbs) {
-      logSum = logSumExp(logits);
-      scratch.raw.assign(logits.begin(), logits.end());
+      logSum = logSumExp(unprocessed);
+      scratch.raw.assign(unprocessed.begin(), unprocessed.end());
     }
     if (processes) processScores(options_, history(row), promptTokens_, logits, scratch);
     for (const std::size_t index : readers) {

@@ -68,6 +68,8 @@ class Scheduler::Impl {
   };
 
   Request* find(RequestId id) const;
+  void enter(std::unique_ptr<Request> made);
+  void leave(Request& request);
   void end(Request& request, GenerationResult result);
   void fail(Request& request, const Error& error);
 
@@ -81,6 +83,7 @@ class Scheduler::Impl {
   bool feedToken(Request& request, std::int64_t row);
   void failFed(const Error& error);
   void score(Request& request, std::int64_t firstLogits);
+  void scoreAll();
   void sendLogits(Request& request, std::int64_t firstLogits);
   void advance(Request& request);
   void publish();
@@ -105,6 +108,7 @@ class Scheduler::Impl {
   StepBatch batch_;
   std::vector<Fed> fed_;
   std::vector<ScoredRow> scored_;
+  std::int64_t scoredInStep_ = 0;
   std::vector<RowScratch> scratch_;  // one per thread
   EngineStats stats_;
   StatsRecorder recorder_;
@@ -120,16 +124,31 @@ void Scheduler::Impl::submit(RequestId id, GenerationRequest&& request, TimePoin
     if (request.reportTokens) {
       onToken = [this, id](const GeneratedToken& token) { events_.tokens.push_back({id, token}); };
     }
-    auto made = std::make_unique<Request>(id, ++arrivals_, std::move(request), submitted, onToken);
-    if (const auto deadline = made->deadline()) deadlines_.insert({*deadline, id});
-    admission_.enqueue(*made);
-    requests_.emplace(id, std::move(made));
+    enter(std::make_unique<Request>(id, ++arrivals_, std::move(request), submitted, onToken));
   } catch (...) {
     GenerationResult result;
     result.error = currentError();
     ++stats_.failed;
     events_.finished.push_back({id, std::move(result)});
   }
+}
+
+/// All or nothing: memory may run out in between.
+void Scheduler::Impl::enter(std::unique_ptr<Request> made) {
+  Request& request = *requests_.emplace(made->id(), std::move(made)).first->second;
+  try {
+    if (const auto deadline = request.deadline()) deadlines_.insert({*deadline, request.id()});
+    admission_.enqueue(request);
+  } catch (...) {
+    leave(request);
+    throw;
+  }
+}
+
+void Scheduler::Impl::leave(Request& request) {
+  admission_.remove(request);
+  if (const auto deadline = request.deadline()) deadlines_.erase({*deadline, request.id()});
+  requests_.erase(request.id());
 }
 
 Scheduler::Impl::Request* Scheduler::Impl::find(RequestId id) const {
@@ -182,10 +201,8 @@ void Scheduler::Impl::checkInvariant() const {
 // ---------------------------------------------------------------------------- ends
 
 void Scheduler::Impl::end(Request& request, GenerationResult result) {
-  admission_.remove(request);
-  if (const auto deadline = request.deadline()) deadlines_.erase({*deadline, request.id()});
   events_.finished.push_back({request.id(), std::move(result)});
-  requests_.erase(request.id());
+  leave(request);
 }
 
 void Scheduler::Impl::fail(Request& request, const Error& error) {
@@ -209,6 +226,7 @@ void Scheduler::Impl::step(EngineEvents& events) {
   const TimePoint began = now();
   const std::uint64_t version = model_.weightsVersion();
   if (std::exchange(weightsVersion_, version) != version) cache_.forgetCached();
+  scoredInStep_ = 0;
   expire();
   takeAnswers();
   admission_.admitWaiting(now());
@@ -217,7 +235,7 @@ void Scheduler::Impl::step(EngineEvents& events) {
   decode();
   if (works) {
     const std::chrono::duration<double, std::milli> took = now() - began;
-    recorder_.stepTook(took.count(), static_cast<std::int64_t>(scored_.size()));
+    recorder_.stepTook(took.count(), scoredInStep_);
   }
   publish();
   events = std::exchange(events_, {});
@@ -272,7 +290,7 @@ void Scheduler::Impl::decode() {
       score(*fed.request, fed.firstLogits);
     }
   }
-  scoreRows(scored_, scratch_);
+  scoreAll();
   for (const Fed& fed : fed_) {
     if (fed.firstLogits >= 0 && !fed.request->request().processesLogits) advance(*fed.request);
   }
@@ -287,7 +305,7 @@ bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
   bool caughtUp = true;
   for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
     fits = catchUp(request, row, budget);
-    caughtUp = fits && request.unfed(row).size() == 1;
+    caughtUp = fits && request.isCaughtUp(row);
   }
   for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
     fits = feedToken(request, row);
@@ -299,12 +317,13 @@ bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
     batch_.rollBack(mark);
     return false;
   }
-  fed_.push_back({&request, firstLogits});
+  if (batch_.rows() > static_cast<std::int64_t>(mark.rows)) fed_.push_back({&request, firstLogits});
   return true;
 }
 
 /// Feeds the row's tokens but for the last one, as many as the budget allows.
 bool Scheduler::Impl::catchUp(Request& request, std::int64_t row, std::int64_t& budget) {
+  if (budget == 0 && !request.isCaughtUp(row)) return true;
   const Request::Lookup lookup = request.findPrefix(row, cache_);
   stats_.prefixTokens += lookup.tokens;
   stats_.prefixHits += lookup.hits;
@@ -327,8 +346,14 @@ void Scheduler::Impl::failFed(const Error& error) {
 
 void Scheduler::Impl::score(Request& request, std::int64_t firstLogits) {
   for (std::int64_t row = 0; row < request.rows(); ++row) {
-    scored_.push_back({&request.strategy(), row, batch_.logits(firstLogits + row)});
+    const auto logits = batch_.logits(firstLogits + row);
+    scored_.push_back({&request.strategy(), row, logits, logits});
   }
+}
+
+void Scheduler::Impl::scoreAll() {
+  scoreRows(scored_, scratch_);
+  scoredInStep_ += static_cast<std::int64_t>(scored_.size());
 }
 
 void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
@@ -339,6 +364,7 @@ void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
     const auto logits = batch_.logits(firstLogits + row);
     event.logits.insert(event.logits.end(), logits.begin(), logits.end());
   }
+  if (request.request().options.logProbs) request.unprocessed = event.logits;
   request.logits = Request::Logits::sent;
   events_.logits.push_back(std::move(event));
 }
@@ -354,11 +380,14 @@ void Scheduler::Impl::takeAnswers() {
     requests.push_back(request);
     for (std::int64_t row = 0; row < request->rows(); ++row) {
       const auto begin = static_cast<std::size_t>(row) * vocab;
-      scored_.push_back(
-          {&request->strategy(), row, std::span(request->answer).subspan(begin, vocab)});
+      const auto logits = std::span(request->answer).subspan(begin, vocab);
+      const auto unprocessed = request->unprocessed.empty()
+                                   ? std::span<const float>(logits)
+                                   : std::span(request->unprocessed).subspan(begin, vocab);
+      scored_.push_back({&request->strategy(), row, logits, unprocessed});
     }
   }
-  scoreRows(scored_, scratch_);
+  scoreAll();
   for (Request* request : requests) {
     request->logits = Request::Logits::ours;
     advance(*request);

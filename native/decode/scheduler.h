@@ -28,10 +28,11 @@ struct EngineOptions {
   std::int64_t maxBatchTokens = 64;
 };
 
-/// Requests are admitted in the order of their arrival. When blocks run out, the request that came
-/// last gives up its own, is resumed when there is room, and has the same result as if nothing had
-/// happened: what a request generates does not depend on what else there is, nor on the options
-/// above. Used by one thread at a time; deterministic but for timeouts and timings.
+/// Requests are admitted in the order of their arrival. When blocks run out, a paused request gives
+/// up its own, then the one that came last; it is resumed when there is room, and has the same
+/// result as if nothing had happened: what a request generates does not depend on what else there
+/// is, nor on the options above. Used by one thread at a time; deterministic but for timeouts and
+/// timings.
 class Scheduler {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

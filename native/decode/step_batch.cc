@@ -85,7 +85,7 @@ void scoreRows(std::span<const ScoredRow> rows, std::vector<RowScratch>& scratch
   parallelFor(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
       const ScoredRow& scored = rows[static_cast<std::size_t>(i)];
-      scored.strategy->scoreRow(scored.row, scored.logits,
+      scored.strategy->scoreRow(scored.row, scored.logits, scored.unprocessed,
                                 scratch[static_cast<std::size_t>(thread)]);
     }
   });

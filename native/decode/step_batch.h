@@ -62,6 +62,7 @@ struct ScoredRow {
   Strategy* strategy;
   std::int64_t row;
   std::span<float> logits;
+  std::span<const float> unprocessed;  // what the model gave: `logits`, unless they were changed
 };
 
 /// Hands every row to its strategy, rows in parallel.

@@ -52,6 +52,12 @@ bool StopStrings::push(StopState& state, std::int32_t token) const {
   return stops;
 }
 
+StopState StopStrings::after(std::span<const std::int32_t> prompt) const {
+  if (strings_.empty()) return {};
+  const auto hasText = [&](std::int32_t token) { return !pieces_->of(token).empty(); };
+  return {.tail = {}, .hasText = std::any_of(prompt.begin(), prompt.end(), hasText)};
+}
+
 bool StopStrings::wouldStop(const StopState& state, std::int32_t token) const {
   if (strings_.empty()) return false;
   StopState copy = state;

@@ -44,6 +44,8 @@ class StopStrings {
   StopStrings(std::vector<std::string> strings, std::shared_ptr<const TokenPieces> pieces);
 
   bool empty() const { return strings_.empty(); }
+  /// The state behind a prompt: stop strings begin after it, but it may have text.
+  StopState after(std::span<const std::int32_t> prompt) const;
   /// Adds the token's text to the state; true if the text now holds a stop string.
   bool push(StopState& state, std::int32_t token) const;
   /// What push() would return, without the change.

@@ -40,8 +40,11 @@ class Strategy {
   /// All tokens of a row of the next step: the start token, the forced prefix and what was
   /// generated. The last one is the continuation's.
   virtual std::span<const std::int32_t> history(std::int64_t row) const = 0;
-  /// Takes in a row of logits [vocab], which it may overwrite.
-  virtual void scoreRow(std::int64_t row, std::span<float> logits, RowScratch& scratch) = 0;
+  /// Takes in a row of logits [vocab], which it may overwrite. `unprocessed`: what the model gave,
+  /// [vocab], of which log-probabilities are told; the same memory unless the caller has changed
+  /// the logits.
+  virtual void scoreRow(std::int64_t row, std::span<float> logits,
+                        std::span<const float> unprocessed, RowScratch& scratch) = 0;
   /// Chooses the continuations. Throws ErrorCode::nonFinite if a row held NaN or +infinity.
   virtual void advance() = 0;
   /// The finished sequences; call once, when none is left to continue.

@@ -17,10 +17,12 @@ struct BlockShape {
   std::int64_t headDim = 0;
   std::int64_t elementBytes = 0;
 
-  /// Keys (or values) of one layer.
-  std::int64_t bytesPerLayerSide() const { return kvHeads * blockTokens * headDim * elementBytes; }
+  /// Elements of the keys (or values) of one layer.
+  std::int64_t elementsPerSide() const { return kvHeads * blockTokens * headDim; }
+  /// Keys and values of one layer.
+  std::int64_t bytesPerLayer() const { return 2 * elementsPerSide() * elementBytes; }
   /// Keys and values of all layers.
-  std::int64_t bytes() const { return 2 * layers * bytesPerLayerSide(); }
+  std::int64_t bytes() const { return layers * bytesPerLayer(); }
 };
 
 /// Hands out block ids in [0, capacity). A block is free; referenced, at least once; or cached:

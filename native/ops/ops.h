@@ -214,7 +214,8 @@ struct AttentionPrefillBackward {
 
 /// Keys and values of one layer in fixed-size blocks, and which blocks each sequence reads.
 struct PagedKv {
-  ConstTensorView keys;                        // [blocks, kvHeads, blockTokens, headDim] f32 | bf16
+  // [blocks, kvHeads, blockTokens, headDim] f32 | bf16; blocks may be further apart than their size
+  ConstTensorView keys;
   ConstTensorView values;                      // as keys
   std::span<const std::int32_t> blockTable;    // block ids of all sequences, one after another
   std::span<const std::int32_t> tableOffsets;  // [sequences + 1] into blockTable
@@ -236,7 +237,7 @@ struct KvAppend {
   ConstTensorView k;                    // [tokens, kvHeads, headDim] float32
   ConstTensorView v;                    // [tokens, kvHeads, headDim] float32
   std::span<const std::int64_t> slots;  // [tokens], all different
-  TensorView keys;                      // [blocks, kvHeads, blockTokens, headDim] f32 | bf16
+  TensorView keys;                      // as those of PagedKv
   TensorView values;                    // as keys
 };
 

@@ -243,7 +243,7 @@ std::vector<GeneratedSequence> drive(const test::FakeModel& model, Strategy& str
     for (std::size_t row = 0; row < histories.size(); ++row) {
       CHECK(std::ranges::equal(strategy.history(static_cast<std::int64_t>(row)), histories[row]));
       std::vector<float> logits = model.logitsOf(source, histories[row]);
-      strategy.scoreRow(static_cast<std::int64_t>(row), logits, scratch);
+      strategy.scoreRow(static_cast<std::int64_t>(row), logits, logits, scratch);
     }
     strategy.advance();
   }

@@ -33,7 +33,7 @@ WGQA_TEST(decodeCacheCopiesABlockInEveryLayer) {
   const auto layers = cache.self().layers();
   constexpr std::int64_t kElements = 2 * 4 * 8;  // of a block in one layer
   const auto block = [&](const TensorView& side, std::int64_t id) {
-    return side.as<float>() + id * kElements;
+    return side.as<float>() + id * side.strides[0];
   };
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     for (std::int64_t i = 0; i < kElements; ++i) {
@@ -77,20 +77,54 @@ WGQA_TEST(decodeCacheMemoryIsZeroAfterItWasGivenBack) {
   const EncoderDecoder::CacheShape pages{
       .layers = 2, .selfKvHeads = 16, .crossKvHeads = 16, .headDim = 64};
   KvCache cache(pages, {.blockTokens = 16, .maxBytes = 1 << 24, .dtype = DType::float32});
-  float* first = cache.self().layers()[1].values.as<float>();
+  const TensorView& values = cache.self().layers()[1].values;
+  const auto first = [&](std::int32_t block) -> float& {
+    return values.as<float>()[block * values.strides[0]];
+  };
   const auto held = cache.self().pool().allocate();
   const auto freed = cache.self().pool().allocate();
-  constexpr std::int64_t kElements = 16 * 16 * 64;
-  first[held * kElements] = 1.0f;
-  first[freed * kElements] = 2.0f;
+  first(held) = 1.0f;
+  first(freed) = 2.0f;
   cache.self().pool().release(freed);
   cache.self().giveBackFree();
-  CHECK_EQUAL(first[held * kElements], 1.0f);
+  CHECK_EQUAL(first(held), 1.0f);
 #ifdef __linux__
-  CHECK_EQUAL(first[freed * kElements], 0.0f);
+  CHECK_EQUAL(first(freed), 0.0f);
 #endif
   cache.self().pool().release(held);
 }
+
+#ifdef __linux__
+// The smallest block of any T5: one K/V head of 64 in bfloat16.
+WGQA_TEST(decodeCacheGivesBackEachBlockByItself) {
+  const EncoderDecoder::CacheShape multiQuery{
+      .layers = 6, .selfKvHeads = 1, .crossKvHeads = 1, .headDim = 64};
+  KvCache cache(multiQuery, {.blockTokens = 16, .maxBytes = 1 << 20, .dtype = DType::bfloat16});
+  const auto wordOf = [&](const TensorView& side, std::int32_t block) -> BFloat16& {
+    return side.as<BFloat16>()[block * side.strides[0]];
+  };
+  std::vector<std::int32_t> blocks;
+  while (cache.makeRoom(1, 0)) {
+    blocks.push_back(cache.self().pool().allocate());
+    for (const LayerCache& layer : cache.self().layers()) {
+      wordOf(layer.keys, blocks.back()) = wordOf(layer.values, blocks.back()) = toBFloat16(1.0f);
+    }
+  }
+  for (std::size_t i = 0; i < blocks.size(); i += 2) cache.self().pool().release(blocks[i]);
+  CHECK(cache.makeRoom(0, 1));
+  const std::int32_t cross = cache.cross().pool().allocate();
+  cache.enforceBudget();
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (const LayerCache& layer : cache.self().layers()) {
+      const float expected = i % 2 == 0 ? 0.0f : 1.0f;
+      CHECK_EQUAL(toFloat(wordOf(layer.keys, blocks[i])), expected);
+      CHECK_EQUAL(toFloat(wordOf(layer.values, blocks[i])), expected);
+    }
+  }
+  cache.cross().pool().release(cross);
+  for (std::size_t i = 1; i < blocks.size(); i += 2) cache.self().pool().release(blocks[i]);
+}
+#endif
 
 }  // namespace
 }  // namespace wgqa

@@ -39,6 +39,11 @@ const std::vector<BadOption>& badOptions() {
       {"temperature", [](O& o) { o.temperature = 0.0; }},
       {"temperature", [](O& o) { o.temperature = -1.0; }},
       {"temperature", [](O& o) { o.temperature = kNan; }},
+      {"temperature", [](O& o) { o.temperature = 1e-46; }},  // 0 in float32
+      {"temperature", [](O& o) { o.temperature = 1e39; }},   // infinity in float32
+      {"repetitionPenalty", [](O& o) { o.repetitionPenalty = 1e-46; }},
+      {"repetitionPenalty", [](O& o) { o.repetitionPenalty = 1e39; }},
+      {"eosTokenIds.length", [](O& o) { o.eosTokenIds.assign(257, 1); }},
       {"topK", [](O& o) { o.topK = -1; }},
       {"topP", [](O& o) { o.topP = 0.0; }},
       {"topP", [](O& o) { o.topP = 1.5; }},

@@ -103,6 +103,55 @@ WGQA_TEST(schedulerAPausedRequestGivesItsBlocksToWhoNeedsThem) {
   test::checkSameSequences(listener.results.at(1).sequences, listener.results.at(2).sequences);
 }
 
+WGQA_TEST(schedulerASourceThatPausedRequestsLeaveIsEncodedForTheNext) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 20);
+  options.maxBatchTokens = 4;
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  scheduler.submit(0, endless({3}, 60));
+  for (int i = 0; i < 50; ++i) listener.step(scheduler);
+  const Tokens source(8, 5);
+  scheduler.submit(1, endless(source, 5));
+  listener.step(scheduler);  // half of its source is encoded
+  for (const RequestId id : {0, 1}) scheduler.setPaused(id, true);
+  // Fits only when both have given way.
+  GenerationRequest large = endless(source, 2);
+  large.forcedPrefix = Tokens(80, 7);
+  scheduler.submit(2, large);
+  listener.drain(scheduler);
+  test::checkSameSequences(listener.results.at(2).sequences, test::decodeAlone(model, large));
+  for (const RequestId id : {0, 1}) scheduler.setPaused(id, false);
+  listener.drain(scheduler);
+  for (const RequestId id : {0, 1}) CHECK_EQUAL(codeOf(listener.results.at(id)), "no error");
+  CHECK(listener.results.at(1).preemptions > 0);
+  checkNothingHeld(scheduler);
+}
+
+WGQA_TEST(schedulerPausedRequestsKeepTheirBlocksWhereGivingWayIsNotEnough) {
+  test::FakeModel model({});
+  // 60 units, of which a block of self-attention takes two and one of cross-attention one.
+  Scheduler scheduler(model, test::makeEngineOptions(model, 20));
+  test::Listener listener;
+  for (const RequestId id : {0, 1, 2}) {
+    scheduler.submit(id, endless({3, static_cast<std::int32_t>(id + 2)}, 20));
+  }
+  scheduler.submit(3, endless({4}, 70));
+  for (int i = 0; i < 19; ++i) listener.step(scheduler);
+  for (const RequestId id : {0, 1, 2}) scheduler.setPaused(id, true);
+  const std::int64_t before = scheduler.stats().preemptions;
+  GenerationRequest large = endless({9}, 2);  // 26 blocks
+  large.forcedPrefix = Tokens(100, 7);
+  scheduler.submit(4, large);
+  listener.step(scheduler);
+  CHECK_EQUAL(scheduler.stats().queued, 1);
+  CHECK_EQUAL(scheduler.stats().preemptions, before);
+  for (const RequestId id : {0, 1, 2}) scheduler.setPaused(id, false);
+  listener.drain(scheduler);
+  CHECK_EQUAL(listener.results.size(), 5u);
+  checkNothingHeld(scheduler);
+}
+
 WGQA_TEST(schedulerTimeoutsEndRequestsWhereverTheyAre) {
   test::FakeModel model({});
   Scheduler::TimePoint time{};
@@ -145,6 +194,57 @@ WGQA_TEST(schedulerProcessorsChangeLogitsBeforeAllElse) {
     request.options.numBeams = beams;
     const auto sequences = test::decodeAlone(model, request, forceThenEnd);
     CHECK((sequences[0].tokenIds == Tokens{10, 11, 12, 13, 14, 15}));
+  }
+}
+
+WGQA_TEST(schedulerLogProbabilitiesAreThoseBeforeProcessors) {
+  test::FakeModel model({});
+  GenerationRequest request = endless({3}, 4);
+  request.options.logProbs = true;
+  for (const std::int64_t beams : {1, 3}) {
+    request.options.numBeams = beams;
+    request.processesLogits = false;
+    const auto plain = test::decodeAlone(model, request);
+    request.processesLogits = true;
+    // The same choices, by another distribution.
+    const auto sharpen = [](std::span<const std::int32_t>, std::span<float> logits) {
+      for (float& logit : logits) logit *= 1.0f + 0x1p-10f;
+    };
+    const auto processed = test::decodeAlone(model, request, sharpen);
+    CHECK(processed[0].tokenIds == plain[0].tokenIds);
+    CHECK(processed[0].logProbs == plain[0].logProbs);
+  }
+}
+
+WGQA_TEST(schedulerARequestThatProcessesLogitsKeepsItsTurn) {
+  for (const int delay : {0, 1, 3}) {
+    test::FakeModel model({});
+    Scheduler scheduler(model, test::makeEngineOptions(model, 12));
+    test::Listener listener;
+    GenerationRequest oldest = endless(Tokens(8, 5), 20);
+    oldest.processesLogits = true;
+    scheduler.submit(0, oldest);
+    RequestId last = 0;
+    std::vector<std::pair<int, LogitsEvent>> unanswered;
+    int steps = 0;
+    for (; !listener.results.contains(0) && steps < 1000; ++steps) {
+      while (last < 8 + listener.results.size()) {
+        ++last;
+        scheduler.submit(last, endless({3, static_cast<std::int32_t>(2 + last % 20)}, 20));
+      }
+      EngineEvents events;
+      scheduler.step(events);
+      for (LogitsEvent& event : events.logits) unanswered.emplace_back(steps + delay, event);
+      for (FinishEvent& event : events.finished) listener.results[event.request] = event.result;
+      std::erase_if(unanswered, [&](const auto& entry) {
+        if (entry.first > steps) return false;
+        scheduler.answerLogits(entry.second.request, entry.second.logits);
+        return true;
+      });
+    }
+    CHECK_EQUAL(listener.results.at(0).preemptions, 0);
+    // A step for each token and its answer, and some for the source.
+    CHECK(steps < 20 * (delay + 2) + 10);
   }
 }
 

@@ -310,6 +310,33 @@ WGQA_TEST(schedulerStatsCountWhatHappened) {
   CHECK(stats.firstTokenMilliseconds.p99 > 0.0);
 }
 
+WGQA_TEST(schedulerStatsCountTokensThatWereProcessed) {
+  test::FakeModel model({});
+  Scheduler scheduler(model, test::makeEngineOptions(model, 100));
+  test::Listener listener;
+  GenerationRequest request = endless({3}, 20);
+  request.processesLogits = true;
+  scheduler.submit(1, request);
+  listener.drain(scheduler);
+  CHECK(scheduler.stats().tokensPerSecond > 0.0);
+}
+
+WGQA_TEST(schedulerStatsCountEachPrefixOnce) {
+  test::FakeModel model({});
+  EngineOptions options = test::makeEngineOptions(model, 400);
+  options.maxBatchTokens = 8;  // the requests are fed one after the other
+  Scheduler scheduler(model, options);
+  test::Listener listener;
+  for (RequestId id = 0; id < 8; ++id) {
+    GenerationRequest request = endless({3, static_cast<std::int32_t>(id + 2)}, 2);
+    request.forcedPrefix = Tokens(100, 7);
+    scheduler.submit(id, request);
+  }
+  listener.drain(scheduler);
+  CHECK_EQUAL(scheduler.stats().prefixTokens, 8 * 100);
+  CHECK_EQUAL(scheduler.stats().prefixHits, 0);
+}
+
 WGQA_TEST(schedulerPercentilesAreThoseOfTheLast1024Values) {
   RecentValues values;
   CHECK_EQUAL(values.percentiles().max, 0.0);

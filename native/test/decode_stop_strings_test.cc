@@ -46,6 +46,19 @@ WGQA_TEST(stopStringsMaySpanTokens) {
   CHECK_EQUAL(stopsAfter(StopStrings(), {1, 2, 3}), -1);
 }
 
+WGQA_TEST(stopStringsAfterAPromptSeeTheFirstSpace) {
+  const auto pieces = piecesOf({"", " a", "b"}, true);
+  const StopStrings stops({" a"}, pieces);
+  const auto stopsAtOnce = [&](const std::vector<std::int32_t>& prompt) {
+    StopState state = stops.after(prompt);
+    return stops.push(state, 1);
+  };
+  CHECK(!stopsAtOnce({}));
+  CHECK(!stopsAtOnce({0}));  // a start token has no text
+  CHECK(stopsAtOnce({0, 2}));
+  CHECK(stopsAtOnce({0, 1}));
+}
+
 WGQA_TEST(stopStringsSeeBytesOfACharacter) {
   const auto pieces = piecesOf({"\xC3", "\xA9", "e"});
   CHECK_EQUAL(stopsAfter(StopStrings({"\xC3\xA9"}, pieces), {2, 0, 1}), 3);

@@ -74,19 +74,51 @@ Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, d
   return values;
 }
 
+// The engine keeps the keys of a block and its values one behind the other.
+TensorSpec bothOf(DType dtype, std::int64_t blocks, std::int64_t kvHeads, std::int64_t blockTokens,
+                  std::int64_t headDim) {
+  return {dtype, {blocks, 2 * kvHeads, blockTokens, headDim}};
+}
+
+// Keys (0) or values (1) of blocks that hold both.
+template <typename View>
+View halfOf(const View& both, std::int64_t half) {
+  View view = both;
+  view.shape[1] /= 2;
+  const std::int64_t offset = half * view.shape[1] * view.strides[1];
+  if (both.dtype == DType::float32) {
+    view.data = both.template as<float>() + offset;
+  } else {
+    view.data = both.template as<BFloat16>() + offset;
+  }
+  return view;
+}
+
+Wide interleaved(const Wide& keys, const Wide& values, std::int64_t blockElements) {
+  Wide both;
+  for (std::size_t begin = 0; begin < keys.size(); begin += blockElements) {
+    for (const Wide* side : {&keys, &values}) {
+      both.insert(both.end(), side->begin() + begin, side->begin() + begin + blockElements);
+    }
+  }
+  return both;
+}
+
 OpCase decodeCase(const DecodeSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const BlockPlan plan = planBlocks(tensors.random(), spec);
-    const TensorSpec blocks{spec.cache,
-                            {plan.blocks, spec.map.kvHeads(), spec.blockTokens, spec.headDim}};
+    const std::int64_t kvHeads = spec.map.kvHeads();
     const auto sequences = static_cast<std::int64_t>(spec.lengths.size());
     const std::vector<std::int64_t> rows = {sequences, spec.map.heads(), spec.headDim};
     // Scores with a deviation of about 2.
     const double deviation = std::sqrt(2.0) / std::pow(spec.headDim, 0.25);
     const Wide keys = fillBlocks(tensors.random(), spec, plan, deviation);
     const Wide values = fillBlocks(tensors.random(), spec, plan, 1.0);
-    ops.attentionDecode({.cache = {.keys = tensors.input("keys", blocks, keys),
-                                   .values = tensors.input("values", blocks, values),
+    const ConstTensorView both = tensors.input(
+        "keys and values", bothOf(spec.cache, plan.blocks, kvHeads, spec.blockTokens, spec.headDim),
+        interleaved(keys, values, kvHeads * spec.blockTokens * spec.headDim));
+    ops.attentionDecode({.cache = {.keys = halfOf(both, 0),
+                                   .values = halfOf(both, 1),
                                    .blockTable = plan.table,
                                    .tableOffsets = plan.offsets,
                                    .lengths = spec.lengths},
@@ -162,13 +194,14 @@ OpCase appendCase(const AppendSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const auto slots = drawSlots(tensors.random(), spec);
     const TensorSpec rows = float32Of({spec.tokens, spec.kvHeads, spec.headDim});
-    const TensorSpec blocks{spec.cache,
-                            {spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim}};
+    const TensorView both = tensors.cache(
+        "keys and values",
+        bothOf(spec.cache, spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim));
     ops.kvAppend({.k = tensors.input("k", rows, normal()),
                   .v = tensors.input("v", rows, normal()),
                   .slots = slots,
-                  .keys = tensors.cache("keys", blocks),
-                  .values = tensors.cache("values", blocks)});
+                  .keys = halfOf(both, 0),
+                  .values = halfOf(both, 1)});
   };
   return {.name = std::to_string(spec.tokens) + " tokens, kvHeads " + std::to_string(spec.kvHeads) +
                   ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +

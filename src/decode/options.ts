@@ -24,6 +24,10 @@ import type { EngineOptions, LogitsProcessor } from './types.ts';
 const MAX_TOKENS = 0x7fff_ffff - 1;
 const count = integerIn(1, MAX_TOKENS);
 const size = integerIn(0, MAX_TOKENS);
+/** Logits are scaled in float32: what these make of them stays a finite number. */
+const factor = numberIn({ min: 1e-30, max: 1e30 });
+/** Beam search looks at as many candidates per beam. */
+const MAX_END_TOKENS = 256;
 /** Some 24 days, as for Node's own timers. */
 const timeoutRule = numberIn({ min: Number.MIN_VALUE, max: 2 ** 31 - 1 });
 
@@ -36,9 +40,9 @@ const SHARED_RULES = {
   lengthPenalty: numberIn(),
   earlyStopping: oneOf<boolean | 'never'>(true, false, 'never'),
   noRepeatNgramSize: size,
-  repetitionPenalty: numberIn({ min: 0, exclusive: true }),
+  repetitionPenalty: factor,
   doSample: booleanRule,
-  temperature: numberIn({ min: 0, exclusive: true }),
+  temperature: factor,
   topK: size,
   topP: numberIn({ min: Number.MIN_VALUE, max: 1 }),
   minP: numberIn({ min: 0, max: 1 }),
@@ -77,6 +81,9 @@ export function resolveRequest(
 ): NativeGenerationOptions {
   const all = { ...defaults, ...request };
   const ends = [all.eosTokenId ?? eosTokenIds(config)].flat();
+  if (ends.length > MAX_END_TOKENS) {
+    throw invalidArgument('eosTokenId', `at most ${MAX_END_TOKENS} token ids`, ends);
+  }
   const bad = ends.find((id) => id >= config.vocab_size);
   if (bad !== undefined) {
     throw invalidArgument('eosTokenId', `token ids from 0 to ${config.vocab_size - 1}`, bad);

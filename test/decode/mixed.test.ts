@@ -17,7 +17,9 @@ function mixedRequests(seed: number): GenerationRequest[] {
   const sources = randomRows(seed, [6, 3, 9, 4, 7, 12, 2, 17]);
   return Array.from({ length: 64 }, (_, i) => {
     const inputIds = sources[random(sources.length)] ?? [1];
-    const common = { inputIds, maxNewTokens: 1 + random(30), eosTokenId: [1, 50 + random(50)] };
+    // Most go on to the end: what runs long needs blocks that others hold.
+    const ends = random(3) === 0 ? { eosTokenId: [1, 50 + random(50)] } : LONG;
+    const common = { inputIds, ...ends, maxNewTokens: 1 + random(30) };
     const kinds: GenerationRequest[] = [
       common,
       { ...common, numBeams: 1 + random(4), lengthPenalty: 1.5 },
@@ -38,11 +40,12 @@ async function wait(): Promise<void> {
 }
 
 describe('a request among 63 others, some of them aborted, is as alone', () => {
-  // Four sequences of 30 tokens fit in the small one: blocks of 4 tokens, 3 heads of 8, 2 layers.
-  const fourSequences = 2 * 2 * 3 * 8 * 4 * 4 * (30 / 4 + 17 / 4 + 2) * 4;
+  // The small one holds four sequences of 30 tokens and a source of 17, which is what the largest
+  // request takes: blocks of 4 tokens, of 3 heads of 8, in 2 layers.
+  const fourSequences = 2 * 2 * 3 * 8 * 4 * 4 * (4 * Math.ceil(30 / 4) + Math.ceil(17 / 4));
   test.each<[string, EngineOptions]>([
     ['ample memory', {}],
-    ['constant preemption', { kvCache: { blockSize: 4, maxBytes: Math.ceil(fourSequences) } }],
+    ['constant preemption', { kvCache: { blockSize: 4, maxBytes: fourSequences } }],
     ['one thread, small steps', { threads: 1, maxBatchSize: 5, maxBatchTokens: 1 }],
   ])('%s', async (_name, options) => {
     await using model = await talkativeModel();

@@ -79,7 +79,6 @@ class Decode {
         bias_(bias),
         plan_(plan),
         heads_(static_cast<int>(p.q.shape[1])),
-        kvHeads_(static_cast<int>(p.cache.keys.shape[1])),
         blockTokens_(static_cast<int>(p.cache.keys.shape[2])),
         headDim_(static_cast<int>(p.q.shape[2])),
         width_(roundUpToLanes(headDim_)),
@@ -222,10 +221,12 @@ class Decode {
   }
 
   // Where the cache holds a key, in rows of headDim elements.
-  std::int64_t rowOf(const DecodeChunk& chunk, int kvHead, int key) const {
+  // Where a key or value begins, in elements.
+  std::int64_t offsetOf(const ConstTensorView& cache, const DecodeChunk& chunk, int kvHead,
+                        int key) const {
     const std::int32_t block =
         p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
-    return (std::int64_t{block} * kvHeads_ + kvHead) * blockTokens_ + key % blockTokens_;
+    return block * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_ * headDim_;
   }
 
   // Calls visit(rows, begin, count) for the runs of the step's keys that lie in one block each;
@@ -236,7 +237,7 @@ class Decode {
     for (int begin = 0; begin < step.keys;) {
       const int key = step.firstKey + begin;
       const int count = std::min(step.keys - begin, blockTokens_ - key % blockTokens_);
-      visit(rowsAt(cache, rowOf(chunk, step.kvHead, key) * headDim_, count, tiles), begin, count);
+      visit(rowsAt(cache, offsetOf(cache, chunk, step.kvHead, key), count, tiles), begin, count);
       begin += count;
     }
   }
@@ -247,11 +248,12 @@ class Decode {
   HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int kvHead,
                            int firstKey, int keys) const {
     const int end = std::min(firstKey + keys, chunk.firstKey + chunk.keys);
-    const std::int64_t rowBytes = headDim_ * static_cast<std::int64_t>(bytesOf(cache.dtype));
+    const auto elementBytes = static_cast<std::int64_t>(bytesOf(cache.dtype));
     while (firstKey < end) {
       const int count = std::min(end - firstKey, blockTokens_ - firstKey % blockTokens_);
-      const auto* rows = cache.as<char>() + rowOf(chunk, kvHead, firstKey) * rowBytes;
-      for (std::int64_t byte = 0; byte < count * rowBytes; byte += kLineBytes) {
+      const auto* rows = cache.as<char>() + offsetOf(cache, chunk, kvHead, firstKey) * elementBytes;
+      const std::int64_t bytes = count * headDim_ * elementBytes;
+      for (std::int64_t byte = 0; byte < bytes; byte += kLineBytes) {
         __builtin_prefetch(rows + byte, 0, kIntoSecondCache);
       }
       firstKey += count;
@@ -301,7 +303,6 @@ class Decode {
   const DistanceBias& bias_;
   const DecodeChunks& plan_;
   int heads_;
-  int kvHeads_;
   int blockTokens_;
   int headDim_;
   int width_;

@@ -23,9 +23,10 @@ void appendToken(const ConstTensorView& rows, const TensorView& cache, std::int6
   const std::int64_t headDim = rows.shape[2];
   const std::int64_t blockTokens = cache.shape[2];
   const float* from = rows.as<float>() + token * heads * headDim;
-  T* to = cache.as<T>() + (slot / blockTokens * heads * blockTokens + slot % blockTokens) * headDim;
+  T* to =
+      cache.as<T>() + slot / blockTokens * cache.strides[0] + slot % blockTokens * cache.strides[2];
   for (std::int64_t head = 0; head < heads; ++head) {
-    copyRow(from + head * headDim, static_cast<int>(headDim), to + head * blockTokens * headDim);
+    copyRow(from + head * headDim, static_cast<int>(headDim), to + head * cache.strides[1]);
   }
 }
 

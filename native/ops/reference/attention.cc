@@ -171,10 +171,9 @@ Wide gather(const PagedKv& cache, const ConstTensorView& blocks) {
     for (std::int64_t key = 0; key < cache.lengths[sequence]; ++key) {
       const std::int64_t block = table[key / blockTokens];
       for (std::int64_t head = 0; head < kvHeads; ++head) {
-        const std::int64_t row = (block * kvHeads + head) * blockTokens + key % blockTokens;
-        for (std::int64_t i = 0; i < headDim; ++i) {
-          values.push_back(readElement(blocks, row * headDim + i));
-        }
+        const std::int64_t row = block * blocks.strides[0] + head * blocks.strides[1] +
+                                 key % blockTokens * blocks.strides[2];
+        for (std::int64_t i = 0; i < headDim; ++i) values.push_back(readElement(blocks, row + i));
       }
     }
   }

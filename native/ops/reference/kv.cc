@@ -13,9 +13,9 @@ void append(const ConstTensorView& rows, std::span<const std::int64_t> slots,
   auto value = values.begin();
   for (const std::int64_t slot : slots) {
     for (std::int64_t head = 0; head < kvHeads; ++head) {
-      const std::int64_t row =
-          (slot / blockTokens * kvHeads + head) * blockTokens + slot % blockTokens;
-      for (std::int64_t i = 0; i < headDim; ++i) writeElement(blocks, row * headDim + i, *value++);
+      const std::int64_t row = slot / blockTokens * blocks.strides[0] + head * blocks.strides[1] +
+                               slot % blockTokens * blocks.strides[2];
+      for (std::int64_t i = 0; i < headDim; ++i) writeElement(blocks, row + i, *value++);
     }
   }
 }
