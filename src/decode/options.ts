@@ -80,14 +80,7 @@ export function resolveRequest(
   config: ModelConfig,
 ): NativeGenerationOptions {
   const all = { ...defaults, ...request };
-  const ends = [all.eosTokenId ?? eosTokenIds(config)].flat();
-  if (ends.length > MAX_END_TOKENS) {
-    throw invalidArgument('eosTokenId', `at most ${MAX_END_TOKENS} token ids`, ends);
-  }
-  const bad = ends.find((id) => id >= config.vocab_size);
-  if (bad !== undefined) {
-    throw invalidArgument('eosTokenId', `token ids from 0 to ${config.vocab_size - 1}`, bad);
-  }
+  const ends = checkedEnds([all.eosTokenId ?? eosTokenIds(config)].flat(), config);
   return {
     maxNewTokens: all.maxNewTokens ?? 20,
     minNewTokens: all.minNewTokens ?? 0,
@@ -108,6 +101,17 @@ export function resolveRequest(
     padTokenId: all.padTokenId ?? config.pad_token_id,
     logProbs: all.logProbs ?? false,
   };
+}
+
+function checkedEnds(ends: readonly number[], config: ModelConfig): number[] {
+  if (ends.length > MAX_END_TOKENS) {
+    throw invalidArgument('eosTokenId', `at most ${MAX_END_TOKENS} token ids`, ends);
+  }
+  const bad = ends.find((id) => id >= config.vocab_size);
+  if (bad !== undefined) {
+    throw invalidArgument('eosTokenId', `token ids from 0 to ${config.vocab_size - 1}`, bad);
+  }
+  return [...ends];
 }
 
 const FILE_RULES: Rules = { ...SHARED_RULES, decoderStartTokenId: size, padTokenId: size };
