@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <thread>
-#include <vector>
+
+#include "base/worker_pool.h"
 
 namespace wgqa {
 namespace {
@@ -33,37 +33,44 @@ class FirstException {
 
 thread_local int threadLimit = 0;
 
-#if defined(__SANITIZE_THREAD__)
+// Loops within a loop's body run inline.
+thread_local bool isInLoop = false;
 
-// Thread sanitizer does not see OpenMP's fork and join: threads of our own stand in for its team.
+class LoopScope {
+ public:
+  LoopScope() { isInLoop = true; }
+  ~LoopScope() { isInLoop = wasInLoop_; }
+  LoopScope(const LoopScope&) = delete;
+  LoopScope& operator=(const LoopScope&) = delete;
+
+ private:
+  bool wasInLoop_ = isInLoop;
+};
+
+// Calls body(slot) for each slot, on as many threads; the first exception is rethrown.
 template <typename Body>
-void runTeam(int threads, const Body& body) {
-  std::vector<std::jthread> others;
-  for (int thread = 1; thread < threads; ++thread) {
-    others.emplace_back([&body, thread, threads] { body(thread, threads); });
-  }
-  body(0, threads);
+void runSlots(int slots, const Body& body) {
+  FirstException first;
+  WorkerPool::instance().run(slots, [&](int slot) {
+    const LoopScope scope;
+    first.guard([&] { body(slot); });
+  });
+  first.rethrow();
 }
-
-#else
-
-// Calls body(thread, team): `team` may be smaller than `threads`.
-template <typename Body>
-void runTeam(int threads, const Body& body) {
-#pragma omp parallel num_threads(threads)
-  body(omp_get_thread_num(), omp_get_num_threads());
-}
-
-#endif
 
 }  // namespace
 
-int threadCount() { return threadLimit > 0 ? threadLimit : omp_get_max_threads(); }
+int threadCount() {
+  if (isInLoop) return 1;
+  return threadLimit > 0 ? threadLimit : omp_get_num_procs();
+}
 
 void setThreadCount(int threads) {
-  threadLimit = std::max(threads, 0);
-  omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
+  threadLimit = std::clamp(threads, 0, WorkerPool::kMaxWorkers + 1);
+  omp_set_num_threads(threadCount());
 }
+
+void restWorkers() { WorkerPool::instance().rest(); }
 
 void parallelFor(std::int64_t count, std::int64_t grain,
                  const std::function<void(std::int64_t, std::int64_t, int)>& body) {
@@ -72,33 +79,19 @@ void parallelFor(std::int64_t count, std::int64_t grain,
       (count + std::max<std::int64_t>(grain, 1) - 1) / std::max<std::int64_t>(grain, 1);
   const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), useful));
   if (threads <= 1) return body(0, count, 0);
-  FirstException first;
-  runTeam(threads, [&](int thread, int team) {
-    first.guard([&] {
-      const std::int64_t begin = count * thread / team;
-      const std::int64_t end = count * (thread + 1) / team;
-      if (begin < end) body(begin, end, thread);
-    });
-  });
-  first.rethrow();
+  runSlots(threads,
+           [&](int slot) { body(count * slot / threads, count * (slot + 1) / threads, slot); });
 }
 
 void parallelTasks(std::int64_t count, const std::function<void(std::int64_t, int)>& body) {
   if (count <= 0) return;
   const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), count));
   std::atomic<std::int64_t> next = 0;
-  FirstException first;
-  const auto work = [&](int thread, int /*team*/) {
-    first.guard([&] {
-      for (std::int64_t index = next++; index < count; index = next++) body(index, thread);
-    });
+  const auto work = [&](int slot) {
+    for (std::int64_t index = next++; index < count; index = next++) body(index, slot);
   };
-  if (threads <= 1) {
-    work(0, 1);
-  } else {
-    runTeam(threads, work);
-  }
-  first.rethrow();
+  if (threads <= 1) return work(0);
+  runSlots(threads, work);
 }
 
 }  // namespace wgqa

@@ -1,5 +1,4 @@
-// Data parallelism for all native code. It runs on OpenMP's team, the one oneDNN uses too:
-// a second pool would fight with OpenMP's spinning workers for the same cores.
+// Data parallelism for all native code, on the threads of base/worker_pool.h.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +6,15 @@
 
 namespace wgqa {
 
-/// Threads a parallel region started by the calling thread uses (at least 1).
+/// Threads that a parallel loop started by the calling thread may use: 1 within a loop's body.
 int threadCount();
 
-/// Sets it for parallel regions started by the calling thread; 0 restores the default.
+/// Sets it for loops started by the calling thread, and for oneDNN's own; 0 restores the default,
+/// the processors that the process may use.
 void setThreadCount(int threads);
+
+/// Lets the threads of finished loops sleep: before a library's work on threads of its own.
+void restWorkers();
 
 /// Calls body(begin, end, thread) on disjoint ranges that cover [0, count); `thread` counts from 0
 /// and is below threadCount(). Ranges are contiguous and depend only on `count`, `grain` and the

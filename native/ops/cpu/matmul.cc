@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/parallel.h"
+
 namespace wgqa::cpu {
 namespace {
 
@@ -41,6 +43,7 @@ void matmul(const Matmul& p) {
   if (k == 0) return scaleOutput(p);
   const BlasOperand a = blasOperand(p.a);
   const BlasOperand b = blasOperand(p.b);
+  restWorkers();  // the library has threads of its own
   const dnnl_status_t status =
       dnnl_sgemm(a.transposed, b.transposed, m, n, k, p.alpha, p.a.as<float>(), a.leadingDimension,
                  p.b.as<float>(), b.leadingDimension, p.beta, p.c.as<float>(),
