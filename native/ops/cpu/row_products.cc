@@ -22,11 +22,17 @@ constexpr std::int64_t kPadding = 16;
 // Threads get whole cache lines of the output.
 constexpr std::int64_t kFeatureGrain = 16;
 
-// Weight rows that stay in the second-level cache while the rows of x pass by.
-constexpr std::int64_t kFeatureGroup = 64;
+// Weights that stay in the second-level cache while the rows of x pass by and the next ones come.
+constexpr std::int64_t kGroupBytes = 256 << 10;
 
 constexpr std::int64_t paddedDepth(std::int64_t inFeatures) {
   return divideUp(inFeatures, kPadding) * kPadding;
+}
+
+// Rows of a tile, at most `most`: tiles of nearly one size, since each costs a pass over the
+// weights.
+constexpr std::int64_t evenTile(std::int64_t rows, std::int64_t most) {
+  return divideUp(rows, divideUp(rows, most));
 }
 
 }  // namespace wgqa::cpu
@@ -47,9 +53,10 @@ constexpr int kRowTile = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 6 : 
 template <class T>
 void packTiles(const RowProducts& p, std::int64_t firstTile, std::int64_t lastTile, float* packed) {
   const std::int64_t depth = paddedDepth(p.inFeatures);
+  const std::int64_t tileRows = evenTile(p.rows, kRowTile);
   for (std::int64_t tile = firstTile; tile < lastTile; ++tile) {
-    const std::int64_t begin = tile * kRowTile;
-    const std::int64_t rows = std::min<std::int64_t>(kRowTile, p.rows - begin);
+    const std::int64_t begin = tile * tileRows;
+    const std::int64_t rows = std::min(tileRows, p.rows - begin);
     float* to = packed + begin * depth;
     for (std::int64_t i = 0; i < depth; i += kLanes) {
       const std::size_t valid = i < p.inFeatures ? lanesLeft(p.inFeatures, i) : 0;
@@ -70,9 +77,12 @@ void packRowProducts(const RowProducts& p, float* packed, std::int64_t firstTile
   }
 }
 
+// `ahead`: distance in elements to weights that are wanted later, and are fetched meanwhile into
+// the second-level cache, where more requests can be under way than in the first.
 template <int kRows, class T>
 HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
-                             const T* HWY_RESTRICT const* weight, int weightRows, float* out) {
+                             const T* HWY_RESTRICT const* weight, int weightRows,
+                             std::int64_t ahead, float* out) {
   const FloatTag d;
   FloatVector sum[kRows][kWeightTile];
   for (auto& row : sum) {
@@ -82,9 +92,6 @@ HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
   const T* HWY_RESTRICT w1 = weight[1];
   const T* HWY_RESTRICT w2 = weight[2];
   const T* HWY_RESTRICT w3 = weight[3];
-  // The next tile's weights: short rows are no streams for the hardware's prefetcher. Into the
-  // second-level cache, where more requests can be under way than in the first.
-  const std::int64_t ahead = kWeightTile * p.weightStride;
   const auto addStretch = [&](std::int64_t i, std::size_t valid) HWY_ATTR {
     __builtin_prefetch(w0 + i + ahead, 0, 2);
     __builtin_prefetch(w1 + i + ahead, 0, 2);
@@ -117,31 +124,36 @@ HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
 
 template <class T>
 void multiplyRows(const RowProducts& p, std::int64_t rows, const float* x, const T* const* weight,
-                  int weightRows, float* out) {
+                  int weightRows, std::int64_t ahead, float* out) {
   switch (rows) {
     case 1:
-      return multiplyTile<1>(p, x, weight, weightRows, out);
+      return multiplyTile<1>(p, x, weight, weightRows, ahead, out);
     case 2:
-      return multiplyTile<2>(p, x, weight, weightRows, out);
+      return multiplyTile<2>(p, x, weight, weightRows, ahead, out);
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
     case 3:
-      return multiplyTile<3>(p, x, weight, weightRows, out);
+      return multiplyTile<3>(p, x, weight, weightRows, ahead, out);
     case 4:
-      return multiplyTile<4>(p, x, weight, weightRows, out);
+      return multiplyTile<4>(p, x, weight, weightRows, ahead, out);
     case 5:
-      return multiplyTile<5>(p, x, weight, weightRows, out);
+      return multiplyTile<5>(p, x, weight, weightRows, ahead, out);
     case 6:
-      return multiplyTile<6>(p, x, weight, weightRows, out);
+      return multiplyTile<6>(p, x, weight, weightRows, ahead, out);
 #endif
     default:
       return;
   }
 }
 
-// Features [begin, end), at most kFeatureGroup of them, of one tile of x.
+// Features [begin, end) of one tile of x, the pass-th of `passes` tiles. Short rows are no streams
+// for the hardware's prefetcher: the first pass asks for the next tile's weights, which it needs at
+// once; later passes find theirs in the cache, and share in fetching the next group's.
 template <class T>
 void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* x,
-                          std::int64_t begin, std::int64_t end, float* out) {
+                          std::int64_t begin, std::int64_t end, std::int64_t pass,
+                          std::int64_t passes, float* out) {
+  const std::int64_t nextTile = kWeightTile * p.weightStride;
+  const std::int64_t nextGroup = (end - begin) * p.weightStride;
   for (std::int64_t n = begin; n < end; n += kWeightTile) {
     const auto weightRows = static_cast<int>(std::min<std::int64_t>(kWeightTile, end - n));
     const T* weight[kWeightTile];
@@ -150,7 +162,8 @@ void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* 
       const std::int64_t row = n + std::min(i, weightRows - 1);
       weight[i] = static_cast<const T*>(p.weight) + row * p.weightStride;
     }
-    multiplyRows(p, rows, x, weight, weightRows, out + n);
+    const bool isOurs = pass > 0 && (n - begin) / kWeightTile % (passes - 1) == pass - 1;
+    multiplyRows(p, rows, x, weight, weightRows, isOurs ? nextGroup : nextTile, out + n);
   }
 }
 
@@ -158,11 +171,17 @@ template <class T>
 void multiplyFeatures(const RowProducts& p, const float* packed, std::int64_t begin,
                       std::int64_t end) {
   const std::int64_t depth = paddedDepth(p.inFeatures);
-  for (std::int64_t n = begin; n < end; n += kFeatureGroup) {
-    const std::int64_t last = std::min(n + kFeatureGroup, end);
-    for (std::int64_t m = 0; m < p.rows; m += kRowTile) {
-      multiplyFeatureGroup<T>(p, std::min<std::int64_t>(kRowTile, p.rows - m), packed + m * depth,
-                              n, last, p.out + m * p.outStride);
+  const std::int64_t tileRows = evenTile(p.rows, kRowTile);
+  const std::int64_t tiles = divideUp(p.rows, tileRows);
+  const auto rowBytes = static_cast<std::int64_t>(sizeof(T)) * p.inFeatures;
+  const std::int64_t group =
+      std::max<std::int64_t>(1, kGroupBytes / (rowBytes * kWeightTile)) * kWeightTile;
+  for (std::int64_t n = begin; n < end; n += group) {
+    const std::int64_t last = std::min(n + group, end);
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const std::int64_t m = tile * tileRows;
+      multiplyFeatureGroup<T>(p, std::min(tileRows, p.rows - m), packed + m * depth, n, last, tile,
+                              tiles, p.out + m * p.outStride);
     }
   }
 }
@@ -193,7 +212,7 @@ void rowProducts(const RowProducts& p, Scratch& scratch) {
   if (p.rows == 0) return;
   const std::int64_t depth = paddedDepth(p.inFeatures);
   float* packed = scratch.shared<float>(SharedScratch::first, p.rows * depth);
-  const std::int64_t tile = HWY_DYNAMIC_DISPATCH(rowTile)();
+  const std::int64_t tile = evenTile(p.rows, HWY_DYNAMIC_DISPATCH(rowTile)());
   parallelFor(divideUp(p.rows, tile), rowGrain(tile * depth),
               [&](std::int64_t begin, std::int64_t end, int) {
                 HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
