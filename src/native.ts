@@ -10,7 +10,8 @@ import path from 'node:path';
 import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
 
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
-export type ComputeDtype = 'float32' | 'bfloat16';
+export type ComputeDtype = 'float32' | 'bfloat16' | 'int8';
+export type CacheDtype = 'float32' | 'bfloat16';
 export type Activation = 'relu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
 export type AttentionModule = 'decoder.self' | 'decoder.cross' | 'encoder.self';
@@ -188,7 +189,7 @@ export interface NativeEngineOptions {
   blockTokens: number;
   /** Budget of the KV cache (self- and cross-attention together), in bytes. */
   maxCacheBytes: number;
-  cacheDtype: ComputeDtype;
+  cacheDtype: CacheDtype;
   maxBatchSize: number;
   maxBatchTokens: number;
   /** Threads of the engine's parallel work, 0 for the model's number. */

@@ -145,6 +145,9 @@ Napi::Value ModelHandle::readParameterBytes(const Napi::CallbackInfo& info) {
       [state = state_, name = info[0].ToString().Utf8Value(),
        dtypeText = info[1].ToString().Utf8Value()] {
         const DType dtype = dtypeFromName(dtypeText, "dtype");
+        if (dtype == DType::int8 || dtype == DType::int32) {
+          throw invalidArgument("dtype", "'float32' | 'float16' | 'bfloat16'", dtypeText);
+        }
         const Parameter& parameter = state->model().parameters().at(name);
         const std::size_t bytes = static_cast<std::size_t>(parameter.elements()) * bytesOf(dtype);
         auto memory = std::make_shared<Buffer>(bytes);

@@ -14,11 +14,12 @@ struct NamedDType {
   std::string_view name;
 };
 
-constexpr std::array<NamedDType, 4> kNames = {{
+constexpr std::array<NamedDType, 5> kNames = {{
     {DType::float32, "float32"},
     {DType::float16, "float16"},
     {DType::bfloat16, "bfloat16"},
     {DType::int32, "int32"},
+    {DType::int8, "int8"},
 }};
 
 }  // namespace

@@ -8,13 +8,14 @@
 
 namespace wgqa {
 
-enum class DType : std::uint8_t { float32, float16, bfloat16, int32 };
+enum class DType : std::uint8_t { float32, float16, bfloat16, int32, int8 };
 
 constexpr std::size_t bytesOf(DType dtype) {
+  if (dtype == DType::int8) return 1;
   return dtype == DType::float32 || dtype == DType::int32 ? 4 : 2;
 }
 
-/// "float32", "float16", "bfloat16", "int32": the spelling used in TypeScript and files.
+/// "float32", "float16", "bfloat16", "int32", "int8": the spelling used in TypeScript and files.
 std::string_view dtypeName(DType dtype);
 
 /// Throws ErrorCode::invalidArgument with `field` for an unknown name.

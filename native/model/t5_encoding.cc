@@ -131,8 +131,8 @@ void T5Encoding::run(const T5Weights& weights, Rows rows) {
 }
 
 void T5Encoding::appendCross(const T5Weights& weights, Rows rows) {
-  const TensorView states =
-      layers_.arena().make(model_.computeDtype(), {rows.count, model_.config().dModel});
+  const TensorView states = layers_.arena().make(linearInput(model_.computeDtype()),
+                                                 {rows.count, model_.config().dModel});
   pass_.states(weights, rows, states);
   const std::span slots = std::span(batch_.slots).subspan(rows.begin, rows.count);
   for (std::size_t layer = 0; layer < batch_.cache.size(); ++layer) {

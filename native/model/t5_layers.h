@@ -22,6 +22,7 @@ struct KeyValue {
 /// Used by one thread at a time. Every row's result depends on its own sequence alone.
 class T5Layers {
  public:
+  /// `dtype`: what enters products, linearInput() of the packed weights' type.
   T5Layers(const T5Config& config, DType dtype, std::shared_ptr<Ops> ops)
       : config_(config), dtype_(dtype), ops_(std::move(ops)) {}
 

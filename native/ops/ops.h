@@ -90,9 +90,17 @@ class PackedWeight {
   std::int64_t bytes = 0;
 };
 
-/// out = alpha * x @ weight^T + beta * out, with a packed weight.
+/// What rows have that enter products with weights packed as `weight`: the same type, and float32
+/// for int8 weights, whose products quantise the rows themselves.
+constexpr DType linearInput(DType weight) {
+  return weight == DType::int8 ? DType::float32 : weight;
+}
+
+/// out = alpha * x @ weight^T + beta * out, with a packed weight. int8: weights are quantised per
+/// output feature and rows of x as they come, both symmetrically by their largest magnitude; the
+/// products are summed exactly.
 struct Linear {
-  ConstTensorView x;  // [rows, inFeatures], of the weight's dtype (float32 | bfloat16)
+  ConstTensorView x;  // [rows, inFeatures] of linearInput(weight->dtype)
   const PackedWeight* weight = nullptr;
   TensorView out;  // [rows, outFeatures] float32
   float alpha = 1.0f;
@@ -354,8 +362,8 @@ class Ops {
   virtual void rmsNorm(const RmsNorm& p) = 0;
   virtual void rmsNormBackward(const RmsNormBackward& p) = 0;
   /// Packs a [outFeatures, inFeatures] weight (float32 | float16 | bfloat16) for products in
-  /// `dtype` (float32 | bfloat16). `weight` need not outlive the call unless the backend says that
-  /// the packed weight borrows it; callers keep it alive as long as the result.
+  /// `dtype` (float32 | bfloat16 | int8). `weight` need not outlive the call unless the backend
+  /// says that the packed weight borrows it; callers keep it alive as long as the result.
   virtual std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) = 0;
   virtual void linear(const Linear& p) = 0;
   virtual void matmul(const Matmul& p) = 0;

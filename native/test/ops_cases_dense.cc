@@ -8,14 +8,14 @@ struct LinearSizes {
   std::int64_t inFeatures = 1;
   std::int64_t outFeatures = 1;
   DType stored = DType::float32;   // of the weight before it is packed
-  DType compute = DType::float32;  // of the packed weight and of x
+  DType compute = DType::float32;  // of the packed weight
   float alpha = 1.0f;
   float beta = 0.0f;
 };
 
 OpCase linearCase(const LinearSizes& s) {
   const auto run = [s](Ops& ops, CaseTensors& tensors) {
-    const auto x = tensors.input("x", {s.compute, {s.rows, s.inFeatures}}, normal());
+    const auto x = tensors.input("x", {linearInput(s.compute), {s.rows, s.inFeatures}}, normal());
     const auto weight =
         tensors.input("weight", {s.stored, {s.outFeatures, s.inFeatures}}, normal());
     const TensorSpec result = float32Of({s.rows, s.outFeatures});
@@ -75,10 +75,10 @@ OpRow linearRow() {
       .randomCase = [](Random& random) {
         return linearCase({random.integer(1, 70), random.integer(1, 70), random.integer(1, 70),
                            random.oneOf({DType::float32, DType::float16, DType::bfloat16}),
-                           random.oneOf({DType::float32, DType::bfloat16}),
+                           random.oneOf({DType::float32, DType::bfloat16, DType::int8}),
                            random.oneOf({1.0f, -0.5f}), random.oneOf({0.0f, 1.0f, 0.25f})});
       }};
-  for (const DType compute : {DType::float32, DType::bfloat16}) {
+  for (const DType compute : {DType::float32, DType::bfloat16, DType::int8}) {
     for (const DType stored : {DType::float32, DType::float16, DType::bfloat16}) {
       row.cases.push_back(linearCase({1, 1, 1, stored, compute}));
       row.cases.push_back(linearCase({1, 7, 5, stored, compute}));
@@ -86,6 +86,7 @@ OpRow linearRow() {
     }
     row.cases.push_back(linearCase({3, 64, 97, DType::float32, compute, 1.0f, 1.0f}));
     row.cases.push_back(linearCase({1, 512, 384, DType::float32, compute, 0.125f}));
+    row.cases.push_back(linearCase({330, 40, 2100, DType::float32, compute, 1.0f, 1.0f}));
     row.cases.push_back(linearCase({130, 80, 65, DType::float32, compute, 1.0f, -1.0f}));
     row.cases.push_back(linearCase({2, 17, 32128, DType::float32, compute}));
     row.cases.push_back(linearCase({2, 4097, 3, DType::float32, compute}));

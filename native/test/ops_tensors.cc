@@ -117,6 +117,7 @@ double toleranceOf(DType dtype) {
     case DType::float16:
       return 0x1p-11;
     case DType::int32:
+    case DType::int8:
       return 0.0;
   }
   return 0.0;

@@ -60,7 +60,7 @@ export function addComputeOptions(command: Command): Command {
     .optionsGroup('Computation:')
     .addOption(
       new Option('--dtype <type>', 'type to compute with')
-        .choices(['float32', 'bfloat16'])
+        .choices(['float32', 'bfloat16', 'int8'])
         .default('float32'),
     )
     .addOption(threadsOption());

@@ -212,7 +212,7 @@ export function resolveEngineOptions(
     native: {
       blockTokens: cache.blockSize ?? 16,
       maxCacheBytes: cache.maxBytes ?? DEFAULT_CACHE_BYTES,
-      cacheDtype: cache.dtype ?? computeDtype,
+      cacheDtype: cache.dtype ?? (computeDtype === 'int8' ? 'bfloat16' : computeDtype),
       maxBatchSize: given.maxBatchSize ?? 64,
       maxBatchTokens: given.maxBatchTokens ?? 64,
       threads: given.threads ?? 0,

@@ -1,6 +1,6 @@
 /** The public types of decoding. Option names and meanings are those of Hugging Face `generate`. */
 import type { TokenRow } from '../model/index.ts';
-import type { ComputeDtype, NativeBlockCounts, NativePercentiles } from '../native.ts';
+import type { CacheDtype, NativeBlockCounts, NativePercentiles } from '../native.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 
 /** A row of logits before a token of it is chosen. */
@@ -128,8 +128,8 @@ export interface EngineOptions {
     readonly blockSize?: number;
     /** Budget of the cache in bytes. Default: 256 MiB. */
     readonly maxBytes?: number;
-    /** Default: the model's compute type. */
-    readonly dtype?: ComputeDtype;
+    /** Default: the model's compute type, 'bfloat16' for int8. */
+    readonly dtype?: CacheDtype;
   };
   /** Sequences of a step, beams and samples counted. Default 64. */
   readonly maxBatchSize?: number;

@@ -39,7 +39,10 @@ export interface CreateModelOptions {
   readonly seed?: number;
   /** Default 'auto': the best device there is. */
   readonly device?: 'auto' | Device;
-  /** Compute type of inference; training always computes in float32. Default 'float32'. */
+  /**
+   * Compute type of inference. 'int8': weights quantised per output feature, and what they are
+   * multiplied with per row as it comes; training always computes in float32. Default 'float32'.
+   */
   readonly dtype?: ComputeDtype;
   /** Threads of native work; default: one per core. */
   readonly threads?: number;

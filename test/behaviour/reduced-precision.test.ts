@@ -1,23 +1,28 @@
 /**
- * Inference in bfloat16 against float32, on trained models. Rounding both factors of every product
- * to bfloat16 (8 bits of mantissa) is what the type costs; the float64 model with just that rounding
- * says how much it is. The logits may be off by twice as much; measured is 1.0 times.
+ * Inference in bfloat16 and int8 against float32, on trained models. Rounding both factors of every
+ * product is what a type costs: to bfloat16 (8 bits of mantissa), or to 255 steps per row of what is
+ * multiplied and per output of the weight. The float64 model with just that rounding says how much
+ * it is. The logits may be off by twice as much; measured is 1.0 times.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Engine, loadModel, type Model, type Tensor } from '../../src/index.ts';
 import { useTemporaryDirectories } from '../support/directories.ts';
 import { loadGoldenModel, readGolden, type Golden } from '../support/golden.ts';
-import { logSoftmax, type Row } from '../support/t5-float64.ts';
+import { logSoftmax, type Matrix, type Rounding, type Row } from '../support/t5-float64.ts';
 import { toFloat64 } from '../support/variants.ts';
 
 const newDirectory = useTemporaryDirectories();
 
-describe.each(['t5-mha', 't5-mqa', 't5-row-wgqa2', 't5v11-mha', 't5v11-col-wgqa2'])(
-  '%s',
-  (name) => {
+const ROUNDINGS = { bfloat16: toBfloat16Matrix, int8: toInt8Matrix } as const;
+const TYPES = Object.keys(ROUNDINGS) as (keyof typeof ROUNDINGS)[];
+const NAMES = ['t5-mha', 't5-mqa', 't5-row-wgqa2', 't5v11-mha', 't5v11-col-wgqa2'];
+
+describe.each(TYPES.flatMap((dtype) => NAMES.map((name) => [dtype, name] as const)))(
+  '%s, %s',
+  (dtype, name) => {
     let golden: Golden;
     let float32: Model;
-    let bfloat16: Model;
+    let reduced: Model;
     /** Largest error of a logit that rounding the factors of products explains. */
     let expectedError: number;
 
@@ -26,17 +31,17 @@ describe.each(['t5-mha', 't5-mqa', 't5-row-wgqa2', 't5v11-mha', 't5v11-col-wgqa2
       float32 = await loadGoldenModel(name, golden);
       const directory = newDirectory();
       await float32.save(directory);
-      bfloat16 = await loadModel(directory, { dtype: 'bfloat16' });
-      expectedError = await roundingError(float32, rowsOf(golden));
+      reduced = await loadModel(directory, { dtype });
+      expectedError = await roundingError(float32, rowsOf(golden), ROUNDINGS[dtype]);
     });
 
     afterAll(async () => {
-      await Promise.all([float32.dispose(), bfloat16.dispose()]);
+      await Promise.all([float32.dispose(), reduced.dispose()]);
     });
 
     test('logits: no more than twice the error of rounding', async () => {
       const exact = await float32.forward(golden.batch);
-      const rounded = await bfloat16.forward(golden.batch);
+      const rounded = await reduced.forward(golden.batch);
       const error = largestDifference(rounded.logits.data, exact.logits.data);
       expect(error).toBeGreaterThan(0);
       expect(error).toBeLessThan(2 * expectedError);
@@ -44,7 +49,7 @@ describe.each(['t5-mha', 't5-mqa', 't5-row-wgqa2', 't5v11-mha', 't5v11-col-wgqa2
 
     test('tokens: the same best one, except where two are closer than that error', async () => {
       const exact = await float32.forward(golden.batch);
-      const rounded = await bfloat16.forward(golden.batch);
+      const rounded = await reduced.forward(golden.batch);
       const winners = bestTokens(rounded.logits);
       for (const [position, { token, scores }] of bestTokens(exact.logits).entries()) {
         const winner = winners[position]?.token ?? NaN;
@@ -54,7 +59,7 @@ describe.each(['t5-mha', 't5-mqa', 't5-row-wgqa2', 't5v11-mha', 't5v11-col-wgqa2
     });
 
     test('decoding over a bfloat16 cache: probabilities to the same error', async () => {
-      await using engine = new Engine(bfloat16);
+      await using engine = new Engine(reduced);
       for (const { source } of rowsOf(golden)) {
         const request = { inputIds: source, maxNewTokens: 10, logProbs: true };
         const [sequence] = (await engine.generate(request)).sequences;
@@ -80,9 +85,25 @@ function roundToBfloat16(value: number): number {
   return new Float32Array(bits.buffer)[0] ?? NaN;
 }
 
-async function roundingError(model: Model, rows: readonly Row[]): Promise<number> {
+function toBfloat16Matrix(matrix: Matrix): Matrix {
+  return { ...matrix, data: matrix.data.map(roundToBfloat16) };
+}
+
+/** Each row to multiples of a 127th of its largest magnitude. */
+function toInt8Matrix(matrix: Matrix): Matrix {
+  const data = Float64Array.from(matrix.data);
+  for (let row = 0; row < matrix.rows; ++row) {
+    const values = data.subarray(row * matrix.columns, (row + 1) * matrix.columns);
+    const step = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
+    if (step > 0)
+      for (const [i, value] of values.entries()) values[i] = Math.round(value / step) * step;
+  }
+  return { ...matrix, data };
+}
+
+async function roundingError(model: Model, rows: readonly Row[], round: Rounding): Promise<number> {
   const exact = await toFloat64(model);
-  const rounded = await toFloat64(model, roundToBfloat16);
+  const rounded = await toFloat64(model, round);
   const errors = rows.map((row) =>
     largestDifference(rounded.forward(row).logits.data, exact.forward(row).logits.data),
   );

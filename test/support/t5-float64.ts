@@ -56,7 +56,7 @@ const IGNORED_LABEL = -100;
 const { abs, exp, floor, log, max, sqrt, tanh, PI } = Math;
 
 /** Applied to both factors of every matrix product with a weight. */
-export type Rounding = (value: number) => number;
+export type Rounding = (factor: Matrix) => Matrix;
 
 export class Float64T5 {
   readonly config: T5Config;
@@ -239,7 +239,7 @@ export class Float64T5 {
   #product(x: Matrix, weight: Matrix): Matrix {
     const round = this.#round;
     if (round === undefined) return multiplyTransposed(x, weight);
-    return multiplyTransposed(map(x, round), map(weight, round));
+    return multiplyTransposed(round(x), round(weight));
   }
 
   #parameter(name: string): Parameter {

@@ -3,11 +3,16 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/parallel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/grain.h"
+#include "ops/cpu/product_sums.h"
+#include "ops/cpu/quantise.h"
 
 namespace wgqa::cpu {
 namespace {
@@ -15,11 +20,20 @@ namespace {
 using dnnl::memory;
 using Type = dnnl::memory::data_type;
 
-// Longer batches are cut, so that there are few programs for any mix of lengths.
-constexpr std::int64_t kRowBlock = 64;
+// Longer batches are cut into pieces of the first size, then of the second, then what is left: few
+// programs serve any mix of lengths, and long batches pass a panel in few pieces.
+constexpr std::array<std::int64_t, 2> kRowBlocks = {256, 64};
 
-// Room for every row count below kRowBlock of the few shapes of a model.
-constexpr std::size_t kMaxPrograms = 512;
+// Of int8: the sums of a piece stay in the second-level cache until they are scaled.
+constexpr std::array<std::int64_t, 2> kQuantisedRowBlocks = {64, 64};
+
+// Room for every row count of the few shapes of a model.
+constexpr std::size_t kMaxPrograms = 1024;
+
+// Features of a panel: few enough for its rows to be handed out evenly, enough to make a call of
+// the library worth it. A multiple of what the library blocks by.
+constexpr std::int64_t kMaxPanelFeatures = 1024;
+constexpr std::int64_t kPanelStep = 64;
 
 const dnnl::engine& engine() {
   static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
@@ -37,28 +51,22 @@ Error asError(const dnnl::error& error) {
              : Error(ErrorCode::internal, std::string("oneDNN: ") + error.what());
 }
 
-dnnl::primitive_attr scaling(float alpha, float beta) {
-  dnnl::post_ops after;
-  if (alpha != 1.0f) {
-#if DNNL_VERSION_MAJOR >= 3
-    after.append_eltwise(dnnl::algorithm::eltwise_linear, alpha, 0.0f);
-#else
-    after.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, alpha, 0.0f);
-#endif
-  }
-  if (beta != 0.0f) after.append_sum(beta);
-  dnnl::primitive_attr attributes;
-  attributes.set_post_ops(after);
-  return attributes;
+Type inputType(DType dtype) { return dtype == DType::int8 ? Type::s8 : Type::bf16; }
+Type outputType(DType dtype) { return dtype == DType::int8 ? Type::s32 : Type::f32; }
+
+// Several threads run one program at a time, each with memory of its own.
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr result;
+  result.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return result;
 }
 
 dnnl::matmul::primitive_desc describe(const memory::desc& x, const memory::desc& weight,
-                                      const memory::desc& out,
-                                      const dnnl::primitive_attr& attributes = {}) {
+                                      const memory::desc& out) {
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), x, weight, out, attributes};
+  return {engine(), x, weight, out, attributes()};
 #else
-  return {{x, weight, out}, attributes, engine()};
+  return {{x, weight, out}, attributes(), engine()};
 #endif
 }
 
@@ -66,105 +74,264 @@ memory::desc rowsOf(std::int64_t rows, std::int64_t columns, std::int64_t stride
   return {{rows, columns}, type, memory::dims{stride, 1}};
 }
 
-// Threads for a product. The library itself would wake all of them for the smallest.
-int threadsFor(std::int64_t rows, const PackedWeight& weight) {
-  const std::int64_t products = rows * weight.outFeatures * weight.inFeatures;
-  return static_cast<int>(
-      std::clamp<std::int64_t>(products / kGrainProducts, 1, std::int64_t{threadCount()}));
-}
-
-/// The number of threads that oneDNN sees while it lives: in making a program and in running it.
-class LibraryThreads {
+/// While it lives, the library computes on the calling thread alone: in making a program and in
+/// running it.
+class OwnThreadOnly {
  public:
-  explicit LibraryThreads(int threads) : before_(omp_get_max_threads()) {
-    omp_set_num_threads(threads);
-  }
-  ~LibraryThreads() { omp_set_num_threads(before_); }
-  LibraryThreads(const LibraryThreads&) = delete;
-  LibraryThreads& operator=(const LibraryThreads&) = delete;
+  OwnThreadOnly() { omp_set_num_threads(1); }
+  ~OwnThreadOnly() { omp_set_num_threads(before_); }
+  OwnThreadOnly(const OwnThreadOnly&) = delete;
+  OwnThreadOnly& operator=(const OwnThreadOnly&) = delete;
 
  private:
-  int before_;
+  int before_ = omp_get_max_threads();
 };
 
-// The weight as dense bfloat16 rows: where it lies, or converted into `converted`.
-const void* asBFloat16Rows(const ConstTensorView& weight, Buffer& converted) {
-  const std::int64_t rows = weight.shape[0];
+// A multiple of the number of threads, where there are features enough.
+std::int64_t panelFeatures(std::int64_t outFeatures) {
+  const std::int64_t threads = threadCount();
+  const std::int64_t panels = threads * divideUp(outFeatures, threads * kMaxPanelFeatures);
+  return divideUp(divideUp(outFeatures, panels), kPanelStep) * kPanelStep;
+}
+
+// Rows of the weight in the packed type, before the library blocks them.
+struct ConvertedRows {
+  Buffer rows;
+  std::vector<float> scales;  // of int8
+};
+
+ConvertedRows convert(const ConstTensorView& weight, DType dtype) {
+  const std::int64_t count = weight.shape[0];
   const std::int64_t columns = weight.shape[1];
-  if (weight.dtype == DType::bfloat16 && weight.strides[0] == columns) return weight.data;
-  converted = Buffer(static_cast<std::size_t>(rows * columns) * sizeof(BFloat16));
-  parallelFor(rows, rowGrain(columns), [&](std::int64_t begin, std::int64_t end, int) {
+  ConvertedRows result{
+      Buffer(static_cast<std::size_t>(count * columns) * bytesOf(dtype)),
+      std::vector<float>(dtype == DType::int8 ? static_cast<std::size_t>(count) : 0)};
+  parallelFor(count, rowGrain(columns), [&](std::int64_t begin, std::int64_t end, int) {
+    std::vector<float> floats(static_cast<std::size_t>(dtype == DType::int8 ? columns : 0));
     for (std::int64_t row = begin; row < end; ++row) {
-      convertElements(weight.rows(row, 1).data, weight.dtype,
-                      converted.as<BFloat16>() + row * columns, DType::bfloat16, columns);
+      const void* from = weight.rows(row, 1).data;
+      if (dtype == DType::bfloat16) {
+        convertElements(from, weight.dtype, result.rows.as<BFloat16>() + row * columns, dtype,
+                        columns);
+      } else {
+        convertElements(from, weight.dtype, floats.data(), DType::float32, columns);
+        quantiseRow(floats.data(), columns, result.rows.as<std::int8_t>() + row * columns,
+                    result.scales[row]);
+      }
     }
   });
-  return converted.as<void>();
+  return result;
+}
+
+BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std::int64_t first,
+                               std::int64_t features, std::int64_t inFeatures) {
+  const Type type = inputType(dtype);
+  const memory::desc layout =
+      describe(rowsOf(kRowBlocks.back(), inFeatures, inFeatures, type),
+               {{inFeatures, features}, type, memory::format_tag::any},
+               rowsOf(kRowBlocks.back(), features, features, outputType(dtype)))
+          .weights_desc();
+  BlockedWeight::Panel panel{first, features, Buffer(layout.get_size()), {}};
+  panel.memory = memory(layout, engine(), panel.data.as<void>());
+  const memory::desc transposed(memory::dims{inFeatures, features}, type,
+                                memory::dims{1, inFeatures});
+  const auto offset = static_cast<std::size_t>(first * inFeatures) * bytesOf(dtype);
+  memory source(transposed, engine(), converted.rows.as<std::byte>() + offset);
+  dnnl::stream queue = stream();
+  dnnl::reorder(source, panel.memory).execute(queue, source, panel.memory);
+  queue.wait();
+  return panel;
 }
 
 }  // namespace
 
-std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weight) const try {
-  const std::int64_t outFeatures = weight.shape[0];
-  const std::int64_t inFeatures = weight.shape[1];
+bool hasInt8Products() {
+  static const bool has = [] {
+    const float one = 1.0f;
+    return BlockedProducts().pack({&one, DType::float32, {1, 1}}, DType::int8) != nullptr;
+  }();
+  return has;
+}
+
+std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weight,
+                                                     DType dtype) const try {
+  const OwnThreadOnly scope;
   auto packed = std::make_unique<BlockedWeight>();
-  packed->layout = describe(rowsOf(kRowBlock, inFeatures, inFeatures, Type::bf16),
-                            {{inFeatures, outFeatures}, Type::bf16, memory::format_tag::any},
-                            rowsOf(kRowBlock, outFeatures, outFeatures, Type::f32))
-                       .weights_desc();
-  packed->data = Buffer(packed->layout.get_size());
-  packed->memory = memory(packed->layout, engine(), packed->data.as<void>());
-  Buffer converted;
-  const memory::desc transposed(memory::dims{inFeatures, outFeatures}, Type::bf16,
-                                memory::dims{1, inFeatures});
-  // The reorder only reads its source.
-  memory source(transposed, engine(), const_cast<void*>(asBFloat16Rows(weight, converted)));
-  dnnl::stream queue = stream();
-  dnnl::reorder(source, packed->memory).execute(queue, source, packed->memory);
-  queue.wait();
-  packed->outFeatures = outFeatures;
-  packed->inFeatures = inFeatures;
-  packed->dtype = DType::bfloat16;
-  packed->bytes = static_cast<std::int64_t>(packed->layout.get_size());
+  packed->outFeatures = weight.shape[0];
+  packed->inFeatures = weight.shape[1];
+  packed->dtype = dtype;
+  ConvertedRows converted = convert(weight, dtype);
+  packed->scales = std::move(converted.scales);
+  packed->bytes = static_cast<std::int64_t>(packed->scales.size() * sizeof(float));
+  const std::int64_t most = panelFeatures(packed->outFeatures);
+  for (std::int64_t first = 0; first < packed->outFeatures; first += most) {
+    const std::int64_t features = std::min(most, packed->outFeatures - first);
+    packed->panels.push_back(makePanel(converted, dtype, first, features, packed->inFeatures));
+    packed->bytes += static_cast<std::int64_t>(packed->panels.back().data.bytes());
+  }
   return packed;
 } catch (const dnnl::error& error) {
   if (error.status == dnnl_unimplemented) return nullptr;
   throw asError(error);
 }
 
-BlockedProducts::Program& BlockedProducts::program(const Key& key, const BlockedWeight& weight) {
+// ---------------------------------------------------------------------------- programs
+
+/// A product of the library, and the arguments that one thread at a time passes it.
+struct BlockedProducts::Program {
+  struct Arguments {
+    memory x, out, scratchpad;
+  };
+
+  Program(const Key& programKey, const dnnl::matmul::primitive_desc& description)
+      : key(programKey),
+        product(description),
+        x(description.src_desc()),
+        out(description.dst_desc()),
+        scratchpad(description.scratchpad_desc()) {}
+
+  void prepareFor(int threads) {
+    while (std::ssize(arguments) < threads) {
+      arguments.push_back({memory(x, engine(), nullptr), memory(out, engine(), nullptr),
+                           memory(scratchpad, engine(), nullptr)});
+    }
+  }
+
+  void run(int thread, const void* input, const memory& weight, void* result, void* room) {
+    Arguments& own = arguments[static_cast<std::size_t>(thread)];
+    own.x.set_data_handle(const_cast<void*>(input));
+    own.out.set_data_handle(result);
+    own.scratchpad.set_data_handle(room);
+    const std::array<dnnl_exec_arg_t, 4> all = {{{DNNL_ARG_SRC, own.x.get()},
+                                                 {DNNL_ARG_WEIGHTS, weight.get()},
+                                                 {DNNL_ARG_DST, own.out.get()},
+                                                 {DNNL_ARG_SCRATCHPAD, own.scratchpad.get()}}};
+    dnnl::error::wrap_c_api(
+        dnnl_primitive_execute(product.get(), stream().get(), all.size(), all.data()),
+        "a matrix product failed");
+  }
+
+  Key key;
+  dnnl::matmul product;
+  memory::desc x, out, scratchpad;
+  std::vector<Arguments> arguments;  // one for each thread
+};
+
+BlockedProducts::BlockedProducts() = default;
+BlockedProducts::~BlockedProducts() = default;
+
+BlockedProducts::Program& BlockedProducts::program(const Key& key,
+                                                   const BlockedWeight::Panel& panel) {
   const auto found = std::find_if(programs_.begin(), programs_.end(),
                                   [&](const Program& program) { return program.key == key; });
   if (found != programs_.end()) {
     programs_.splice(programs_.begin(), programs_, found);
-    return programs_.front();
+  } else {
+    if (programs_.size() >= kMaxPrograms) programs_.pop_back();
+    const memory::desc x = rowsOf(key.rows, key.inFeatures, key.xStride, inputType(key.dtype));
+    // Dense: the library has slow ways only to results with gaps.
+    const memory::desc out = rowsOf(key.rows, key.features, key.features, outputType(key.dtype));
+    programs_.emplace_front(key, describe(x, panel.memory.get_desc(), out));
   }
-  const memory::desc x = rowsOf(key.rows, key.inFeatures, key.xStride, Type::bf16);
-  const memory::desc out = rowsOf(key.rows, key.outFeatures, key.outStride, Type::f32);
-  if (programs_.size() >= kMaxPrograms) programs_.pop_back();
-  const dnnl::matmul product(describe(x, weight.layout, out, scaling(key.alpha, key.beta)));
-  programs_.push_front({key,
-                        product,
-                        {{DNNL_ARG_SRC, memory(x, engine(), nullptr)},
-                         {DNNL_ARG_WEIGHTS, weight.memory},
-                         {DNNL_ARG_DST, memory(out, engine(), nullptr)}}});
+  programs_.front().prepareFor(threadCount());
   return programs_.front();
 }
 
-void BlockedProducts::run(const Linear& p, const BlockedWeight& weight) try {
-  for (std::int64_t row = 0; row < p.x.shape[0]; row += kRowBlock) {
-    const std::int64_t rows = std::min(kRowBlock, p.x.shape[0] - row);
-    const int threads = threadsFor(rows, weight);
-    const LibraryThreads limit(threads);
-    Program& step = program({rows, weight.outFeatures, weight.inFeatures, p.x.strides[0],
-                             p.out.strides[0], p.alpha, p.beta, threads},
-                            weight);
-    const auto* x = p.x.as<BFloat16>() + row * p.x.strides[0];
-    step.arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<BFloat16*>(x));
-    step.arguments.at(DNNL_ARG_WEIGHTS) = weight.memory;
-    step.arguments.at(DNNL_ARG_DST).set_data_handle(p.out.as<float>() + row * p.out.strides[0]);
-    step.product.execute(stream(), step.arguments);
+// ---------------------------------------------------------------------------- products
+
+/// Panel by panel, so that a panel is read from memory once.
+void BlockedProducts::plan(const Linear& p, const BlockedWeight& weight) {
+  tasks_.clear();
+  const bool isQuantised = weight.dtype == DType::int8;
+  const auto& blocks = isQuantised ? kQuantisedRowBlocks : kRowBlocks;
+  const std::int64_t count = p.x.shape[0];
+  for (const BlockedWeight::Panel& panel : weight.panels) {
+    for (std::int64_t row = 0; row < count;) {
+      const auto block =
+          std::ranges::find_if(blocks, [&](std::int64_t rows) { return rows <= count - row; });
+      const std::int64_t rows = block == blocks.end() ? count - row : *block;
+      const Key key{weight.dtype, rows, panel.features, weight.inFeatures,
+                    isQuantised ? weight.inFeatures : p.x.strides[0]};
+      tasks_.push_back({&program(key, panel), &panel, row, rows});
+      row += rows;
+    }
   }
+}
+
+namespace {
+
+/// Rows of x as integers, with their scales.
+struct QuantisedRows {
+  std::int8_t* integers = nullptr;
+  float* scales = nullptr;
+};
+
+QuantisedRows quantiseRows(const ConstTensorView& x, Scratch& scratch) {
+  const std::int64_t count = x.shape[0];
+  const std::int64_t columns = x.shape[1];
+  const QuantisedRows result{
+      scratch.shared<std::int8_t>(SharedScratch::first, static_cast<std::size_t>(count * columns)),
+      scratch.shared<float>(SharedScratch::second, static_cast<std::size_t>(count))};
+  parallelFor(count, rowGrain(columns), [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      quantiseRow(x.as<float>() + row * x.strides[0], columns, result.integers + row * columns,
+                  result.scales[row]);
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scratch& scratch) {
+  const bool isQuantised = weight.dtype == DType::int8;
+  const QuantisedRows quantised = isQuantised ? quantiseRows(p.x, scratch) : QuantisedRows{};
+  std::size_t tileBytes = 0;
+  std::size_t scratchpadBytes = 0;
+  for (const Task& task : tasks_) {
+    tileBytes = std::max(tileBytes, task.program->out.get_size());
+    scratchpadBytes = std::max(scratchpadBytes, task.program->scratchpad.get_size());
+  }
+  tileBytes = divideUp(tileBytes, kBufferAlignmentBytes) * kBufferAlignmentBytes;
+  const ThreadSlices<std::byte> slices =
+      scratch.perThread<std::byte>(threadCount(), tileBytes + scratchpadBytes);
+  const auto multiply = [&](std::int64_t index, int thread) {
+    const Task& task = tasks_[static_cast<std::size_t>(index)];
+    std::byte* tile = slices.of(thread);
+    ProductSums sums{
+        .sums = tile,
+        .rows = task.rows,
+        .columns = task.panel->features,
+        .alpha = p.alpha,
+        .beta = p.beta,
+        .out = p.out.as<float>() + task.row * p.out.strides[0] + task.panel->firstFeature,
+        .outStride = p.out.strides[0]};
+    const auto run = [&](const void* x) {
+      task.program->run(thread, x, task.panel->memory, tile, tile + tileBytes);
+    };
+    if (isQuantised) {
+      sums.rowScales = quantised.scales + task.row;
+      sums.columnScales = weight.scales.data() + task.panel->firstFeature;
+      run(quantised.integers + task.row * weight.inFeatures);
+      addIntegerSums(sums);
+    } else {
+      run(p.x.as<BFloat16>() + task.row * p.x.strides[0]);
+      addFloatSums(sums);
+    }
+  };
+  const auto count = static_cast<std::int64_t>(tasks_.size());
+  const std::int64_t products = p.x.shape[0] * weight.outFeatures * weight.inFeatures;
+  if (products < 2 * kGrainProducts) {
+    for (std::int64_t index = 0; index < count; ++index) multiply(index, 0);
+  } else {
+    parallelTasks(count, std::cref(multiply));
+  }
+}
+
+void BlockedProducts::run(const Linear& p, const BlockedWeight& weight, Scratch& scratch) try {
+  const OwnThreadOnly scope;
+  plan(p, weight);
+  runTasks(p, weight, scratch);
 } catch (const dnnl::error& error) {
   throw asError(error);
 }

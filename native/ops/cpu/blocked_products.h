@@ -1,50 +1,67 @@
-// bfloat16 products through oneDNN, with the weight in the library's own blocked layout.
+// bfloat16 and int8 products through oneDNN, with the weight in the library's own blocked layout.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <unordered_map>
+#include <vector>
 
 #include "base/buffer.h"
+#include "ops/cpu/scratch.h"
 #include "ops/ops.h"
 
 namespace wgqa::cpu {
 
-/// A weight that only BlockedProducts reads.
+/// Whether the library multiplies int8 matrices on this processor.
+bool hasInt8Products();
+
+/// A weight that only BlockedProducts reads: panels of rows, each a unit of parallel work.
 class BlockedWeight final : public PackedWeight {
  public:
-  dnnl::memory::desc layout;
-  dnnl::memory memory;  // over `data`
-  Buffer data;
+  struct Panel {
+    std::int64_t firstFeature = 0;
+    std::int64_t features = 0;
+    Buffer data;
+    dnnl::memory memory;  // over `data`
+  };
+  std::vector<Panel> panels;
+  std::vector<float> scales;  // [outFeatures] of int8, else empty
 };
 
-/// Runs products with blocked weights. The library makes a program for each number of rows; they
-/// are kept, the least recently used dropped first.
+/// Runs products with blocked weights, each panel on one of the project's own threads. The library
+/// makes a program for each number of rows; they are kept, the least recently used dropped first.
+///
+/// int8: weights are quantised per output feature when they are packed, rows of x per row when they
+/// are multiplied, both symmetrically; the sums of products are exact integers.
 class BlockedProducts {
  public:
-  /// Nothing where the library has no bfloat16 products for this processor.
-  std::unique_ptr<BlockedWeight> pack(const ConstTensorView& weight) const;
-  void run(const Linear& p, const BlockedWeight& weight);
+  BlockedProducts();
+  ~BlockedProducts();
+  /// `dtype`: bfloat16 | int8. Nothing where the library lacks such products for this processor.
+  std::unique_ptr<BlockedWeight> pack(const ConstTensorView& weight, DType dtype) const;
+  void run(const Linear& p, const BlockedWeight& weight, Scratch& scratch);
 
  private:
   /// What a program is specific to.
   struct Key {
-    std::int64_t rows, outFeatures, inFeatures, xStride, outStride;
-    float alpha, beta;
-    int threads;
+    DType dtype;
+    std::int64_t rows, features, inFeatures, xStride;
     bool operator==(const Key&) const = default;
   };
-  struct Program {
-    Key key;
-    dnnl::matmul product;
-    std::unordered_map<int, dnnl::memory> arguments;
+  struct Program;
+  struct Task {
+    Program* program;
+    const BlockedWeight::Panel* panel;
+    std::int64_t row, rows;
   };
 
-  Program& program(const Key& key, const BlockedWeight& weight);
+  Program& program(const Key& key, const BlockedWeight::Panel& panel);
+  void plan(const Linear& p, const BlockedWeight& weight);
+  void runTasks(const Linear& p, const BlockedWeight& weight, Scratch& scratch);
 
   std::list<Program> programs_;  // most recently used first
+  std::vector<Task> tasks_;      // of the running product
 };
 
 }  // namespace wgqa::cpu

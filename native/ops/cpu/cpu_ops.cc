@@ -26,11 +26,15 @@ class Stopwatch {
 }  // namespace
 
 std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) const {
-  if (needs.dtype != DType::float32 && needs.dtype != DType::bfloat16) {
-    return "the cpu backend computes in float32 or bfloat16, not in " +
-           std::string(dtypeName(needs.dtype));
+  if (needs.dtype == DType::int8 && !cpu::hasInt8Products()) {
+    return "oneDNN has no int8 products for this processor";
   }
-  return std::nullopt;
+  if (needs.dtype == DType::float32 || needs.dtype == DType::bfloat16 ||
+      needs.dtype == DType::int8) {
+    return std::nullopt;
+  }
+  return "the cpu backend computes in float32, bfloat16 or int8, not in " +
+         std::string(dtypeName(needs.dtype));
 }
 
 void CpuOps::embedding(const Embedding& p) { cpu::embedding(p); }

@@ -37,8 +37,9 @@ void copyRows(const ConstTensorView& weight, RowWeight& packed) {
 std::unique_ptr<PackedWeight> LinearProducts::pack(const ConstTensorView& weight,
                                                    DType dtype) const {
   require(weight.rank == 2 && weight.strides[1] == 1, "pack: the weight's rows must be dense");
-  if (dtype == DType::bfloat16) {
-    if (auto blocked = blocked_.pack(weight)) return blocked;
+  if (dtype != DType::float32) {
+    if (auto blocked = blocked_.pack(weight, dtype)) return blocked;
+    require(dtype == DType::bfloat16, "oneDNN has no int8 products for this processor");
   }
   auto packed = std::make_unique<RowWeight>();
   packed->outFeatures = weight.shape[0];
@@ -56,7 +57,7 @@ std::unique_ptr<PackedWeight> LinearProducts::pack(const ConstTensorView& weight
 
 void LinearProducts::run(const Linear& p, Scratch& scratch) {
   if (const auto* blocked = dynamic_cast<const BlockedWeight*>(p.weight)) {
-    return blocked_.run(p, *blocked);
+    return blocked_.run(p, *blocked, scratch);
   }
   const auto& weight = static_cast<const RowWeight&>(*p.weight);
   rowProducts({.x = p.x.data,

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "ops/reference/functions.h"
 #include "ops/reference/reference_ops.h"
 
@@ -24,6 +27,31 @@ class ReferenceWeight final : public PackedWeight {
   Wide transposed;  // [inFeatures, outFeatures], rounded to `dtype`
 };
 
+// Rows of `columns` numbers, each rounded to a multiple of 1 / 127 of its row's largest magnitude.
+// In float32, as Linear's int8 is defined: which way a tie goes decides what is compared.
+void quantiseRows(Wide& values, std::int64_t columns) {
+  for (auto row = values.begin(); row < values.end(); row += columns) {
+    float largest = 0.0f;
+    for (auto value = row; value < row + columns; ++value) {
+      largest = std::max(largest, std::abs(static_cast<float>(*value)));
+    }
+    const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const float scale = largest / 127.0f;
+    for (auto value = row; value < row + columns; ++value) {
+      *value = std::nearbyint(static_cast<float>(*value) * factor) * double{scale};
+    }
+  }
+}
+
+Wide transposedRows(const Wide& rows, std::int64_t columns) {
+  Wide result(rows.size());
+  const auto count = static_cast<std::int64_t>(rows.size()) / columns;
+  for (std::int64_t row = 0; row < count; ++row) {
+    for (std::int64_t i = 0; i < columns; ++i) result[i * count + row] = rows[row * columns + i];
+  }
+  return result;
+}
+
 // out = alpha * product + beta * out; out is not read when beta is 0.
 void blend(Wide product, const TensorView& out, double alpha, double beta) {
   for (double& value : product) value *= alpha;
@@ -42,21 +70,23 @@ std::unique_ptr<PackedWeight> ReferenceOps::pack(const ConstTensorView& weight, 
   packed->inFeatures = weight.shape[1];
   packed->dtype = dtype;
   packed->bytes = weight.elements() * static_cast<std::int64_t>(bytesOf(dtype));
-  packed->transposed = load(weight.transposed());
+  Wide rows = load(weight);
+  if (dtype == DType::int8) quantiseRows(rows, packed->inFeatures);
   if (dtype == DType::bfloat16) {
-    for (double& value : packed->transposed) {
-      value = toFloat(toBFloat16(static_cast<float>(value)));
-    }
+    for (double& value : rows) value = toFloat(toBFloat16(static_cast<float>(value)));
   }
+  packed->transposed = transposedRows(rows, packed->inFeatures);
   return packed;
 }
 
 void ReferenceOps::linear(const Linear& p) {
   const ScopeTimer timer(times_.denseSeconds);
   const auto& weight = dynamic_cast<const ReferenceWeight&>(*p.weight);
-  blend(reference::matmul(load(p.x), weight.transposed, p.x.shape[0], weight.inFeatures,
-                          weight.outFeatures),
-        p.out, p.alpha, p.beta);
+  Wide x = load(p.x);
+  if (weight.dtype == DType::int8) quantiseRows(x, weight.inFeatures);
+  blend(
+      reference::matmul(x, weight.transposed, p.x.shape[0], weight.inFeatures, weight.outFeatures),
+      p.out, p.alpha, p.beta);
   times_.weightBytes += weight.bytes;
 }
 

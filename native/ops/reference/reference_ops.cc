@@ -4,8 +4,10 @@ namespace wgqa {
 namespace reference {
 
 std::optional<std::string> ReferenceOps::whyUnsupported(const ComputeNeeds& needs) const {
-  if (needs.dtype == DType::float32 || needs.dtype == DType::bfloat16) return std::nullopt;
-  return "the reference backend computes in float32 or bfloat16, not in " +
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
+    if (needs.dtype == dtype) return std::nullopt;
+  }
+  return "the reference backend computes in float32, bfloat16 or int8, not in " +
          std::string(dtypeName(needs.dtype));
 }
 

@@ -43,6 +43,8 @@ double readElement(const ConstTensorView& view, std::int64_t offset) {
       return toFloat(view.as<BFloat16>()[offset]);
     case DType::int32:
       return view.as<std::int32_t>()[offset];
+    case DType::int8:
+      return view.as<std::int8_t>()[offset];
   }
   throw Error(ErrorCode::internal, "tensor of an unknown element type");
 }
@@ -60,6 +62,7 @@ void writeElement(const TensorView& view, std::int64_t offset, double value) {
       view.as<BFloat16>()[offset] = toBFloat16(rounded);
       return;
     case DType::int32:
+    case DType::int8:
       break;
   }
   throw Error(ErrorCode::internal, "no operation writes this element type");
