@@ -13,8 +13,10 @@ const CONFIG = { vocab_size: 500, d_model: 64, d_kv: 16, d_ff: 128, num_layers: 
 const total = Number(process.argv[2]);
 const random = randomIntegers(17);
 await using model = await createModel(CONFIG);
-// Room for a few requests at a time, so that there are preemptions and evictions, too.
-await using engine = new Engine(model, { kvCache: { maxBytes: 2 ** 20 } });
+// 18 blocks: little more than the largest request has (a source of 3 and 4 beams of 3), so that many
+// are preempted whatever the timing of the aborts.
+const BLOCK_BYTES = 2 ** 14;
+await using engine = new Engine(model, { kvCache: { maxBytes: 18 * BLOCK_BYTES } });
 
 function randomRequest(): GenerationRequest {
   const inputIds = Array.from({ length: 1 + random(40) }, () => 2 + random(3));
