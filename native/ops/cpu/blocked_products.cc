@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "base/parallel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/grain.h"
+#include "ops/cpu/onednn.h"
 #include "ops/cpu/product_sums.h"
 #include "ops/cpu/quantise.h"
 
@@ -18,6 +18,9 @@ namespace wgqa::cpu {
 namespace {
 
 using dnnl::memory;
+using onednn::asError;
+using onednn::engine;
+using onednn::stream;
 using Type = dnnl::memory::data_type;
 
 // Longer batches are cut into pieces of the first size, then of the second, then what is left: few
@@ -35,22 +38,6 @@ constexpr std::size_t kMaxPrograms = 1024;
 constexpr std::int64_t kMaxPanelFeatures = 1024;
 constexpr std::int64_t kPanelStep = 64;
 
-const dnnl::engine& engine() {
-  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
-  return instance;
-}
-
-const dnnl::stream& stream() {
-  static thread_local const dnnl::stream instance(engine());
-  return instance;
-}
-
-Error asError(const dnnl::error& error) {
-  return error.status == dnnl_out_of_memory
-             ? Error(ErrorCode::outOfMemory, "out of memory in a matrix product")
-             : Error(ErrorCode::internal, std::string("oneDNN: ") + error.what());
-}
-
 Type inputType(DType dtype) { return dtype == DType::int8 ? Type::s8 : Type::bf16; }
 Type outputType(DType dtype) { return dtype == DType::int8 ? Type::s32 : Type::f32; }
 
@@ -59,15 +46,6 @@ dnnl::primitive_attr attributes() {
   dnnl::primitive_attr result;
   result.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return result;
-}
-
-dnnl::matmul::primitive_desc describe(const memory::desc& x, const memory::desc& weight,
-                                      const memory::desc& out) {
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine(), x, weight, out, attributes()};
-#else
-  return {{x, weight, out}, attributes(), engine()};
-#endif
 }
 
 memory::desc rowsOf(std::int64_t rows, std::int64_t columns, std::int64_t stride, Type type) {
@@ -127,9 +105,10 @@ BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std:
                                std::int64_t features, std::int64_t inFeatures) {
   const Type type = inputType(dtype);
   const memory::desc layout =
-      describe(rowsOf(kRowBlocks.back(), inFeatures, inFeatures, type),
-               {{inFeatures, features}, type, memory::format_tag::any},
-               rowsOf(kRowBlocks.back(), features, features, outputType(dtype)))
+      onednn::describe(rowsOf(kRowBlocks.back(), inFeatures, inFeatures, type),
+                       {{inFeatures, features}, type, memory::format_tag::any},
+                       rowsOf(kRowBlocks.back(), features, features, outputType(dtype)),
+                       attributes())
           .weights_desc();
   BlockedWeight::Panel panel{first, features, Buffer(layout.get_size()), {}};
   panel.memory = memory(layout, engine(), panel.data.as<void>());
@@ -137,7 +116,7 @@ BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std:
                                 memory::dims{1, inFeatures});
   const auto offset = static_cast<std::size_t>(first * inFeatures) * bytesOf(dtype);
   memory source(transposed, engine(), converted.rows.as<std::byte>() + offset);
-  dnnl::stream queue = stream();
+  dnnl::stream& queue = stream();
   dnnl::reorder(source, panel.memory).execute(queue, source, panel.memory);
   queue.wait();
   return panel;
@@ -231,7 +210,7 @@ BlockedProducts::Program& BlockedProducts::program(const Key& key,
     const memory::desc x = rowsOf(key.rows, key.inFeatures, key.xStride, inputType(key.dtype));
     // Dense: the library has slow ways only to results with gaps.
     const memory::desc out = rowsOf(key.rows, key.features, key.features, outputType(key.dtype));
-    programs_.emplace_front(key, describe(x, panel.memory.get_desc(), out));
+    programs_.emplace_front(key, onednn::describe(x, panel.memory.get_desc(), out, attributes()));
   }
   programs_.front().prepareFor(threadCount());
   return programs_.front();
