@@ -107,12 +107,12 @@ struct Linear {
   float beta = 0.0f;
 };
 
-/// c = alpha * a @ b + beta * c in float32. Each operand has one dense dimension; use
+/// c = alpha * a @ b + beta * c, summed in float32. Each operand has one dense dimension; use
 /// transposed() for the rest.
 struct Matmul {
-  ConstTensorView a;  // [m, k]
-  ConstTensorView b;  // [k, n]
-  TensorView c;       // [m, n], rows dense
+  ConstTensorView a;  // [m, k] float32 | bfloat16
+  ConstTensorView b;  // [k, n], of a's type
+  TensorView c;       // [m, n] float32, rows dense
   float alpha = 1.0f;
   float beta = 0.0f;
 };
@@ -120,12 +120,12 @@ struct Matmul {
 // ---------------------------------------------------------------------------- elementwise
 
 /// out = residual + dropout(x); without residual out = dropout(x). With the same spec applied to
-/// the gradient it is its own backward pass. out may be x or residual.
+/// the gradient it is its own backward pass. A float32 out may be x or residual.
 struct Dropout {
   ConstTensorView x;         // [rows, columns] float32
   ConstTensorView residual;  // [rows, columns] float32, or not given
   DropoutSpec dropout;
-  TensorView out;  // [rows, columns] float32
+  TensorView out;  // [rows, columns] float32 | bfloat16
 };
 
 /// relu(z); gelu in the tanh form ("gelu_new"); silu(z) = z * sigmoid(z).
@@ -146,8 +146,8 @@ struct GatedActivationBackward {
   ConstTensorView linear;  // [rows, dFf] float32, or not given
   DropoutSpec dropout;
   ConstTensorView gradOut;  // [rows, dFf] float32
-  TensorView gradGate;      // [rows, dFf] float32; may be gradOut
-  TensorView gradLinear;    // [rows, dFf] float32, given iff linear is
+  TensorView gradGate;      // [rows, dFf] float32 | bfloat16; if float32, it may be gradOut
+  TensorView gradLinear;    // [rows, dFf], of gradGate's type, given iff linear is
 };
 
 /// Element conversion of dense tensors of equal element count.
@@ -211,12 +211,12 @@ struct AttentionPrefillBackward {
   ConstTensorView q;          // [queryTokens, heads, headDim] float32
   ConstTensorView k;          // [keyTokens, kvHeads, headDim] float32
   ConstTensorView v;          // [keyTokens, kvHeads, headDim] float32
-  ConstTensorView out;        // [queryTokens, heads, headDim] float32
+  ConstTensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16
   ConstTensorView logSumExp;  // [queryTokens, heads] float32
   ConstTensorView gradOut;    // [queryTokens, heads, headDim] float32
-  TensorView gradQ;           // [queryTokens, heads, headDim] float32
-  TensorView gradK;           // [keyTokens, kvHeads, headDim] float32
-  TensorView gradV;           // [keyTokens, kvHeads, headDim] float32
+  TensorView gradQ;           // [queryTokens, heads, headDim] float32 | bfloat16
+  TensorView gradK;           // [keyTokens, kvHeads, headDim], of gradQ's type
+  TensorView gradV;           // as gradK
   TensorView gradBiasTable;   // [buckets, heads] float32, +=; given iff the bias is
 };
 
@@ -287,8 +287,8 @@ struct CrossEntropy {
   ConstTensorView logits;                // [rows, vocab] float32
   std::span<const std::int32_t> labels;  // [rows], in [0, vocab) or kIgnoredLabel
   float gradScale = 0.0f;                // gradLogits = gradScale * (softmax - one-hot)
-  TensorView gradLogits;                 // [rows, vocab] float32, may be logits; or not given
-  double* lossSum = nullptr;             // += the sum over the counted rows
+  TensorView gradLogits;      // [rows, vocab] float32 (may be logits) | bfloat16; or not given
+  double* lossSum = nullptr;  // += the sum over the counted rows
 };
 
 // ---------------------------------------------------------------------------- optimisers
@@ -339,6 +339,7 @@ struct Adafactor {
 struct ComputeNeeds {
   DType dtype = DType::float32;
   std::int64_t headDim = 64;
+  bool matmul = false;  // Matmul in this type, too, as training needs it
 };
 
 /// Where a backend's time went since the last reset.

@@ -42,18 +42,19 @@ struct MatmulSizes {
   std::int64_t gap = 0;  // elements between the rows of each operand
   float alpha = 1.0f;
   float beta = 0.0f;
+  DType dtype = DType::float32;  // of a and b
 };
 
 ConstTensorView operand(CaseTensors& tensors, const char* name, std::int64_t rows,
-                        std::int64_t columns, bool transposed, std::int64_t gap) {
-  if (!transposed) return tensors.input(name, {DType::float32, {rows, columns}, gap}, normal());
-  return tensors.input(name, {DType::float32, {columns, rows}, gap}, normal()).transposed();
+                        std::int64_t columns, bool transposed, const MatmulSizes& s) {
+  if (!transposed) return tensors.input(name, {s.dtype, {rows, columns}, s.gap}, normal());
+  return tensors.input(name, {s.dtype, {columns, rows}, s.gap}, normal()).transposed();
 }
 
 OpCase matmulCase(const MatmulSizes& s) {
   const auto run = [s](Ops& ops, CaseTensors& tensors) {
-    const auto a = operand(tensors, "a", s.m, s.k, s.transposedA, s.gap);
-    const auto b = operand(tensors, "b", s.k, s.n, s.transposedB, s.gap);
+    const auto a = operand(tensors, "a", s.m, s.k, s.transposedA, s);
+    const auto b = operand(tensors, "b", s.k, s.n, s.transposedB, s);
     const TensorSpec result{DType::float32, {s.m, s.n}, s.gap};
     const auto c =
         s.beta == 0.0f ? tensors.output("c", result) : tensors.update("c", result, normal());
@@ -62,9 +63,12 @@ OpCase matmulCase(const MatmulSizes& s) {
   return {.name = std::to_string(s.m) + " x " + std::to_string(s.k) + " x " + std::to_string(s.n) +
                   (s.transposedA ? ", a transposed" : "") +
                   (s.transposedB ? ", b transposed" : "") + ", gap " + std::to_string(s.gap) +
-                  ", alpha " + std::to_string(s.alpha) + ", beta " + std::to_string(s.beta),
+                  ", alpha " + std::to_string(s.alpha) + ", beta " + std::to_string(s.beta) + ", " +
+                  std::string(dtypeName(s.dtype)),
           .run = run,
-          .needs = {}};
+          // The result is float32 either way: products of bfloat16 numbers are exact in it, so its
+          // tolerance is that of a float32 sum.
+          .needs = {.dtype = s.dtype, .matmul = true}};
 }
 
 OpRow linearRow() {
@@ -102,16 +106,19 @@ OpRow matmulRow() {
       .randomCase = [](Random& random) {
         return matmulCase({random.integer(1, 60), random.integer(1, 60), random.integer(1, 60),
                            random.coin(), random.coin(), random.oneOf({0, 1, 7}),
-                           random.oneOf({1.0f, 3.0f}), random.oneOf({0.0f, 1.0f, -0.5f})});
+                           random.oneOf({1.0f, 3.0f}), random.oneOf({0.0f, 1.0f, -0.5f}),
+                           random.oneOf({DType::float32, DType::bfloat16})});
       }};
-  for (const bool a : {false, true}) {
-    for (const bool b : {false, true}) {
-      row.cases.push_back(matmulCase({1, 1, 1, a, b}));
-      row.cases.push_back(matmulCase({1, 17, 1, a, b, 3}));
-      row.cases.push_back(matmulCase({5, 1, 7, a, b, 0, 0.5f}));
-      row.cases.push_back(matmulCase({65, 40, 97, a, b, 0, 1.0f, 1.0f}));
-      row.cases.push_back(matmulCase({64, 130, 24, a, b, 5, -1.0f, 1.0f}));
-      row.cases.push_back(matmulCase({3, 2051, 2, a, b}));
+  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+    for (const bool a : {false, true}) {
+      for (const bool b : {false, true}) {
+        row.cases.push_back(matmulCase({1, 1, 1, a, b, 0, 1.0f, 0.0f, dtype}));
+        row.cases.push_back(matmulCase({1, 17, 1, a, b, 3, 1.0f, 0.0f, dtype}));
+        row.cases.push_back(matmulCase({5, 1, 7, a, b, 0, 0.5f, 0.0f, dtype}));
+        row.cases.push_back(matmulCase({65, 40, 97, a, b, 0, 1.0f, 1.0f, dtype}));
+        row.cases.push_back(matmulCase({64, 130, 24, a, b, 5, -1.0f, 1.0f, dtype}));
+        row.cases.push_back(matmulCase({3, 2051, 2, a, b, 0, 1.0f, 0.0f, dtype}));
+      }
     }
   }
   return row;

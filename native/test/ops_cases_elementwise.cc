@@ -37,12 +37,14 @@ std::vector<Sizes> tableSizes() {
 
 enum class Target { separate, input, residual };
 
-OpCase dropoutCase(const Sizes& s, bool hasResidual, Target target) {
+// What is written in place is float32: `dtype` is then not looked at.
+OpCase dropoutCase(const Sizes& s, bool hasResidual, Target target, DType dtype = DType::float32) {
   const auto run = [=](Ops& ops, CaseTensors& tensors) {
     const TensorSpec matrix = float32Of({s.rows, s.columns});
     TensorView x = tensors.update("x", matrix, normal());
     TensorView residual = hasResidual ? tensors.update("residual", matrix, normal()) : TensorView();
-    TensorView out = tensors.output("out", matrix);
+    const DType outDtype = target == Target::separate ? dtype : DType::float32;
+    TensorView out = tensors.output("out", {outDtype, matrix.shape});
     if (target == Target::separate) {
       ops.dropout({.x = x, .residual = residual, .dropout = dropoutOf(s.rate), .out = out});
     } else {
@@ -52,9 +54,9 @@ OpCase dropoutCase(const Sizes& s, bool hasResidual, Target target) {
     }
   };
   return {.name = nameOf(s) + (hasResidual ? ", residual" : "") +
-                  (target == Target::input      ? ", into x"
+                  (target == Target::input      ? std::string(", into x")
                    : target == Target::residual ? ", into residual"
-                                                : ""),
+                                                : ", " + std::string(dtypeName(dtype))),
           .run = run,
           .needs = {}};
 }
@@ -66,7 +68,8 @@ OpRow dropoutRow() {
             .randomCase = [](Random& random) {
               const Sizes s = randomSizes(random);
               const auto target = random.oneOf({Target::separate, Target::input, Target::residual});
-              return dropoutCase(s, target == Target::residual || random.coin(), target);
+              return dropoutCase(s, target == Target::residual || random.coin(), target,
+                                 random.oneOf({DType::float32, DType::bfloat16}));
             }};
   for (const Sizes& s : tableSizes()) {
     row.cases.push_back(dropoutCase(s, false, Target::separate));
@@ -74,6 +77,8 @@ OpRow dropoutRow() {
     row.cases.push_back(dropoutCase(s, true, Target::separate));
     row.cases.push_back(dropoutCase(s, true, Target::input));
     row.cases.push_back(dropoutCase(s, true, Target::residual));
+    row.cases.push_back(dropoutCase(s, false, Target::separate, DType::bfloat16));
+    row.cases.push_back(dropoutCase(s, true, Target::separate, DType::bfloat16));
   }
   return row;
 }
@@ -109,23 +114,28 @@ OpCase gatedCase(const Sizes& s, const Gate& g, DType dtype) {
           .needs = {.dtype = dtype}};
 }
 
-OpCase gatedBackwardCase(const Sizes& s, const Gate& g, bool inPlace) {
+// Gradients in place are float32: `dtype` is then not looked at.
+OpCase gatedBackwardCase(const Sizes& s, const Gate& g, bool inPlace,
+                         DType dtype = DType::float32) {
   const auto run = [=](Ops& ops, CaseTensors& tensors) {
     const TensorSpec matrix = float32Of({s.rows, s.columns});
     const auto gate = tensors.input("gate", matrix, normal(g.magnitude));
     const auto linear = g.hasLinear ? tensors.input("linear", matrix, normal()) : ConstTensorView();
     const auto gradOut = tensors.update("gradOut", matrix, normal());
+    const TensorSpec result{inPlace ? DType::float32 : dtype, {s.rows, s.columns}};
     ops.gatedActivationBackward(
         {.activation = g.activation,
          .gate = gate,
          .linear = linear,
          .dropout = dropoutOf(s.rate),
          .gradOut = gradOut,
-         .gradGate = inPlace ? gradOut : tensors.output("gradGate", matrix),
-         .gradLinear = g.hasLinear ? tensors.output("gradLinear", matrix) : TensorView()});
+         .gradGate = inPlace ? gradOut : tensors.output("gradGate", result),
+         .gradLinear = g.hasLinear ? tensors.output("gradLinear", result) : TensorView()});
   };
-  return {
-      .name = nameOf(s) + nameOf(g) + (inPlace ? ", into gradOut" : ""), .run = run, .needs = {}};
+  return {.name = nameOf(s) + nameOf(g) +
+                  (inPlace ? ", into gradOut" : ", " + std::string(dtypeName(dtype))),
+          .run = run,
+          .needs = {}};
 }
 
 Gate randomGate(Random& random) {
@@ -145,7 +155,8 @@ std::vector<OpRow> gatedRows() {
                  .sameBitsForAnyThreads = true,
                  .cases = {},
                  .randomCase = [](Random& random) {
-                   return gatedBackwardCase(randomSizes(random), randomGate(random), random.coin());
+                   return gatedBackwardCase(randomSizes(random), randomGate(random), random.coin(),
+                                            random.oneOf({DType::float32, DType::bfloat16}));
                  }};
   for (const auto activation : {Activation::relu, Activation::geluTanh, Activation::silu}) {
     for (const bool hasLinear : {false, true}) {
@@ -155,6 +166,7 @@ std::vector<OpRow> gatedRows() {
         forward.cases.push_back(gatedCase(s, g, DType::bfloat16));
         backward.cases.push_back(gatedBackwardCase(s, g, false));
         backward.cases.push_back(gatedBackwardCase(s, g, true));
+        backward.cases.push_back(gatedBackwardCase(s, g, false, DType::bfloat16));
       }
     }
   }

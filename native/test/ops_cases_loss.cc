@@ -10,12 +10,14 @@ struct LossSpec {
   bool wantsGradient = true;
   bool inPlace = false;
   bool allIgnored = false;
+  DType gradient = DType::float32;  // float32 in place
 };
 
 std::string nameOf(const LossSpec& spec) {
   return std::to_string(spec.rows) + " x " + std::to_string(spec.vocab) + ", logits to " +
          std::to_string(spec.magnitude) + (spec.wantsGradient ? "" : ", no gradient") +
-         (spec.inPlace ? ", in place" : "") + (spec.allIgnored ? ", all ignored" : "");
+         (spec.inPlace ? ", in place" : ", gradient " + std::string(dtypeName(spec.gradient))) +
+         (spec.allIgnored ? ", all ignored" : "");
 }
 
 std::vector<std::int32_t> drawLabels(Random& random, const LossSpec& spec) {
@@ -41,7 +43,9 @@ OpCase lossCase(const LossSpec& spec) {
       p.logits = p.gradLogits;
     } else {
       p.logits = tensors.input("logits", matrix, normal(spec.magnitude));
-      if (spec.wantsGradient) p.gradLogits = tensors.output("gradLogits", matrix);
+      if (spec.wantsGradient) {
+        p.gradLogits = tensors.output("gradLogits", {spec.gradient, matrix.shape});
+      }
     }
     ops.crossEntropy(p);
     tensors.scalar("lossSum", lossSum);
@@ -57,12 +61,15 @@ std::vector<OpRow> lossRows() {
             .cases = {},
             .randomCase = [](Random& random) {
               return lossCase({random.integer(1, 70), random.integer(1, 150),
-                               random.oneOf({1.0, 10.0, 1e4}), random.coin(), random.coin()});
+                               random.oneOf({1.0, 10.0, 1e4}), random.coin(), random.coin(), false,
+                               random.oneOf({DType::float32, DType::bfloat16})});
             }};
   for (const LossSpec& spec :
        {LossSpec{1, 1}, LossSpec{1, 2}, LossSpec{3, 97}, LossSpec{130, 97, 10.0},
         LossSpec{65, 31, 1e4}, LossSpec{2, 32128}, LossSpec{3, 32128, 1e4}, LossSpec{17, 1021}}) {
     LossSpec variant = spec;
+    row.cases.push_back(lossCase(variant));
+    variant.gradient = DType::bfloat16;
     row.cases.push_back(lossCase(variant));
     variant.inPlace = true;
     row.cases.push_back(lossCase(variant));

@@ -60,6 +60,7 @@ OpCase forwardCase(const PrefillSpec& spec) {
   return {.name = nameOf(spec), .run = run, .needs = {spec.out, spec.headDim}};
 }
 
+// `spec.out` is the type of the gradients, and of the output that they are taken from.
 OpCase backwardCase(const PrefillSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     Inputs in;
@@ -73,13 +74,13 @@ OpCase backwardCase(const PrefillSpec& spec) {
          .q = in.q,
          .k = in.k,
          .v = in.v,
-         .out = tensors.input("out", in.querySpec, forward.out),
+         .out = tensors.input("out", {spec.out, in.querySpec.shape}, forward.out),
          .logSumExp = tensors.input("logSumExp", float32Of({in.queries.back(), spec.map.heads()}),
                                     forward.logSumExp),
          .gradOut = tensors.input("gradOut", in.querySpec, normal()),
-         .gradQ = tensors.output("gradQ", in.querySpec),
-         .gradK = tensors.output("gradK", in.keySpec),
-         .gradV = tensors.output("gradV", in.keySpec),
+         .gradQ = tensors.output("gradQ", {spec.out, in.querySpec.shape}),
+         .gradK = tensors.output("gradK", {spec.out, in.keySpec.shape}),
+         .gradV = tensors.output("gradV", {spec.out, in.keySpec.shape}),
          .gradBiasTable =
              bias.given()
                  ? tensors.update("gradBiasTable", float32Of({spec.bias.buckets, spec.map.heads()}),
@@ -88,9 +89,19 @@ OpCase backwardCase(const PrefillSpec& spec) {
   };
   return {.name = nameOf(spec),
           .run = run,
-          .needs = {DType::float32, spec.headDim},
+          .needs = {spec.out, spec.headDim},
+          // gradOut . out, subtracted from every score's gradient, has the rounding of a bfloat16
+          // out once more.
+          .slack = spec.out == DType::bfloat16 ? 4.0 : 1.0,
           // A query that sees one key has gradient 0: a difference of equal numbers of this size.
           .magnitude = 1.0};
+}
+
+// Without a bias: its gradient is float32, and no bound of that type holds beside a rounded `out`.
+PrefillSpec inBFloat16(PrefillSpec spec) {
+  spec.out = DType::bfloat16;
+  spec.bias = {};
+  return spec;
 }
 
 constexpr BiasSpec kCausalBias{32, 128, false};
@@ -169,11 +180,16 @@ std::vector<OpRow> prefillRows() {
   OpRow backward{.op = "attentionPrefillBackward",
                  .sameBitsForAnyThreads = true,
                  .cases = {},
-                 .randomCase = [](Random& random) { return backwardCase(randomPrefill(random)); }};
+                 .randomCase = [](Random& random) {
+                   PrefillSpec spec = randomPrefill(random);
+                   if (random.coin()) spec = inBFloat16(spec);
+                   return backwardCase(spec);
+                 }};
   std::ranges::move(partialCases(), std::back_inserter(forward.cases));
   for (const PrefillSpec& spec : sharedSpecs()) {
     forward.cases.push_back(forwardCase(spec));
     backward.cases.push_back(backwardCase(spec));
+    backward.cases.push_back(backwardCase(inBFloat16(spec)));
   }
   return {forward, backward};
 }

@@ -78,9 +78,8 @@ class Backward {
       for (int sibling = 1; sibling < first.siblings; ++sibling) {
         addRow(partialRow(first.partial + std::int64_t{sibling} * keys + key), 2 * headDim_, sum);
       }
-      const std::int64_t row = keyRow(first, key);
-      copyRow(sum, headDim_, p_.gradK.as<float>() + row);
-      copyRow(sum + headDim_, headDim_, p_.gradV.as<float>() + row);
+      writeOutput(sum, headDim_, p_.gradK, keyRow(first, key));
+      writeOutput(sum + headDim_, headDim_, p_.gradV, keyRow(first, key));
     }
   }
 
@@ -141,7 +140,7 @@ class Backward {
 
   std::int64_t keyRow(const QueryChunk& chunk, int key) const {
     const std::int64_t token = p_.shape.keys.offsets[chunk.sequence] + key;
-    return (token * kvHeads_ + chunk.kvHead) * headDim_;
+    return token * kvHeads_ + chunk.kvHead;
   }
 
   float* partialRow(std::int64_t row) const { return plan_.gradKeyPartials + row * 2 * headDim_; }
@@ -182,8 +181,8 @@ class Backward {
   }
 
   void packKeys(const QueryChunk& chunk, int firstKey, int count, const Tiles& tiles) const {
-    const float* k = p_.k.as<float>() + keyRow(chunk, firstKey);
-    const float* v = p_.v.as<float>() + keyRow(chunk, firstKey);
+    const float* k = p_.k.as<float>() + keyRow(chunk, firstKey) * headDim_;
+    const float* v = p_.v.as<float>() + keyRow(chunk, firstKey) * headDim_;
     const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(kvHeads_) * headDim_;
     packTransposed(k, stride, count, headDim_, tiles.keysTransposed, kTileKeys);
     packTransposed(v, stride, count, headDim_, tiles.valuesTransposed, kTileKeys);
@@ -312,14 +311,16 @@ class Backward {
 
   void writeKeys(const QueryChunk& chunk, int firstKey, int count, const Tiles& tiles) const {
     for (int i = 0; i < count; ++i) {
-      float* gradK = p_.gradK.as<float>() + keyRow(chunk, firstKey + i);
-      float* gradV = p_.gradV.as<float>() + keyRow(chunk, firstKey + i);
+      const float* gradK = tiles.gradK + i * width_;
+      const float* gradV = tiles.gradV + i * width_;
       if (chunk.siblings > 1) {
-        gradK = partialRow(chunk.partial + firstKey + i);
-        gradV = gradK + headDim_;
+        float* partial = partialRow(chunk.partial + firstKey + i);
+        copyRow(gradK, headDim_, partial);
+        copyRow(gradV, headDim_, partial + headDim_);
+      } else {
+        writeOutput(gradK, headDim_, p_.gradK, keyRow(chunk, firstKey + i));
+        writeOutput(gradV, headDim_, p_.gradV, keyRow(chunk, firstKey + i));
       }
-      copyRow(tiles.gradK + i * width_, headDim_, gradK);
-      copyRow(tiles.gradV + i * width_, headDim_, gradV);
     }
   }
 
@@ -329,8 +330,8 @@ class Backward {
     if (p_.shape.scale != 1.0f) scaleRow(tiles.gradQ, rows * width_, p_.shape.scale);
     RowCursor cursor(chunk, 0);
     for (int i = 0; i < rows; ++i, cursor.next()) {
-      copyRow(tiles.gradQ + static_cast<std::ptrdiff_t>(i) * width_, headDim_,
-              p_.gradQ.as<float>() + tensorRow(chunk, cursor) * headDim_);
+      writeOutput(tiles.gradQ + static_cast<std::ptrdiff_t>(i) * width_, headDim_, p_.gradQ,
+                  tensorRow(chunk, cursor));
     }
   }
 

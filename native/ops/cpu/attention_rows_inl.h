@@ -109,18 +109,28 @@ inline void multiplyRow(float* row, const float* factors, int count) {
   }
 }
 
-/// Copies the rows of a chunk out of a [queryTokens, heads, headDim] tensor; rows of `to` are
-/// padded with zeros to `width`.
-inline void packChunk(const ConstTensorView& from, const RaggedOffsets& queries,
-                      const QueryChunk& chunk, float* to, int width) {
+template <typename T>
+void packChunkOf(const ConstTensorView& from, const RaggedOffsets& queries, const QueryChunk& chunk,
+                 float* to, int width) {
   const std::int64_t heads = from.shape[1];
   const std::int64_t headDim = from.shape[2];
   const std::int64_t token = queries.offsets[chunk.sequence] + chunk.firstQuery;
-  const float* rows = from.as<float>() + (token * heads + chunk.group.first) * headDim;
+  const T* rows = from.as<T>() + (token * heads + chunk.group.first) * headDim;
   for (int query = 0; query < chunk.queries; ++query) {
     packRows(rows, headDim, chunk.group.count, static_cast<int>(headDim), to, width);
     rows += heads * headDim;
     to += static_cast<std::ptrdiff_t>(chunk.group.count) * width;
+  }
+}
+
+/// Copies the rows of a chunk out of a [queryTokens, heads, headDim] tensor, float32 or bfloat16;
+/// rows of `to` are padded with zeros to `width`.
+inline void packChunk(const ConstTensorView& from, const RaggedOffsets& queries,
+                      const QueryChunk& chunk, float* to, int width) {
+  if (from.dtype == DType::bfloat16) {
+    packChunkOf<BFloat16>(from, queries, chunk, to, width);
+  } else {
+    packChunkOf<float>(from, queries, chunk, to, width);
   }
 }
 

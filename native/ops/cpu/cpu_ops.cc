@@ -4,7 +4,6 @@
 
 #include "ops/cpu/attention.h"
 #include "ops/cpu/kernels.h"
-#include "ops/cpu/matmul.h"
 
 namespace wgqa {
 namespace {
@@ -28,6 +27,12 @@ class Stopwatch {
 std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) const {
   if (needs.dtype == DType::int8 && !cpu::hasInt8Products()) {
     return "oneDNN has no int8 products for this processor";
+  }
+  if (needs.matmul && needs.dtype == DType::int8) {
+    return "the cpu backend multiplies int8 with packed weights only";
+  }
+  if (needs.matmul && needs.dtype == DType::bfloat16 && !cpu::MatmulProducts::runsBFloat16()) {
+    return "oneDNN has no bfloat16 products for this processor";
   }
   if (needs.dtype == DType::float32 || needs.dtype == DType::bfloat16 ||
       needs.dtype == DType::int8) {
@@ -57,7 +62,7 @@ void CpuOps::linear(const Linear& p) {
 
 void CpuOps::matmul(const Matmul& p) {
   const Stopwatch watch(times_.denseSeconds);
-  cpu::matmul(p);
+  matmul_.run(p);
 }
 
 void CpuOps::dropout(const Dropout& p) { cpu::dropout(p); }

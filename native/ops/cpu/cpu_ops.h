@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/cpu/linear.h"
+#include "ops/cpu/matmul.h"
 #include "ops/cpu/scratch.h"
 #include "ops/ops.h"
 
@@ -40,6 +41,7 @@ class CpuOps final : public Ops {
  private:
   cpu::Scratch scratch_;
   cpu::LinearProducts linear_;
+  cpu::MatmulProducts matmul_;
   OpTimes times_;
 };
 

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstring>
 
 #include "base/parallel.h"
 #include "ops/cpu/grain.h"
@@ -46,25 +47,47 @@ double sumOfExponentials(const float* logits, float highest, std::int64_t vocab,
   return total;
 }
 
-void crossEntropyRows(const CrossEntropy& p, std::int64_t begin, std::int64_t end, double* losses) {
+// gradScale * (softmax - one-hot) of one row from its exponentials and their sum.
+template <class Out>
+void writeGradient(const float* terms, double sum, const CrossEntropy& p, std::int64_t row) {
+  const FloatTag d;
   const std::int64_t vocab = p.logits.shape[1];
+  const std::int32_t label = p.labels[row];
+  Out* grad = p.gradLogits.as<Out>() + row * p.gradLogits.strides[0];
+  const auto factor = static_cast<float>(p.gradScale / sum);
+  const float atLabel = terms[label] * factor - p.gradScale;
+  for (std::int64_t i = 0; i < vocab; i += hn::Lanes(d)) {
+    const std::size_t valid = lanesLeft(vocab, i);
+    store(hn::Mul(load(terms + i, valid), hn::Set(d, factor)), grad + i, valid);
+  }
+  store(hn::Set(d, atLabel), grad + label, 1);
+}
+
+// `terms` is room for the exponentials of a row, used unless they can stand where the gradient
+// will.
+void crossEntropyRows(const CrossEntropy& p, std::int64_t begin, std::int64_t end, double* losses,
+                      float* terms) {
+  const std::int64_t vocab = p.logits.shape[1];
+  const bool narrow = p.gradLogits.dtype == DType::bfloat16;
   for (std::int64_t row = begin; row < end; ++row) {
     const float* logits = p.logits.as<float>() + row * p.logits.strides[0];
-    float* grad =
-        p.gradLogits.given() ? p.gradLogits.as<float>() + row * p.gradLogits.strides[0] : nullptr;
+    const TensorView grad = p.gradLogits.given() ? p.gradLogits.rows(row, 1) : TensorView();
     const std::int32_t label = p.labels[row];
     losses[row] = 0.0;
     if (label == kIgnoredLabel) {
-      if (grad != nullptr) std::fill_n(grad, vocab, 0.0f);
+      if (grad.given()) std::memset(grad.data, 0, static_cast<std::size_t>(grad.bytes()));
       continue;
     }
     const float highest = rowMaximum(logits, vocab);
     const double labelLogit = logits[label];  // read before grad, which may be logits, is written
-    const double sum = sumOfExponentials(logits, highest, vocab, grad);
+    float* own = narrow ? terms : grad.as<float>();
+    const double sum = sumOfExponentials(logits, highest, vocab, own);
     losses[row] = std::log(sum) + highest - labelLogit;
-    if (grad != nullptr) {
-      scaleInto(grad, static_cast<float>(p.gradScale / sum), vocab, grad);
-      grad[label] -= p.gradScale;
+    if (!grad.given()) continue;
+    if (narrow) {
+      writeGradient<BFloat16>(own, sum, p, row);
+    } else {
+      writeGradient<float>(own, sum, p, row);
     }
   }
 }
@@ -81,8 +104,11 @@ HWY_EXPORT(crossEntropyRows);
 void crossEntropy(const CrossEntropy& p, Scratch& scratch) {
   const std::int64_t rows = p.logits.shape[0];
   double* losses = scratch.shared<double>(SharedScratch::first, rows);
-  parallelFor(rows, rowGrain(p.logits.shape[1]), [&](std::int64_t begin, std::int64_t end, int) {
-    HWY_DYNAMIC_DISPATCH(crossEntropyRows)(p, begin, end, losses);
+  const std::int64_t vocab = p.logits.shape[1];
+  const bool needsTerms = p.gradLogits.dtype == DType::bfloat16;
+  const ThreadSlices<float> terms = scratch.perThread<float>(threadCount(), needsTerms ? vocab : 0);
+  parallelFor(rows, rowGrain(vocab), [&](std::int64_t begin, std::int64_t end, int thread) {
+    HWY_DYNAMIC_DISPATCH(crossEntropyRows)(p, begin, end, losses, terms.of(thread));
   });
   if (p.lossSum == nullptr) return;
   for (std::int64_t row = 0; row < rows; ++row) *p.lossSum += losses[row];

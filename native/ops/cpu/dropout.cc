@@ -11,14 +11,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
-// Columns [begin, end) of one row; `residual` may be null.
+// Columns [begin, end) of one row; there may be no residual.
+template <class Out>
 void dropoutStretch(const Dropout& p, std::int64_t row, std::int64_t begin, std::int64_t end) {
   const FloatTag d;
   const std::int64_t count = end - begin;
   const float* x = p.x.as<float>() + row * p.x.strides[0] + begin;
   const float* residual =
       p.residual.given() ? p.residual.as<float>() + row * p.residual.strides[0] + begin : nullptr;
-  float* out = p.out.as<float>() + row * p.out.strides[0] + begin;
+  Out* out = p.out.as<Out>() + row * p.out.strides[0] + begin;
   const bool drops = p.dropout.rate > 0.0f;
   const float scale = 1.0f / (1.0f - p.dropout.rate);
   HWY_ALIGN std::uint32_t words[kRandomColumns];
@@ -36,7 +37,12 @@ void dropoutRows(const Dropout& p, std::int64_t begin, std::int64_t end) {
   const std::int64_t columns = p.x.shape[1];
   for (std::int64_t row = begin; row < end; ++row) {
     for (std::int64_t column = 0; column < columns; column += kRandomColumns) {
-      dropoutStretch(p, row, column, std::min(column + kRandomColumns, columns));
+      const std::int64_t last = std::min(column + kRandomColumns, columns);
+      if (p.out.dtype == DType::bfloat16) {
+        dropoutStretch<BFloat16>(p, row, column, last);
+      } else {
+        dropoutStretch<float>(p, row, column, last);
+      }
     }
   }
 }

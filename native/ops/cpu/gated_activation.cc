@@ -80,7 +80,7 @@ void forwardRows(const GatedActivation& p, std::int64_t begin, std::int64_t end)
   }
 }
 
-template <class Function>
+template <class Function, class Out>
 void backwardRows(const GatedActivationBackward& p, std::int64_t begin, std::int64_t end) {
   const FloatTag d;
   const Function activation;
@@ -92,9 +92,9 @@ void backwardRows(const GatedActivationBackward& p, std::int64_t begin, std::int
   for (std::int64_t row = begin; row < end; ++row) {
     const float* gate = p.gate.as<float>() + row * p.gate.strides[0];
     const float* gradOut = p.gradOut.as<float>() + row * p.gradOut.strides[0];
-    float* gradGate = p.gradGate.as<float>() + row * p.gradGate.strides[0];
+    Out* gradGate = p.gradGate.as<Out>() + row * p.gradGate.strides[0];
     const float* linear = gated ? p.linear.as<float>() + row * p.linear.strides[0] : nullptr;
-    float* gradLinear = gated ? p.gradLinear.as<float>() + row * p.gradLinear.strides[0] : nullptr;
+    Out* gradLinear = gated ? p.gradLinear.as<Out>() + row * p.gradLinear.strides[0] : nullptr;
     for (std::int64_t i = 0; i < columns; i += hn::Lanes(d)) {
       const std::size_t valid = lanesLeft(columns, i);
       if (drops && i % kRandomColumns == 0) {
@@ -124,6 +124,15 @@ void forwardTo(const GatedActivation& p, std::int64_t begin, std::int64_t end) {
   }
 }
 
+template <class Function>
+void backwardTo(const GatedActivationBackward& p, std::int64_t begin, std::int64_t end) {
+  if (p.gradGate.dtype == DType::bfloat16) {
+    backwardRows<Function, BFloat16>(p, begin, end);
+  } else {
+    backwardRows<Function, float>(p, begin, end);
+  }
+}
+
 void gatedActivationRows(const GatedActivation& p, std::int64_t begin, std::int64_t end) {
   switch (p.activation) {
     case Activation::relu:
@@ -139,11 +148,11 @@ void gatedActivationBackwardRows(const GatedActivationBackward& p, std::int64_t 
                                  std::int64_t end) {
   switch (p.activation) {
     case Activation::relu:
-      return backwardRows<Relu>(p, begin, end);
+      return backwardTo<Relu>(p, begin, end);
     case Activation::geluTanh:
-      return backwardRows<GeluTanh>(p, begin, end);
+      return backwardTo<GeluTanh>(p, begin, end);
     case Activation::silu:
-      return backwardRows<Silu>(p, begin, end);
+      return backwardTo<Silu>(p, begin, end);
   }
 }
 
