@@ -271,7 +271,10 @@ TrainerOptions trainerArgument(const Napi::Value& value) {
                          floatField(optimizer, "clipThreshold"),
                          booleanField(optimizer, "scaleParameter")};
   }
-  options.trainable = oneOf(stringField(object, "trainable"), "trainable", kTrainables);
+  options.training.trainable = oneOf(stringField(object, "trainable"), "trainable", kTrainables);
+  options.training.computeDtype =
+      dtypeFromName(stringField(object, "computeDtype"), "computeDtype");
+  options.training.activationCheckpointing = booleanField(object, "activationCheckpointing");
   options.decayMergeWeights = booleanField(object, "decayMergeWeights");
   options.maxGradNorm = floatField(object, "maxGradNorm");
   options.dropoutRate = floatField(object, "dropoutRate");

@@ -59,6 +59,7 @@ Napi::Value stepToJs(Napi::Env env, const StepResult& result) {
   object.Set("seconds", result.seconds);
   object.Set("denseSeconds", result.denseSeconds);
   object.Set("attentionSeconds", result.attentionSeconds);
+  object.Set("scratchBytes", static_cast<double>(result.scratchBytes));
   return object;
 }
 

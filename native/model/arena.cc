@@ -27,6 +27,8 @@ TensorView Arena::make(DType dtype, std::initializer_list<std::int64_t> shape) {
   }
   view.data = chunks_[chunk_].as<std::byte>() + offset_;
   offset_ += bytes;
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
   return view;
 }
 
@@ -44,22 +46,23 @@ void Arena::reserveFloats(std::int64_t elements, std::int64_t tensors) {
 void Arena::rewind(const Mark& mark) {
   chunk_ = mark.chunk;
   offset_ = mark.offset;
+  used_ = mark.used;
 }
 
 void Arena::reset() {
   if (chunks_.size() > 1) {
-    const std::size_t total = bytes();
+    const std::size_t needed = std::max(peak_, kSmallestChunkBytes);
     release();
-    chunks_.emplace_back(total);
+    chunks_.emplace_back(needed);
   }
-  chunk_ = 0;
-  offset_ = 0;
+  rewind({});
+  peak_ = 0;
 }
 
 void Arena::release() {
   chunks_.clear();
-  chunk_ = 0;
-  offset_ = 0;
+  rewind({});
+  peak_ = 0;
 }
 
 std::size_t Arena::bytes() const {

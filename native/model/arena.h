@@ -15,6 +15,7 @@ class Arena {
   struct Mark {
     std::size_t chunk = 0;
     std::size_t offset = 0;
+    std::size_t used = 0;
   };
 
   /// Uninitialised memory that lives until the next reset() or a rewind() to an earlier mark.
@@ -26,18 +27,23 @@ class Arena {
   /// Makes room for `tensors` more tensors of `elements` float32 numbers in all, in one piece.
   void reserveFloats(std::int64_t elements, std::int64_t tensors);
 
-  Mark mark() const { return {chunk_, offset_}; }
+  Mark mark() const { return {chunk_, offset_, used_}; }
   void rewind(const Mark& mark);
-  /// Starts a new pass; joins the chunks of the last one so that the next fits in a single chunk.
+  /// Starts a new pass; if the last one took several chunks, a single one replaces them that is as
+  /// large as what it used at once.
   void reset();
   /// Frees all memory.
   void release();
   std::size_t bytes() const;
+  /// The most bytes in use at once since the last reset.
+  std::size_t peakBytes() const { return peak_; }
 
  private:
   std::vector<Buffer> chunks_;
   std::size_t chunk_ = 0;
   std::size_t offset_ = 0;
+  std::size_t used_ = 0;  // by tensors, without what is left over at the ends of chunks
+  std::size_t peak_ = 0;
 };
 
 /// Rewinds an arena at the end of a scope.

@@ -21,8 +21,11 @@ bool isMergeWeight(const Parameter& parameter) {
 
 }  // namespace
 
-T5Training::T5Training(T5Model& model, Trainable trainable)
-    : model_(model), config_(model.config()), ops_(model.ops()), trainable_(trainable) {
+T5Training::T5Training(T5Model& model, const TrainingOptions& options)
+    : model_(model), config_(model.config()), ops_(model.ops()), options_(options) {
+  if (const auto reason = ops_.whyUnsupported({options.computeDtype, config_.dKv, true})) {
+    throw Error(ErrorCode::unsupported, *reason, "computeDtype", "'float32'");
+  }
   allocateGradients();
   if (gradients_.empty()) {
     throw invalidArgument("trainable", "'all' for a model without merge weights", "'merge'");
@@ -34,7 +37,7 @@ T5Training::~T5Training() = default;
 void T5Training::allocateGradients() {
   std::int64_t elements = 0;
   for (const auto& parameter : model_.parameters().all()) {
-    if (trainable_ == Trainable::merge && !isMergeWeight(*parameter)) continue;
+    if (options_.trainable == Trainable::merge && !isMergeWeight(*parameter)) continue;
     gradients_.push_back({&model_.parameter(parameter->name()), {}, {}});
     elements += parameter->elements();
   }
@@ -53,36 +56,54 @@ const TensorView* T5Training::gradientOf(const Parameter* parameter) const {
   return nullptr;
 }
 
+// A weight whose gradient is added to from the start.
 T5Training::Weight T5Training::bind(Parameter* parameter) {
   if (parameter == nullptr) return {};
   const TensorView* grad = gradientOf(parameter);
-  return {parameter->view(), grad == nullptr ? TensorView{} : *grad};
+  if (grad != nullptr) zero(*grad);
+  return {parameter->view(), {}, grad == nullptr ? TensorView{} : *grad};
+}
+
+// A weight whose gradient the first product of a step overwrites.
+T5Training::Weight T5Training::bindProduct(Parameter* parameter) {
+  if (parameter == nullptr) return {};
+  const TensorView* grad = gradientOf(parameter);
+  return {parameter->view(), operandOf(parameter->view()), grad == nullptr ? TensorView{} : *grad};
+}
+
+ConstTensorView T5Training::operandOf(const ConstTensorView& value) {
+  if (options_.computeDtype == value.dtype) return value;
+  const TensorView rounded =
+      weightArena_.make(options_.computeDtype, {value.shape[0], value.shape[1]});
+  ops_.cast({value, rounded});
+  return rounded;
 }
 
 T5Training::Weight T5Training::bindMerged(AttentionModule module, Parameter* base,
                                           Parameter* mergeWeight) {
   const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
   bind(base);
+  bind(mergeWeight);
   MergedProjection projection{module, base, mergeWeight,
-                              mergedArena_.floats({rows, config_.dModel}),
-                              mergedArena_.zeros({rows, config_.dModel})};
+                              weightArena_.floats({rows, config_.dModel}),
+                              weightArena_.floats({rows, config_.dModel})};
   mergeProjection(model_, ops_, module, *base, *mergeWeight, projection.merged);
   mergedProjections_.push_back(projection);
-  return {projection.merged, projection.gradMerged};
+  return {projection.merged, operandOf(projection.merged), projection.gradMerged};
 }
 
 T5Training::AttentionWeights T5Training::bindAttention(AttentionModule module,
                                                        const AttentionParameters& parameters) {
   AttentionWeights weights;
   weights.norm = bind(parameters.norm);
-  weights.q = bind(parameters.q);
-  weights.o = bind(parameters.o);
+  weights.q = bindProduct(parameters.q);
+  weights.o = bindProduct(parameters.o);
   if (config_.module(module).merged) {
     weights.k = bindMerged(module, parameters.k, parameters.kMergeWeight);
     weights.v = bindMerged(module, parameters.v, parameters.vMergeWeight);
   } else {
-    weights.k = bind(parameters.k);
-    weights.v = bind(parameters.v);
+    weights.k = bindProduct(parameters.k);
+    weights.v = bindProduct(parameters.v);
   }
   weights.kvHeadOf = model_.kvHeadOf(module);
   weights.kvHeads = config_.module(module).kvHeads;
@@ -96,8 +117,9 @@ T5Training::StackWeights T5Training::bindStack(bool decoder, const StackParamete
     weights.self = bindAttention(
         decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf, block.self);
     if (decoder) weights.cross = bindAttention(AttentionModule::decoderCross, block.cross);
-    weights.feedForward = {bind(block.feedForward.norm), bind(block.feedForward.gate),
-                           bind(block.feedForward.linear), bind(block.feedForward.out)};
+    const FeedForwardParameters& feedForward = block.feedForward;
+    weights.feedForward = {bind(feedForward.norm), bindProduct(feedForward.gate),
+                           bindProduct(feedForward.linear), bindProduct(feedForward.out)};
     stack.blocks.push_back(weights);
   }
   stack.relativeBias = bind(parameters.relativeBias);
@@ -124,13 +146,13 @@ void T5Training::begin() {
   makeParametersWritable();
   for (Gradient& gradient : gradients_) {
     gradient.value = gradient.parameter->makeWritable();
-    zero(gradient.grad);
   }
-  mergedArena_.reset();
+  gradBeta_ = 0.0f;
+  weightArena_.reset();
   mergedProjections_.clear();
   const T5Parameters& bound = model_.bound();
-  embedding_ = bind(bound.embedding);
-  head_ = bind(bound.head);
+  head_ = bindProduct(bound.head);
+  embedding_ = config_.tiedEmbeddings ? head_ : bind(bound.embedding);
   encoder_ = bindStack(false, bound.encoder);
   decoder_ = bindStack(true, bound.decoder);
 }
@@ -159,22 +181,20 @@ MergeHeadsBackward T5Training::mergeBackward(const MergedProjection& projection)
 TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,
                                            DropoutPlan dropout, const AbortFlag* abort) {
   arena_.reset();
-  AttentionShape encoderSelf;
-  encoderSelf.queries = batch.encoder;
-  encoderSelf.keys = batch.encoder;
-  encoderSelf.bias = {encoder_.relativeBias.value, true, config_.relativeMaxDistance};
-  AttentionShape decoderSelf;
-  decoderSelf.queries = batch.decoder;
-  decoderSelf.keys = batch.decoder;
-  decoderSelf.causal = true;
-  decoderSelf.bias = {decoder_.relativeBias.value, false, config_.relativeMaxDistance};
-  AttentionShape cross;
-  cross.queries = batch.decoder;
-  cross.keys = batch.encoder;
-
-  stackForward(encoder_, batch.encoderIds, encoderSelf, {}, {}, dropout, encoderTape_, abort);
-  stackForward(decoder_, batch.decoderIds, decoderSelf, cross, encoderTape_.states, dropout,
-               decoderTape_, abort);
+  BlockInputs encoder;
+  encoder.self.queries = batch.encoder;
+  encoder.self.keys = batch.encoder;
+  encoder.self.bias = {encoder_.relativeBias.value, true, config_.relativeMaxDistance};
+  stackForward(encoder_, batch.encoderIds, encoder, dropout, encoderTape_, abort);
+  BlockInputs decoder;
+  decoder.self.queries = batch.decoder;
+  decoder.self.keys = batch.decoder;
+  decoder.self.causal = true;
+  decoder.self.bias = {decoder_.relativeBias.value, false, config_.relativeMaxDistance};
+  decoder.cross.queries = batch.decoder;
+  decoder.cross.keys = batch.encoder;
+  decoder.encoderStates = encoderTape_.states;
+  stackForward(decoder_, batch.decoderIds, decoder, dropout, decoderTape_, abort);
   const TensorView gradDecoder = arena_.floats({batch.decoder.tokens(), config_.dModel});
   const TeacherForcedResult result = headForwardBackward(batch, gradScale, gradDecoder, abort);
   const TensorView gradEncoder =
@@ -183,11 +203,12 @@ TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, floa
   if (encoderNeedsGradient_) {
     stackBackward(encoder_, batch.encoderIds, encoderTape_, gradEncoder, {}, abort);
   }
+  gradBeta_ = 1.0f;
   return result;
 }
 
 std::int64_t T5Training::bytes() const {
-  return static_cast<std::int64_t>(arena_.bytes() + mergedArena_.bytes() + gradientArena_.bytes());
+  return static_cast<std::int64_t>(arena_.bytes() + weightArena_.bytes() + gradientArena_.bytes());
 }
 
 }  // namespace wgqa

@@ -1,5 +1,9 @@
-// T5 with gradients, in float32: one forward pass that keeps what the backward pass needs on a
-// tape, and the backward pass that consumes it.
+// T5 with gradients: one forward pass that keeps what the backward pass needs on a tape, and the
+// backward pass that consumes it.
+//
+// Parameters, their gradients, the residual stream, norms, attention and loss are float32. Dense
+// products read operands of the compute type, each rounded once where it is made: weights at the
+// start of a step, the rest by the operation whose result it is. They sum in float32.
 #pragma once
 
 #include <memory>
@@ -30,6 +34,16 @@ class DropoutPlan {
   std::uint64_t stream_;
 };
 
+struct TrainingOptions {
+  Trainable trainable = Trainable::all;
+  /// Of what dense products read: float32 | bfloat16.
+  DType computeDtype = DType::float32;
+  /// Keep the input of each block and run the block again before its backward pass, instead of
+  /// keeping all that the pass needs (Chen et al. 2016, arXiv 1604.06174): the same gradients, bit
+  /// for bit, for about a third more time in products, in the memory of one block.
+  bool activationCheckpointing = false;
+};
+
 class T5Training {
  public:
   struct Gradient {
@@ -38,11 +52,13 @@ class T5Training {
     TensorView grad;   // same shape, float32
   };
 
-  /// Throws ErrorCode::invalidArgument (field "trainable") if nothing would be trained.
-  T5Training(T5Model& model, Trainable trainable);
+  /// Throws ErrorCode::invalidArgument (field "trainable") if nothing would be trained, and
+  /// ErrorCode::unsupported (field "computeDtype") if the backend cannot compute in that type.
+  T5Training(T5Model& model, const TrainingOptions& options);
   ~T5Training();
 
-  /// Zeroes the gradients and merges the projections with their current weights.
+  /// Starts the gradients anew, merges the projections with their current weights and rounds what
+  /// products read.
   void begin();
   /// Forward and backward of one micro-batch: adds the gradient of gradScale * (sum of the losses).
   /// Throws ErrorCode::aborted between layers; the gradients are then incomplete.
@@ -53,11 +69,15 @@ class T5Training {
 
   std::span<const Gradient> gradients() const { return gradients_; }
   std::int64_t bytes() const;
+  /// Activations and scratch of the latest micro-batch: the most in use at once.
+  std::int64_t peakScratchBytes() const { return static_cast<std::int64_t>(arena_.peakBytes()); }
 
  private:
-  // A weight as a pass uses it: its values and, unless frozen, where its gradient goes.
+  // A weight as a pass uses it: its float32 values, what products read of them, and, unless frozen,
+  // where its gradient goes.
   struct Weight {
     ConstTensorView value;
+    ConstTensorView operand;
     TensorView grad;
   };
   struct AttentionWeights {
@@ -104,17 +124,31 @@ class T5Training {
     AttentionTape self, cross;
     FeedForwardTape feedForward;
   };
+  // What a stack's blocks have in common.
+  struct BlockInputs {
+    AttentionShape self, cross;
+    ConstTensorView encoderStates;  // as an operand; not given in the encoder
+  };
+  // Where a block starts: enough to run it again.
+  struct BlockStart {
+    ConstTensorView hidden;
+    DropoutPlan dropout;
+  };
   struct StackTape {
+    BlockInputs inputs;
     DropoutSpec input, output;
-    std::vector<BlockTape> blocks;
+    std::vector<BlockStart> starts;
+    std::vector<BlockTape> blocks;  // empty under activation checkpointing
     NormTape finalNorm;
-    ConstTensorView states;  // after the final norm and its dropout
+    ConstTensorView states;  // after the final norm and its dropout, as an operand
   };
 
   // t5_training.cc: weights and gradients
   void allocateGradients();
   void makeParametersWritable();
   Weight bind(Parameter* parameter);
+  Weight bindProduct(Parameter* parameter);
+  ConstTensorView operandOf(const ConstTensorView& value);
   Weight bindMerged(AttentionModule module, Parameter* base, Parameter* mergeWeight);
   AttentionWeights bindAttention(AttentionModule module, const AttentionParameters& parameters);
   StackWeights bindStack(bool decoder, const StackParameters& parameters);
@@ -122,15 +156,20 @@ class T5Training {
   MergeHeadsBackward mergeBackward(const MergedProjection& projection) const;
 
   // t5_training_forward.cc
-  NormTape normalise(const Weight& norm, const ConstTensorView& x);
+  NormTape normalise(const Weight& norm, const ConstTensorView& x, DType dtype);
   TensorView project(const Weight& weight, const ConstTensorView& x);
+  void addProjection(const Weight& weight, const ConstTensorView& x, const ConstTensorView& hidden,
+                     const DropoutSpec& dropout, const TensorView& out);
   TensorView attentionForward(const AttentionWeights& weights, AttentionTape& tape,
                               const ConstTensorView& hidden, DropoutPlan& dropout);
-  TensorView feedForwardForward(const FeedForwardWeights& weights, FeedForwardTape& tape,
-                                const ConstTensorView& hidden, DropoutPlan& dropout);
+  void activate(const FeedForwardWeights& weights, FeedForwardTape& tape,
+                const ConstTensorView& hidden, DropoutPlan& dropout);
+  ConstTensorView recordBlock(const BlockWeights& block, BlockTape& tape, const BlockInputs& inputs,
+                              const ConstTensorView& hidden, DropoutPlan& dropout);
+  TensorView blockForward(const BlockWeights& block, StackTape& tape, const ConstTensorView& hidden,
+                          DropoutPlan& dropout);
   void stackForward(const StackWeights& weights, std::span<const std::int32_t> ids,
-                    const AttentionShape& self, const AttentionShape& cross,
-                    const ConstTensorView& encoderStates, DropoutPlan& dropout, StackTape& tape,
+                    const BlockInputs& inputs, DropoutPlan& dropout, StackTape& tape,
                     const AbortFlag* abort);
   TeacherForcedResult headForwardBackward(const TeacherForcedBatch& batch, float gradScale,
                                           const TensorView& gradStates, const AbortFlag* abort);
@@ -140,12 +179,14 @@ class T5Training {
                     const TensorView& gradX);
   void projectBackward(const Weight& weight, const ConstTensorView& x,
                        const ConstTensorView& gradOut, const TensorView& gradX, float beta);
-  ConstTensorView undropped(const ConstTensorView& grad, const DropoutSpec& dropout);
+  ConstTensorView undropped(const ConstTensorView& grad, const DropoutSpec& dropout, DType dtype);
   void attentionBackward(const AttentionWeights& weights, const AttentionTape& tape,
                          const TensorView& gradHidden, const TensorView& gradEncoderStates,
                          const TensorView& gradBias);
   void feedForwardBackward(const FeedForwardWeights& weights, const FeedForwardTape& tape,
                            const TensorView& gradHidden);
+  void blockBackward(const BlockWeights& block, const BlockTape& tape, const TensorView& gradHidden,
+                     const TensorView& gradEncoderStates, const TensorView& gradBias);
   void stackBackward(const StackWeights& weights, std::span<const std::int32_t> ids,
                      const StackTape& tape, const TensorView& gradStates,
                      const TensorView& gradEncoderStates, const AbortFlag* abort);
@@ -153,11 +194,12 @@ class T5Training {
   T5Model& model_;
   const T5Config& config_;
   Ops& ops_;
-  Trainable trainable_;
+  TrainingOptions options_;
   bool encoderNeedsGradient_ = false;
-  Arena arena_;          // tape and scratch of a micro-batch
-  Arena mergedArena_;    // merged projections of a step
-  Arena gradientArena_;  // gradients, kept for the trainer's life
+  float gradBeta_ = 0.0f;  // 0 in a step's first micro-batch: its products overwrite gradients
+  Arena arena_;            // tape and scratch of a micro-batch
+  Arena weightArena_;      // of a step: merged projections, rounded weights
+  Arena gradientArena_;    // gradients, kept for the trainer's life
   std::vector<Gradient> gradients_;
   std::vector<MergedProjection> mergedProjections_;
   Weight embedding_, head_;

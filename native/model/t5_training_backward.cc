@@ -26,13 +26,14 @@ void T5Training::normBackward(const Weight& norm, const NormTape& tape,
 void T5Training::projectBackward(const Weight& weight, const ConstTensorView& x,
                                  const ConstTensorView& gradOut, const TensorView& gradX,
                                  float beta) {
-  if (gradX.given()) ops_.matmul({gradOut, weight.value, gradX, 1.0f, beta});
-  if (weight.grad.given()) ops_.matmul({gradOut.transposed(), x, weight.grad, 1.0f, 1.0f});
+  if (gradX.given()) ops_.matmul({gradOut, weight.operand, gradX, 1.0f, beta});
+  if (weight.grad.given()) ops_.matmul({gradOut.transposed(), x, weight.grad, 1.0f, gradBeta_});
 }
 
-ConstTensorView T5Training::undropped(const ConstTensorView& grad, const DropoutSpec& dropout) {
-  if (dropout.rate == 0.0f) return grad;
-  const TensorView out = arena_.floats({grad.shape[0], grad.shape[1]});
+ConstTensorView T5Training::undropped(const ConstTensorView& grad, const DropoutSpec& dropout,
+                                      DType dtype) {
+  if (dropout.rate == 0.0f && dtype == grad.dtype) return grad;
+  const TensorView out = arena_.make(dtype, {grad.shape[0], grad.shape[1]});
   ops_.dropout({grad, {}, dropout, out});
   return out;
 }
@@ -45,7 +46,8 @@ void T5Training::attentionBackward(const AttentionWeights& weights, const Attent
   const ArenaScope scope(arena_);
   const std::int64_t queries = gradHidden.shape[0];
   const std::int64_t keys = tape.keyInput.shape[0];
-  const ConstTensorView gradProjected = undropped(gradHidden, tape.output);
+  const DType dtype = options_.computeDtype;
+  const ConstTensorView gradProjected = undropped(gradHidden, tape.output, dtype);
   const TensorView gradOut = arena_.floats({queries, config_.innerDim()});
   projectBackward(weights.o, tape.out, gradProjected, gradOut, 0.0f);
 
@@ -57,9 +59,9 @@ void T5Training::attentionBackward(const AttentionWeights& weights, const Attent
   attention.out = columnsAsHeads(tape.out, config_.heads);
   attention.logSumExp = tape.logSumExp;
   attention.gradOut = columnsAsHeads(gradOut, config_.heads);
-  attention.gradQ = arena_.floats({queries, config_.heads, config_.dKv});
-  attention.gradK = arena_.floats({keys, weights.kvHeads, config_.dKv});
-  attention.gradV = arena_.floats({keys, weights.kvHeads, config_.dKv});
+  attention.gradQ = arena_.make(dtype, {queries, config_.heads, config_.dKv});
+  attention.gradK = arena_.make(dtype, {keys, weights.kvHeads, config_.dKv});
+  attention.gradV = arena_.make(dtype, {keys, weights.kvHeads, config_.dKv});
   if (tape.shape.bias.given()) {
     attention.gradBiasTable =
         gradBias.given() ? gradBias : arena_.zeros({config_.relativeBuckets, config_.heads});
@@ -79,7 +81,8 @@ void T5Training::feedForwardBackward(const FeedForwardWeights& weights, const Fe
                                      const TensorView& gradHidden) {
   const ArenaScope scope(arena_);
   const std::int64_t rows = gradHidden.shape[0];
-  const ConstTensorView gradProjected = undropped(gradHidden, tape.output);
+  const DType dtype = options_.computeDtype;
+  const ConstTensorView gradProjected = undropped(gradHidden, tape.output, dtype);
   const TensorView gradActivated = arena_.floats({rows, config_.dFf});
   projectBackward(weights.out, tape.activated, gradProjected, gradActivated, 0.0f);
 
@@ -89,8 +92,9 @@ void T5Training::feedForwardBackward(const FeedForwardWeights& weights, const Fe
   activation.linear = tape.linear;
   activation.dropout = tape.inner;
   activation.gradOut = gradActivated;
-  activation.gradGate = gradActivated;
-  if (tape.linear.given()) activation.gradLinear = arena_.floats({rows, config_.dFf});
+  activation.gradGate =
+      dtype == gradActivated.dtype ? gradActivated : arena_.make(dtype, {rows, config_.dFf});
+  if (tape.linear.given()) activation.gradLinear = arena_.make(dtype, {rows, config_.dFf});
   ops_.gatedActivationBackward(activation);
 
   const TensorView gradNormed = arena_.floats({rows, config_.dModel});
@@ -101,24 +105,39 @@ void T5Training::feedForwardBackward(const FeedForwardWeights& weights, const Fe
   normBackward(weights.norm, tape.norm, gradNormed, gradHidden);
 }
 
+void T5Training::blockBackward(const BlockWeights& block, const BlockTape& tape,
+                               const TensorView& gradHidden, const TensorView& gradEncoderStates,
+                               const TensorView& gradBias) {
+  feedForwardBackward(block.feedForward, tape.feedForward, gradHidden);
+  if (tape.cross.q.given()) {
+    attentionBackward(block.cross, tape.cross, gradHidden, gradEncoderStates, {});
+  }
+  attentionBackward(block.self, tape.self, gradHidden, {}, gradBias);
+}
+
 void T5Training::stackBackward(const StackWeights& weights, std::span<const std::int32_t> ids,
                                const StackTape& tape, const TensorView& gradStates,
                                const TensorView& gradEncoderStates, const AbortFlag* abort) {
   const ArenaScope scope(arena_);
   const TensorView gradHidden = arena_.zeros({gradStates.shape[0], config_.dModel});
-  normBackward(weights.finalNorm, tape.finalNorm, undropped(gradStates, tape.output), gradHidden);
+  normBackward(weights.finalNorm, tape.finalNorm,
+               undropped(gradStates, tape.output, DType::float32), gradHidden);
+  const TensorView& gradBias = weights.relativeBias.grad;
   for (std::size_t layer = weights.blocks.size(); layer-- > 0;) {
     throwIfAborted(abort);
     const BlockWeights& block = weights.blocks[layer];
-    const BlockTape& blockTape = tape.blocks[layer];
-    feedForwardBackward(block.feedForward, blockTape.feedForward, gradHidden);
-    if (blockTape.cross.q.given()) {
-      attentionBackward(block.cross, blockTape.cross, gradHidden, gradEncoderStates, {});
+    if (options_.activationCheckpointing) {
+      const ArenaScope blockScope(arena_);
+      BlockTape again;
+      BlockStart start = tape.starts[layer];
+      recordBlock(block, again, tape.inputs, start.hidden, start.dropout);
+      blockBackward(block, again, gradHidden, gradEncoderStates, gradBias);
+    } else {
+      blockBackward(block, tape.blocks[layer], gradHidden, gradEncoderStates, gradBias);
     }
-    attentionBackward(block.self, blockTape.self, gradHidden, {}, weights.relativeBias.grad);
   }
   if (!embedding_.grad.given()) return;
-  ops_.embeddingBackward({ids, undropped(gradHidden, tape.input), embedding_.grad});
+  ops_.embeddingBackward({ids, undropped(gradHidden, tape.input, DType::float32), embedding_.grad});
 }
 
 }  // namespace wgqa

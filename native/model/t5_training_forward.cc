@@ -11,12 +11,13 @@ constexpr std::int64_t kHeadRows = 512;
 
 }  // namespace
 
-T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensorView& x) {
+T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensorView& x,
+                                           DType dtype) {
   RmsNorm op;
   op.x = x;
   op.weight = norm.value;
   op.epsilon = config_.layerNormEpsilon;
-  op.out = arena_.floats({x.shape[0], x.shape[1]});
+  op.out = arena_.make(dtype, {x.shape[0], x.shape[1]});
   op.inverseRms = arena_.floats({x.shape[0]});
   ops_.rmsNorm(op);
   return {x, op.inverseRms, op.out};
@@ -24,15 +25,23 @@ T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensor
 
 TensorView T5Training::project(const Weight& weight, const ConstTensorView& x) {
   const TensorView out = arena_.floats({x.shape[0], weight.value.shape[0]});
-  ops_.matmul({x, weight.value.transposed(), out});
+  ops_.matmul({x, weight.operand.transposed(), out});
   return out;
+}
+
+// out = hidden + dropout(x W^T).
+void T5Training::addProjection(const Weight& weight, const ConstTensorView& x,
+                               const ConstTensorView& hidden, const DropoutSpec& dropout,
+                               const TensorView& out) {
+  ops_.matmul({x, weight.operand.transposed(), out});
+  ops_.dropout({out, hidden, dropout, out});
 }
 
 // hidden + dropout(o(attention(...))); the caller has set tape.shape and, for cross-attention,
 // tape.keyInput.
 TensorView T5Training::attentionForward(const AttentionWeights& weights, AttentionTape& tape,
                                         const ConstTensorView& hidden, DropoutPlan& dropout) {
-  tape.norm = normalise(weights.norm, hidden);
+  tape.norm = normalise(weights.norm, hidden, options_.computeDtype);
   if (!tape.keyInput.given()) tape.keyInput = tape.norm.out;
   tape.shape.kvHeadOf = weights.kvHeadOf;
   tape.shape.dropout = dropout.next();
@@ -44,7 +53,7 @@ TensorView T5Training::attentionForward(const AttentionWeights& weights, Attenti
   attention.k = columnsAsHeads(project(weights.k, tape.keyInput), weights.kvHeads);
   attention.v = columnsAsHeads(project(weights.v, tape.keyInput), weights.kvHeads);
   const std::int64_t tokens = hidden.shape[0];
-  const TensorView out = arena_.floats({tokens, config_.innerDim()});
+  const TensorView out = arena_.make(options_.computeDtype, {tokens, config_.innerDim()});
   attention.out = columnsAsHeads(out, config_.heads);
   attention.logSumExp = arena_.floats({tokens, config_.heads});
   ops_.attentionPrefill(attention);
@@ -54,14 +63,15 @@ TensorView T5Training::attentionForward(const AttentionWeights& weights, Attenti
   tape.out = out;
   tape.logSumExp = attention.logSumExp;
 
-  const TensorView next = project(weights.o, out);
-  ops_.dropout({next, hidden, tape.output, next});
+  const TensorView next = arena_.floats({tokens, config_.dModel});
+  addProjection(weights.o, out, hidden, tape.output, next);
   return next;
 }
 
-TensorView T5Training::feedForwardForward(const FeedForwardWeights& weights, FeedForwardTape& tape,
-                                          const ConstTensorView& hidden, DropoutPlan& dropout) {
-  tape.norm = normalise(weights.norm, hidden);
+// The feed-forward part of a block up to its last product.
+void T5Training::activate(const FeedForwardWeights& weights, FeedForwardTape& tape,
+                          const ConstTensorView& hidden, DropoutPlan& dropout) {
+  tape.norm = normalise(weights.norm, hidden, options_.computeDtype);
   tape.inner = dropout.next();
   tape.output = dropout.next();
   tape.gate = project(weights.gate, tape.norm.out);
@@ -72,41 +82,63 @@ TensorView T5Training::feedForwardForward(const FeedForwardWeights& weights, Fee
   activation.gate = tape.gate;
   activation.linear = tape.linear;
   activation.dropout = tape.inner;
-  activation.out = arena_.floats({hidden.shape[0], config_.dFf});
+  activation.out = arena_.make(options_.computeDtype, {hidden.shape[0], config_.dFf});
   ops_.gatedActivation(activation);
   tape.activated = activation.out;
-  const TensorView next = project(weights.out, activation.out);
-  ops_.dropout({next, hidden, tape.output, next});
+}
+
+// A block up to its last product: all that its backward pass needs. Gives what the product's
+// result is added to.
+ConstTensorView T5Training::recordBlock(const BlockWeights& block, BlockTape& tape,
+                                        const BlockInputs& inputs, const ConstTensorView& hidden,
+                                        DropoutPlan& dropout) {
+  tape.self.shape = inputs.self;
+  ConstTensorView next = attentionForward(block.self, tape.self, hidden, dropout);
+  if (inputs.encoderStates.given()) {
+    tape.cross.shape = inputs.cross;
+    tape.cross.keyInput = inputs.encoderStates;
+    next = attentionForward(block.cross, tape.cross, next, dropout);
+  }
+  activate(block.feedForward, tape.feedForward, next, dropout);
   return next;
 }
 
+TensorView T5Training::blockForward(const BlockWeights& block, StackTape& tape,
+                                    const ConstTensorView& hidden, DropoutPlan& dropout) {
+  tape.starts.push_back({hidden, dropout});
+  const TensorView out = arena_.floats({hidden.shape[0], config_.dModel});
+  const Arena::Mark blockBegin = arena_.mark();
+  BlockTape recorded;
+  const ConstTensorView next = recordBlock(block, recorded, tape.inputs, hidden, dropout);
+  addProjection(block.feedForward.out, recorded.feedForward.activated, next,
+                recorded.feedForward.output, out);
+  if (options_.activationCheckpointing) {
+    arena_.rewind(blockBegin);
+  } else {
+    tape.blocks.push_back(std::move(recorded));
+  }
+  return out;
+}
+
 void T5Training::stackForward(const StackWeights& weights, std::span<const std::int32_t> ids,
-                              const AttentionShape& self, const AttentionShape& cross,
-                              const ConstTensorView& encoderStates, DropoutPlan& dropout,
-                              StackTape& tape, const AbortFlag* abort) {
-  tape.blocks.assign(weights.blocks.size(), {});
+                              const BlockInputs& inputs, DropoutPlan& dropout, StackTape& tape,
+                              const AbortFlag* abort) {
+  tape.inputs = inputs;
+  tape.starts.clear();
+  tape.blocks.clear();
   tape.input = dropout.next();
   const TensorView embedded =
       arena_.floats({static_cast<std::int64_t>(ids.size()), config_.dModel});
   ops_.embedding({ids, embedding_.value, embedded});
   ops_.dropout({embedded, {}, tape.input, embedded});
   ConstTensorView hidden = embedded;
-  for (std::size_t layer = 0; layer < weights.blocks.size(); ++layer) {
+  for (const BlockWeights& block : weights.blocks) {
     throwIfAborted(abort);
-    const BlockWeights& block = weights.blocks[layer];
-    BlockTape& blockTape = tape.blocks[layer];
-    blockTape.self.shape = self;
-    hidden = attentionForward(block.self, blockTape.self, hidden, dropout);
-    if (encoderStates.given()) {
-      blockTape.cross.shape = cross;
-      blockTape.cross.keyInput = encoderStates;
-      hidden = attentionForward(block.cross, blockTape.cross, hidden, dropout);
-    }
-    hidden = feedForwardForward(block.feedForward, blockTape.feedForward, hidden, dropout);
+    hidden = blockForward(block, tape, hidden, dropout);
   }
-  tape.finalNorm = normalise(weights.finalNorm, hidden);
+  tape.finalNorm = normalise(weights.finalNorm, hidden, DType::float32);
   tape.output = dropout.next();
-  const TensorView states = arena_.floats({hidden.shape[0], config_.dModel});
+  const TensorView states = arena_.make(options_.computeDtype, {hidden.shape[0], config_.dModel});
   ops_.dropout({tape.finalNorm.out, {}, tape.output, states});
   tape.states = states;
 }
@@ -126,17 +158,21 @@ TeacherForcedResult T5Training::headForwardBackward(const TeacherForcedBatch& ba
     const std::int64_t count = std::min(kHeadRows, rows - begin);
     const ConstTensorView states = decoderTape_.states.rows(begin, count);
     const TensorView logits = arena_.floats({count, config_.vocabSize});
-    ops_.matmul({states, head_.value.transposed(), logits, alpha});
+    ops_.matmul({states, head_.operand.transposed(), logits, alpha});
     CrossEntropy loss;
     loss.logits = logits;
     loss.labels = batch.labels.subspan(begin, count);
     loss.gradScale = gradScale;
-    loss.gradLogits = logits;
+    loss.gradLogits = options_.computeDtype == logits.dtype
+                          ? logits
+                          : arena_.make(options_.computeDtype, {count, config_.vocabSize});
     loss.lossSum = &result.lossSum;
     ops_.crossEntropy(loss);
-    ops_.matmul({logits, head_.value, gradStates.rows(begin, count), alpha});
+    const ConstTensorView gradLogits = loss.gradLogits;
+    ops_.matmul({gradLogits, head_.operand, gradStates.rows(begin, count), alpha});
     if (head_.grad.given()) {
-      ops_.matmul({ConstTensorView(logits).transposed(), states, head_.grad, alpha, 1.0f});
+      const float beta = begin == 0 ? gradBeta_ : 1.0f;
+      ops_.matmul({gradLogits.transposed(), states, head_.grad, alpha, beta});
     }
   }
   return result;

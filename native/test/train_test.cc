@@ -96,7 +96,7 @@ WGQA_TEST(trainMergeOnlyLeavesTheBaseAlone) {
   const auto model = convertedModel(makeCpuOps(), MergeGranularity::head);
   const std::vector<float> before = allParameters(*model);
   TrainerOptions options;
-  options.trainable = Trainable::merge;
+  options.training.trainable = Trainable::merge;
   Trainer trainer(*model, options);
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -35,7 +36,7 @@ void requireFinite(double value, const char* what) {
 }  // namespace
 
 Trainer::Trainer(T5Model& model, const TrainerOptions& options)
-    : model_(model), options_(options), training_(model, options.trainable) {
+    : model_(model), options_(options), training_(model, options.training) {
   allocateStates();
 }
 
@@ -72,22 +73,24 @@ void Trainer::allocateStates() {
   }
 }
 
-double Trainer::computeGradients(std::span<const TeacherForcedBatch> microBatches,
-                                 float dropoutRate, const AbortFlag* abort) {
+Trainer::GradientResult Trainer::computeGradients(std::span<const TeacherForcedBatch> microBatches,
+                                                  float dropoutRate, const AbortFlag* abort) {
   const std::int64_t labels = countLabels(microBatches);
   if (labels == 0) {
     throw invalidArgument("labels", "at least one token id that is not -100", "none");
   }
   const float gradScale = 1.0f / static_cast<float>(labels);
   training_.begin();
-  double lossSum = 0.0;
+  GradientResult result;
   std::uint64_t place = static_cast<std::uint64_t>(stepCount_) << kMicroBatchBits;
   for (const TeacherForcedBatch& batch : microBatches) {
     const DropoutPlan dropout(dropoutRate, options_.seed, place++ << kStreamBits);
-    lossSum += training_.accumulate(batch, gradScale, dropout, abort).lossSum;
+    result.loss += training_.accumulate(batch, gradScale, dropout, abort).lossSum;
+    result.scratchBytes = std::max(result.scratchBytes, training_.peakScratchBytes());
   }
   training_.finish();
-  return lossSum / static_cast<double>(labels);
+  result.loss /= static_cast<double>(labels);
+  return result;
 }
 
 StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float learningRate,
@@ -95,7 +98,9 @@ StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float
   const auto start = std::chrono::steady_clock::now();
   const OpTimes before = model_.ops().times();
   StepResult result;
-  result.loss = computeGradients(microBatches, options_.dropoutRate, abort);
+  const GradientResult computed = computeGradients(microBatches, options_.dropoutRate, abort);
+  result.loss = computed.loss;
+  result.scratchBytes = computed.scratchBytes;
   requireFinite(result.loss, "loss");
   std::vector<ConstTensorView> grads;
   for (const auto& gradient : training_.gradients()) grads.emplace_back(gradient.grad);

@@ -34,7 +34,7 @@ struct TrainerOptions {
   float maxGradNorm = 0.0f;  // 0: no clipping
   float dropoutRate = 0.0f;
   std::uint64_t seed = 0;
-  Trainable trainable = Trainable::all;
+  TrainingOptions training;
 };
 
 struct StepResult {
@@ -44,6 +44,7 @@ struct StepResult {
   double seconds = 0.0;
   double denseSeconds = 0.0;
   double attentionSeconds = 0.0;
+  std::int64_t scratchBytes = 0;  // activations and scratch of the largest micro-batch, at its peak
 };
 
 /// Optimiser state of one parameter: the tensors that a checkpoint holds.
@@ -77,8 +78,12 @@ class Trainer {
   };
   void allocateStates();
   TensorView addState(const std::string& name, std::vector<std::int64_t> shape);
-  double computeGradients(std::span<const TeacherForcedBatch> microBatches, float dropoutRate,
-                          const AbortFlag* abort);
+  struct GradientResult {
+    double loss = 0.0;
+    std::int64_t scratchBytes = 0;
+  };
+  GradientResult computeGradients(std::span<const TeacherForcedBatch> microBatches,
+                                  float dropoutRate, const AbortFlag* abort);
   void update(float learningRate, float gradScale);
   void updateAdamW(float learningRate, float gradScale);
   void updateAdafactor(float learningRate, float gradScale);
