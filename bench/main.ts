@@ -12,14 +12,12 @@ import { measureLoading } from './loading.ts';
 import { share, type Benchmark } from './measure.ts';
 import { NATIVE_PROGRAMS, runNative } from './native-programs.ts';
 import { formatBenchmark } from './table.ts';
-import { measureTraining } from './training.ts';
 
 const RESULTS = path.join(import.meta.dirname, 'results');
 
 const BENCHMARKS: ReadonlyMap<string, () => Promise<Benchmark>> = new Map([
   ...NATIVE_PROGRAMS.map((name) => [name, () => runNative(name)] as const),
   ['engine', measureEngine] as const,
-  ['training', measureTraining] as const,
   ['loading', measureLoading] as const,
 ]);
 

@@ -148,6 +148,9 @@ export interface NativeTrainerOptions {
   maxGradNorm: number;
   dropoutRate: number;
   seed: number;
+  /** Of what dense products read. */
+  computeDtype: 'float32' | 'bfloat16';
+  activationCheckpointing: boolean;
 }
 
 export interface NativeStepResult {
@@ -161,6 +164,8 @@ export interface NativeStepResult {
   seconds: number;
   denseSeconds: number;
   attentionSeconds: number;
+  /** Activations and other working memory of the largest micro-batch, at their peak. */
+  scratchBytes: number;
 }
 
 export interface NativeTrainer {

@@ -22,6 +22,8 @@ export interface TrainerFlags {
   readonly accumulate?: number;
   readonly dropout?: number;
   readonly trainable?: 'all' | 'merge';
+  readonly computeDtype?: 'float32' | 'bfloat16';
+  readonly activationCheckpointing?: boolean;
   readonly seed: number;
 }
 
@@ -79,13 +81,29 @@ export function addTrainerOptions(command: Command): Command {
         ['all', 'merge'],
       ),
     )
+    .addOption(
+      new Option(
+        '--compute-dtype <type>',
+        'what matrix products read; weights and optimiser stay float32 (default: float32)',
+      ).choices(['float32', 'bfloat16']),
+    )
+    .option('--activation-checkpointing', 'run blocks twice instead of keeping their activations')
     .option('--seed <n>', 'seed of dropout and of the order of pairs', numeric(integerIn()), 0);
 }
 
 /** The flags as trainer options: a preset with what was given in its place. */
 export function trainerOptions(flags: TrainerFlags): TrainerOptions {
   return {
-    ...pick(flags, ['preset', 'maxGradNorm', 'accumulate', 'dropout', 'trainable', 'seed']),
+    ...pick(flags, [
+      'preset',
+      'maxGradNorm',
+      'accumulate',
+      'dropout',
+      'trainable',
+      'computeDtype',
+      'activationCheckpointing',
+      'seed',
+    ]),
     optimizer: optimizerOf(flags),
     schedule: scheduleOf(flags),
   };

@@ -66,6 +66,8 @@ const TRAINER_RULES = {
   dropout: rate,
   decayMergeWeights: booleanRule,
   seed: integerIn(),
+  computeDtype: oneOf('float32', 'bfloat16'),
+  activationCheckpointing: booleanRule,
 } satisfies Rules;
 
 /**
@@ -93,12 +95,24 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
     dropout,
     decayMergeWeights: all.decayMergeWeights ?? true,
     seed: all.seed ?? 0,
+    computeDtype: all.computeDtype ?? 'float32',
+    activationCheckpointing: all.activationCheckpointing ?? false,
   };
 }
 
 export function toNativeOptions(options: ResolvedOptions): NativeTrainerOptions {
   const { optimizer, trainable, decayMergeWeights, maxGradNorm, dropout, seed } = options;
-  return { optimizer, trainable, decayMergeWeights, maxGradNorm, dropoutRate: dropout, seed };
+  const { computeDtype, activationCheckpointing } = options;
+  return {
+    optimizer,
+    trainable,
+    decayMergeWeights,
+    maxGradNorm,
+    dropoutRate: dropout,
+    seed,
+    computeDtype,
+    activationCheckpointing,
+  };
 }
 
 function resolveOptimizer(optimizer: Readonly<Record<string, unknown>>): NativeOptimizer {

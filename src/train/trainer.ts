@@ -74,7 +74,7 @@ export class Trainer implements AsyncDisposable {
 
   /**
    * One optimiser step; if it fails or is aborted, parameters and optimiser stay as they were.
-   * @throws WgqaError INVALID_ARGUMENT, NON_FINITE, OUT_OF_MEMORY, ABORTED, DISPOSED
+   * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, NON_FINITE, OUT_OF_MEMORY, ABORTED, DISPOSED
    */
   async step(batch: TrainingBatch, options: Abortable = {}): Promise<StepResult> {
     const { signal } = checkOptions(options, { signal: signalRule });
@@ -93,13 +93,14 @@ export class Trainer implements AsyncDisposable {
         milliseconds: 1000 * result.seconds,
         denseMilliseconds: 1000 * result.denseSeconds,
         attentionMilliseconds: 1000 * result.attentionSeconds,
+        scratchBytes: result.scratchBytes,
       };
     });
   }
 
   /**
    * Gradient of the mean loss by parameter name, without dropout and clipping; nothing changes.
-   * @throws WgqaError INVALID_ARGUMENT, ABORTED, DISPOSED
+   * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, ABORTED, DISPOSED
    */
   async gradients(batch: TrainingBatch, options: Abortable = {}): Promise<Map<string, Tensor>> {
     const { signal } = checkOptions(options, { signal: signalRule });

@@ -82,6 +82,18 @@ export interface TrainerOptions {
   readonly decayMergeWeights?: boolean;
   /** Seed of dropout. Default 0. */
   readonly seed?: number;
+  /**
+   * 'bfloat16': mixed precision. Dense products read operands rounded to bfloat16 and sum in
+   * float32; weights, gradients, optimiser state, norms, attention and loss stay float32. A machine
+   * without bfloat16 products refuses it with UNSUPPORTED at the first step. Default 'float32'.
+   */
+  readonly computeDtype?: 'float32' | 'bfloat16';
+  /**
+   * Keep only the input of each block and run the block again before its backward pass (arXiv
+   * 1604.06174): the same gradients, bit for bit, in far less memory (`StepResult.scratchBytes`)
+   * and about a quarter more time. For long sequences. Default false.
+   */
+  readonly activationCheckpointing?: boolean;
 }
 
 export interface StepResult {
@@ -96,6 +108,8 @@ export interface StepResult {
   readonly milliseconds: number;
   readonly denseMilliseconds: number;
   readonly attentionMilliseconds: number;
+  /** Activations and other working memory of the largest micro-batch, at their peak. */
+  readonly scratchBytes: number;
 }
 
 export interface EvaluationLoss {

@@ -56,6 +56,7 @@ describe('resuming continues bit for bit', () => {
     ['AdamW', OPTIONS],
     ['Adafactor', { ...OPTIONS, optimizer: { type: 'adafactor', learningRate: 1e-2 } }],
     ['merge weights alone', { ...OPTIONS, trainable: 'merge' }],
+    ['activation checkpointing', { ...OPTIONS, activationCheckpointing: true }],
   ] as [string, TrainerOptions][])('%s', async (_name, options) => {
     const dataset = tinyDataset();
     expect(dataset.batchCount(0)).toBe(4);
