@@ -4,6 +4,9 @@ namespace wgqa {
 namespace reference {
 
 std::optional<std::string> ReferenceOps::whyUnsupported(const ComputeNeeds& needs) const {
+  if (needs.matmul && needs.dtype == DType::int8) {
+    return "the reference backend multiplies int8 with packed weights only";
+  }
   for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
     if (needs.dtype == dtype) return std::nullopt;
   }
