@@ -14,18 +14,32 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
-// Scores are computed for a few heads and four keys at a time, in as many registers.
+// Scores are computed for a few heads and four keys at a time, in as many registers; values are
+// added for as many heads at a time.
 constexpr int kScoreKeys = 4;
-constexpr int kScoreHeads = kVectorRegisters / 8;
+constexpr int kHeadsAtOnce = kVectorRegisters / 8;
 // The last group of keys may write past the tile.
 constexpr int kScoreStride = kTileKeys + kScoreKeys;
+// Vectors of a value that are added at a time.
+constexpr int kValueVectors = 4;
 
-// scores[head][key] = q[head] . keys[key] for `rows` keys. Rows of q and keys hold `width` floats.
-template <int kHeads>
-void scoreHeads(const float* q, const float* keys, int rows, int width, float* scores) {
+HWY_INLINE FloatVector widened(const float* from) { return hn::LoadU(FloatTag(), from); }
+
+HWY_INLINE FloatVector widened(const BFloat16* from) {
+  const FloatTag d;
+  const hn::Rebind<std::uint16_t, FloatTag> halves;
+  const hn::RebindToUnsigned<FloatTag> words;
+  const auto bits = hn::LoadU(halves, reinterpret_cast<const std::uint16_t*>(from));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
+}
+
+// scores[head][key] = q[head] . keys[key] for `rows` keys. Rows of q and keys have `width`
+// elements.
+template <int kHeads, typename T>
+void scoreHeads(const float* q, const T* keys, int rows, int width, float* scores) {
   const FloatTag d;
   for (int row = 0; row < rows; row += kScoreKeys) {
-    const float* key[kScoreKeys];
+    const T* key[kScoreKeys];
     for (int i = 0; i < kScoreKeys; ++i) {
       key[i] = keys + static_cast<std::ptrdiff_t>(std::min(row + i, rows - 1)) * width;
     }
@@ -38,7 +52,7 @@ void scoreHeads(const float* q, const float* keys, int rows, int width, float* s
     for (int column = 0; column < width; column += kLanes) {
       FloatVector part[kScoreKeys];
       HWY_UNROLL(8)
-      for (int i = 0; i < kScoreKeys; ++i) part[i] = hn::LoadU(d, key[i] + column);
+      for (int i = 0; i < kScoreKeys; ++i) part[i] = widened(key[i] + column);
       HWY_UNROLL(8)
       for (int head = 0; head < kHeads; ++head) {
         const auto query = hn::LoadU(d, q + head * width + column);
@@ -56,14 +70,60 @@ void scoreHeads(const float* q, const float* keys, int rows, int width, float* s
   }
 }
 
-void scoreKeys(const float* q, int heads, const float* keys, int rows, int width, float* scores) {
+// output[head] += the sum over `rows` keys of weights[head][key] * values[key], kVectors vectors of
+// it.
+template <int kHeads, int kVectors, typename T>
+HWY_INLINE void addValueVectors(const float* weights, const T* values, int rows, int width,
+                                float* output) {
+  const FloatTag d;
+  FloatVector sum[kHeads][kVectors];
+  HWY_UNROLL(8)
+  for (int head = 0; head < kHeads; ++head) {
+    HWY_UNROLL(8)
+    for (int i = 0; i < kVectors; ++i)
+      sum[head][i] = hn::LoadU(d, output + head * width + i * kLanes);
+  }
+  for (int row = 0; row < rows; ++row, values += width) {
+    FloatVector part[kVectors];
+    HWY_UNROLL(8)
+    for (int i = 0; i < kVectors; ++i) part[i] = widened(values + i * kLanes);
+    HWY_UNROLL(8)
+    for (int head = 0; head < kHeads; ++head) {
+      const auto weight = hn::Set(d, weights[head * kScoreStride + row]);
+      HWY_UNROLL(8)
+      for (int i = 0; i < kVectors; ++i) sum[head][i] = hn::MulAdd(weight, part[i], sum[head][i]);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int head = 0; head < kHeads; ++head) {
+    HWY_UNROLL(8)
+    for (int i = 0; i < kVectors; ++i)
+      hn::StoreU(sum[head][i], d, output + head * width + i * kLanes);
+  }
+}
+
+template <int kHeads, typename T>
+void addValues(const float* weights, const T* values, int rows, int width, float* output) {
+  int column = 0;
+  for (; column + kValueVectors * kLanes <= width; column += kValueVectors * kLanes) {
+    addValueVectors<kHeads, kValueVectors>(weights, values + column, rows, width, output + column);
+  }
+  for (; column < width; column += kLanes) {
+    addValueVectors<kHeads, 1>(weights, values + column, rows, width, output + column);
+  }
+}
+
+// Calls visit.operator()<n>(firstHead) for heads [0, heads), n of them at a time.
+template <typename Visit>
+HWY_INLINE void forHeadsAtOnce(int heads, const Visit& visit) {
   int head = 0;
-  for (; head + kScoreHeads <= heads; head += kScoreHeads) {
-    scoreHeads<kScoreHeads>(q + head * width, keys, rows, width, scores + head * kScoreStride);
+  for (; head + kHeadsAtOnce <= heads; head += kHeadsAtOnce) {
+    visit.template operator()<kHeadsAtOnce>(head);
   }
-  for (; head < heads; ++head) {
-    scoreHeads<1>(q + head * width, keys, rows, width, scores + head * kScoreStride);
+  if constexpr (kHeadsAtOnce > 2) {
+    for (; head + 2 <= heads; head += 2) visit.template operator()<2>(head);
   }
+  for (; head < heads; ++head) visit.template operator()<1>(head);
 }
 
 // A tile of keys or values is fetched while the tile before it is computed with: too much for the
@@ -134,7 +194,7 @@ class Decode {
     float* maxima;  // [heads]
     float* sums;    // [heads, kLanes]
     float* scores;  // [heads, kScoreStride]
-    float* rows;    // [kTileKeys, width] keys or values that cannot be read in place
+    float* rows;    // [kTileKeys, width] keys or values that are not read in place
   };
 
   // A tile of keys for one K/V head; no keys: the end.
@@ -190,11 +250,13 @@ class Decode {
     if (group.count == 0) return;
     const float* q = tiles.q + group.first * width_;
     float* scores = tiles.scores + group.first * kScoreStride;
-    forEachRun(chunk, p_.cache.keys, step, tiles,
-               [&](const float* rows, int begin, int count) HWY_ATTR {
-                 prefetch(chunk, p_.cache.values, step.kvHead, step.firstKey + begin, count);
-                 scoreKeys(q, group.count, rows, count, width_, scores + begin);
-               });
+    forEachRun(chunk, p_.cache.keys, step, tiles, [&](const auto* rows, int begin, int count) {
+      prefetch(chunk, p_.cache.values, step.kvHead, step.firstKey + begin, count);
+      forHeadsAtOnce(group.count, [&]<int kHeads>(int head) {
+        scoreHeads<kHeads>(q + head * width_, rows, count, width_,
+                           scores + head * kScoreStride + begin);
+      });
+    });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
     for (int head = group.first; head < group.first + group.count; ++head) {
       const SoftmaxRow state{.maximum = tiles.maxima + head,
@@ -204,23 +266,16 @@ class Decode {
       softmaxTileRow(tiles.scores + head * kScoreStride, bias_.at(head, step.firstKey, position),
                      step.keys, step.keys, state);
     }
-    forEachRun(chunk, p_.cache.values, step, tiles,
-               [&](const float* rows, int begin, int count) HWY_ATTR {
-                 prefetch(chunk, p_.cache.keys, next.kvHead, next.firstKey + begin, count);
-                 tileMatmul({.a = scores + begin,
-                             .aRowStride = kScoreStride,
-                             .b = rows,
-                             .bStride = width_,
-                             .c = tiles.output + group.first * width_,
-                             .cStride = width_,
-                             .rows = group.count,
-                             .columns = width_,
-                             .depth = count,
-                             .add = true});
-               });
+    float* output = tiles.output + group.first * width_;
+    forEachRun(chunk, p_.cache.values, step, tiles, [&](const auto* rows, int begin, int count) {
+      prefetch(chunk, p_.cache.keys, next.kvHead, next.firstKey + begin, count);
+      forHeadsAtOnce(group.count, [&]<int kHeads>(int head) {
+        addValues<kHeads>(scores + head * kScoreStride + begin, rows, count, width_,
+                          output + head * width_);
+      });
+    });
   }
 
-  // Where the cache holds a key, in rows of headDim elements.
   // Where a key or value begins, in elements.
   std::int64_t offsetOf(const ConstTensorView& cache, const DecodeChunk& chunk, int kvHead,
                         int key) const {
@@ -230,14 +285,25 @@ class Decode {
   }
 
   // Calls visit(rows, begin, count) for the runs of the step's keys that lie in one block each;
-  // rows are `width` floats apart, begin counts from the step's first key.
+  // rows are `width` elements apart, begin counts from the step's first key.
   template <typename Visit>
   void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, const Step& step,
                   const Tiles& tiles, const Visit& visit) const {
+    const bool isBFloat16 = cache.dtype == DType::bfloat16;
+    // Widening a few times in registers is less work than once through memory.
+    const bool inPlace =
+        headDim_ == width_ && (!isBFloat16 || plan_.groups[step.kvHead].count <= 2 * kHeadsAtOnce);
     for (int begin = 0; begin < step.keys;) {
       const int key = step.firstKey + begin;
       const int count = std::min(step.keys - begin, blockTokens_ - key % blockTokens_);
-      visit(rowsAt(cache, offsetOf(cache, chunk, step.kvHead, key), count, tiles), begin, count);
+      const std::int64_t start = offsetOf(cache, chunk, step.kvHead, key);
+      if (!inPlace) {
+        visit(copied(cache, start, count, tiles), begin, count);
+      } else if (isBFloat16) {
+        visit(cache.as<BFloat16>() + start, begin, count);
+      } else {
+        visit(cache.as<float>() + start, begin, count);
+      }
       begin += count;
     }
   }
@@ -260,15 +326,14 @@ class Decode {
     }
   }
 
-  // Rows of the cache as padded floats: where they lie if they are that already, else a copy.
-  const float* rowsAt(const ConstTensorView& cache, std::int64_t start, int count,
+  // Rows of the cache as padded floats.
+  const float* copied(const ConstTensorView& cache, std::int64_t start, int count,
                       const Tiles& tiles) const {
     if (cache.dtype == DType::bfloat16) {
       packRows(cache.as<BFloat16>() + start, headDim_, count, headDim_, tiles.rows, width_);
-      return tiles.rows;
+    } else {
+      packRows(cache.as<float>() + start, headDim_, count, headDim_, tiles.rows, width_);
     }
-    if (headDim_ == width_) return cache.as<float>() + start;
-    packRows(cache.as<float>() + start, headDim_, count, headDim_, tiles.rows, width_);
     return tiles.rows;
   }
 
