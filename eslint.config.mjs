@@ -4,7 +4,17 @@ import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 /** What src/index.ts is made of. */
-const PUBLIC_API = ['model', 'convert', 'train', 'decode', 'tokenizer', 'data', 'metrics', 'index'];
+const PUBLIC_API = [
+  'model',
+  'convert',
+  'train',
+  'decode',
+  'onnx',
+  'tokenizer',
+  'data',
+  'metrics',
+  'index',
+];
 const FOUNDATIONS = ['errors', 'options'];
 /**
  * What each room of src/, a folder or a file in it, may import besides itself and the foundations.
@@ -23,6 +33,7 @@ const ROOMS = {
   convert: ['native', 'checkpoint', 'model'],
   train: ['native', 'checkpoint', 'model', 'data'],
   decode: ['native', 'checkpoint', 'model', 'tokenizer'],
+  onnx: ['checkpoint', 'model', 'decode', 'tokenizer'],
   index: [...PUBLIC_API, 'native', 'checkpoint'],
   report: PUBLIC_API,
   demo: [...PUBLIC_API, 'report'],

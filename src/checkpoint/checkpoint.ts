@@ -12,7 +12,7 @@ import { INDEX_FILE, readTensorEntries, SINGLE_FILE } from './tensor-files.ts';
 import { shardedFiles, type OutputTensor } from './write-safetensors.ts';
 
 export const CONFIG_FILE = 'config.json';
-const GENERATION_CONFIG_FILE = 'generation_config.json';
+export const GENERATION_CONFIG_FILE = 'generation_config.json';
 /** What a new checkpoint takes over from the one its model came from. */
 const CARRIED_FILES = [
   GENERATION_CONFIG_FILE,
@@ -84,7 +84,8 @@ function isWeightFile(name: string): boolean {
   );
 }
 
-async function carriedFiles(directory: string | undefined): Promise<OutputFile[]> {
+/** Tokenizer files and generation configuration of `directory`, to be copied. */
+export async function carriedFiles(directory: string | undefined): Promise<OutputFile[]> {
   if (directory === undefined) return [];
   const present = new Set(await readdir(directory).catch(() => []));
   return CARRIED_FILES.filter((name) => present.has(name)).map((name) => ({

@@ -1,0 +1,1 @@
+export { exportOnnx, type ExportOnnxOptions, type ExportOnnxResult } from './export.ts';

@@ -1,0 +1,160 @@
+/**
+ * Products in int8, in the form that ONNX Runtime's `quantize_dynamic(per_channel=True)` writes and
+ * its kernels recognise: inputs are quantised to uint8 when they are there, one scale and zero point
+ * per tensor; weights are symmetric int8, one scale per column.
+ */
+import type { Model } from '../model/index.ts';
+import type { Scope } from './graph.ts';
+import { forBands, jointShape, matrixShape, type Projections } from './matrices.ts';
+import type { Precision } from './precision.ts';
+
+const MAX_INT8 = 127;
+
+interface QuantizedMatrix {
+  /** [in, out]. */
+  readonly values: Int8Array;
+  /** [out]. */
+  readonly scales: Float32Array;
+}
+
+export class Int8Precision implements Precision {
+  readonly suffix = '_quantized';
+  readonly #model: Model;
+  /** Inputs that are quantised already, by scope: Q, K and V may be of one. */
+  readonly #quantized = new WeakMap<Scope, Map<string, readonly string[]>>();
+  /** The matrix of which values or scales were read last; the other one follows. */
+  #last: { readonly name: string; readonly matrix: Promise<QuantizedMatrix> } | undefined;
+
+  constructor(model: Model) {
+    this.#model = model;
+  }
+
+  project(scope: Scope, input: string, projections: Projections): string {
+    const { rows, columns } = jointShape(this.#model, projections);
+    const { name } = projections;
+    const values = scope.pool.add({
+      name: `${name}_quantized`,
+      type: 'int8',
+      shape: [rows, columns],
+      read: async () => bytesOf((await this.#matrix(projections)).values),
+    });
+    const scales = scope.pool.add({
+      name: `${name}_scale`,
+      type: 'float32',
+      shape: [columns],
+      read: async () => bytesOf((await this.#matrix(projections)).scales),
+    });
+    const zero = scope.pool.add({
+      name: `${name}_zero_point`,
+      type: 'int8',
+      shape: [columns],
+      read: () => new Uint8Array(columns),
+    });
+    return this.#multiply(scope, input, { values, scales, zero });
+  }
+
+  /** Rows are quantised one by one: a table by columns would lose rare tokens. */
+  embed(scope: Scope, ids: string, name: string): string {
+    const { rows: vocab, columns: dModel } = matrixShape(this.#model, name);
+    const table = scope.pool.add({
+      name: `${name}_rows_quantized`,
+      type: 'int8',
+      shape: [vocab, dModel],
+      read: async () => bytesOf((await quantizeRows(this.#model, name)).values),
+    });
+    const scales = scope.pool.add({
+      name: `${name}_rows_scale`,
+      type: 'float32',
+      shape: [vocab, 1],
+      read: async () => bytesOf((await quantizeRows(this.#model, name)).scales),
+    });
+    const values = scope.add('Cast', [scope.add('Gather', [table, ids])], { to: 1 });
+    return scope.add('Mul', [values, scope.add('Gather', [scales, ids])]);
+  }
+
+  score(scope: Scope, input: string, name: string): string {
+    return this.project(scope, input, { name: `${name}_transposed`, parts: [name] });
+  }
+
+  #multiply(
+    scope: Scope,
+    input: string,
+    weight: { readonly values: string; readonly scales: string; readonly zero: string },
+  ): string {
+    const [quantized = '', scale = '', zeroPoint = ''] = this.#quantize(scope, input);
+    const operands = [quantized, weight.values, zeroPoint, weight.zero];
+    const product = scope.add('Cast', [scope.add('MatMulInteger', operands)], { to: 1 });
+    return scope.add('Mul', [product, scope.add('Mul', [scale, weight.scales])]);
+  }
+
+  #quantize(scope: Scope, input: string): readonly string[] {
+    const known = this.#quantized.get(scope) ?? new Map<string, readonly string[]>();
+    this.#quantized.set(scope, known);
+    const found = known.get(input) ?? scope.addMany('DynamicQuantizeLinear', [input], {}, 3);
+    known.set(input, found);
+    return found;
+  }
+
+  #matrix(projections: Projections): Promise<QuantizedMatrix> {
+    const { name } = projections;
+    if (this.#last?.name !== name) {
+      this.#last = { name, matrix: quantizeColumns(this.#model, projections) };
+    }
+    return this.#last.matrix;
+  }
+}
+
+/** Joint projections [in, out] with a scale per column: per row of what is stored. */
+async function quantizeColumns(model: Model, projections: Projections): Promise<QuantizedMatrix> {
+  const { rows, columns } = jointShape(model, projections);
+  const values = new Int8Array(rows * columns);
+  const scales = new Float32Array(columns);
+  await forBands(model, projections.parts, (source, { begin, end, inputs, firstColumn }) => {
+    for (let row = begin; row < end; ++row) {
+      scales[firstColumn + row] = rowScale(source, row, inputs);
+    }
+    for (let input = 0; input < inputs; ++input) {
+      const place = input * columns + firstColumn;
+      for (let row = begin; row < end; ++row) {
+        values[place + row] = rounded(source[row * inputs + input]! / scales[firstColumn + row]!);
+      }
+    }
+  });
+  return { values, scales };
+}
+
+/** A table [rows, columns] with a scale per row. */
+async function quantizeRows(model: Model, name: string): Promise<QuantizedMatrix> {
+  const { rows, columns } = matrixShape(model, name);
+  const values = new Int8Array(rows * columns);
+  const scales = new Float32Array(rows);
+  await forBands(model, [name], (source, { begin, end }) => {
+    for (let row = begin; row < end; ++row) {
+      const scale = rowScale(source, row, columns);
+      scales[row] = scale;
+      for (let i = row * columns; i < (row + 1) * columns; ++i) {
+        values[i] = rounded(source[i]! / scale);
+      }
+    }
+  });
+  return { values, scales };
+}
+
+/** What the largest magnitude of a row is divided by to become 127; 1 for a row of zeros. */
+function rowScale(source: Float32Array, row: number, columns: number): number {
+  let largest = 0;
+  for (let i = row * columns; i < (row + 1) * columns; ++i) {
+    const magnitude = Math.abs(source[i]!);
+    if (magnitude > largest) largest = magnitude;
+  }
+  return Math.fround(largest / MAX_INT8) || 1;
+}
+
+/** To the nearest integer; a scale that was rounded down must not lead beyond the range. */
+function rounded(value: number): number {
+  return Math.max(-MAX_INT8, Math.min(MAX_INT8, Math.round(value)));
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Int8Array | Float32Array): Uint8Array {
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+}
