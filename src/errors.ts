@@ -33,6 +33,8 @@ export const ERROR_CODES = [
   'DISPOSED',
   /** The native addon is missing or cannot be loaded; the message says how to build it. */
   'NATIVE_UNAVAILABLE',
+  /** An optional peer dependency is not installed or cannot be loaded; the message names it. */
+  'PEER_UNAVAILABLE',
   /** A bug in this package. */
   'INTERNAL',
 ] as const;

@@ -63,5 +63,5 @@ export { evaluateLoss, Trainer, TRAINER_PRESETS } from './train/index.ts';
 export type * from './train/index.ts';
 export { Engine } from './decode/index.ts';
 export type * from './decode/index.ts';
-export { exportOnnx } from './onnx/index.ts';
+export { exportOnnx, loadOnnx, OnnxEngine } from './onnx/index.ts';
 export type * from './onnx/index.ts';

@@ -37,9 +37,16 @@ export interface Checkpoint {
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, IO
  */
 export async function readCheckpoint(directory: string): Promise<Checkpoint> {
-  const file = path.join(directory, CONFIG_FILE);
-  const config = parseConfig(await readJsonFile(file, MAX_CONFIG_BYTES), rejectInFile(file));
+  const config = await readConfig(path.join(directory, CONFIG_FILE));
   return { config, tensors: bindTensors(config, await readTensorEntries(directory)) };
+}
+
+/**
+ * Reads and checks a `config.json`.
+ * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, IO
+ */
+export async function readConfig(file: string): Promise<ModelConfig> {
+  return parseConfig(await readJsonFile(file, MAX_CONFIG_BYTES), rejectInFile(file));
 }
 
 /** `generation_config.json`; if there is none, the configuration may hold the same keys. */

@@ -1,12 +1,12 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
-import { invalidArgument, WgqaError } from '../errors.ts';
+import { WgqaError } from '../errors.ts';
 import { implementationOf, onAbort, type Model, type T5Model } from '../model/index.ts';
 import type { NativeFinishEvent } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
 import { ChunkQueue } from './chunk-queue.ts';
 import { NativeRequests, type Submission } from './native-requests.ts';
 import { checkRequest, closeMode, resolveEngineOptions, type CheckedRequest } from './options.ts';
-import { RequestReader, type DecodeTask } from './request-reader.ts';
+import { checkStreamable, RequestReader, type DecodeTask } from './request-reader.ts';
 import { toResult, toStats } from './result.ts';
 import type {
   CloseOptions,
@@ -162,10 +162,6 @@ export class Engine implements AsyncDisposable {
     if (this.#stopping !== undefined) throw closedError();
     return this.#requests.run(task, submission);
   }
-}
-
-function checkStreamable({ options: { numBeams } }: DecodeTask): void {
-  if (numBeams > 1) throw invalidArgument('numBeams', '1 for a stream', numBeams);
 }
 
 function closedError(): WgqaError {

@@ -152,7 +152,7 @@ function withoutStart(length: unknown): unknown {
   return length > 0 ? length - 1 : length;
 }
 
-const tokenizerRule: Rule<Tokenizer> = {
+export const tokenizerRule: Rule<Tokenizer> = {
   allowed: 'a Tokenizer of loadTokenizer',
   accepts: (value): value is Tokenizer => value instanceof Tokenizer,
 };

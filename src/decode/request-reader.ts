@@ -4,7 +4,11 @@ import path from 'node:path';
 import { readGenerationConfig } from '../checkpoint/checkpoint.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { readTokenRow, type Model } from '../model/index.ts';
-import type { NativeGenerationOptions } from '../native.ts';
+import type {
+  NativeFinishEvent,
+  NativeGeneratedSequence,
+  NativeGenerationOptions,
+} from '../native.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import {
   parseGenerationDefaults,
@@ -15,12 +19,24 @@ import {
 } from './options.ts';
 import type { LogitsProcessor } from './types.ts';
 
+/** Options of a request, none left open. */
+export type ResolvedOptions = NativeGenerationOptions;
+
+/** A sequence as it was decoded: not cut at stop strings yet. */
+export type FinishedSequence = NativeGeneratedSequence;
+
+/** What a request ended with. */
+export type FinishedRequest = Omit<NativeFinishEvent, 'request' | 'error'>;
+
+/** What of a model requests are read with. */
+export type ModelSource = Pick<Model, 'config' | 'directory'>;
+
 /** A request with everything resolved. */
 export interface DecodeTask {
   readonly inputIds: Int32Array;
   /** Token ids that every sequence begins with. */
   readonly forcedPrefix: Int32Array;
-  readonly options: NativeGenerationOptions;
+  readonly options: ResolvedOptions;
   readonly stops: readonly string[];
   /** Present if the engine has one; always with stop strings. */
   readonly tokenizer: Tokenizer | undefined;
@@ -30,12 +46,12 @@ export interface DecodeTask {
 }
 
 export class RequestReader {
-  readonly #model: Model;
+  readonly #model: ModelSource;
   readonly #limits: Limits;
   #tokenizer: Promise<Tokenizer | undefined> | undefined;
   #defaults: Promise<GenerationDefaults> | undefined;
 
-  constructor(model: Model, limits: Limits, tokenizer: Tokenizer | undefined) {
+  constructor(model: ModelSource, limits: Limits, tokenizer: Tokenizer | undefined) {
     this.#model = model;
     this.#limits = limits;
     if (tokenizer !== undefined) this.#tokenizer = Promise.resolve(tokenizer);
@@ -129,7 +145,7 @@ async function findTokenizer(directory: string | undefined): Promise<Tokenizer |
   return present ? loadTokenizer(directory) : undefined;
 }
 
-async function findDefaults({ config, directory }: Model): Promise<GenerationDefaults> {
+async function findDefaults({ config, directory }: ModelSource): Promise<GenerationDefaults> {
   const json = directory === undefined ? undefined : await readGenerationConfig(directory);
   if (json !== undefined) return parseGenerationDefaults(json, 'generation_config.json');
   return parseGenerationDefaults(config, 'config.json');
@@ -138,4 +154,9 @@ async function findDefaults({ config, directory }: Model): Promise<GenerationDef
 function needsTokenizer(field: string): WgqaError {
   const allowed = 'absent: the engine has no tokenizer, and neither has the directory of its model';
   return new WgqaError('INVALID_ARGUMENT', `${field} must be ${allowed}`, { field, allowed });
+}
+
+/** @throws WgqaError INVALID_ARGUMENT: beams change what came before */
+export function checkStreamable({ options: { numBeams } }: DecodeTask): void {
+  if (numBeams > 1) throw invalidArgument('numBeams', '1 for a stream', numBeams);
 }

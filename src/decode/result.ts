@@ -1,10 +1,10 @@
 /** Native results as the public API returns them. */
-import type { NativeEngineStats, NativeFinishEvent, NativeGeneratedSequence } from '../native.ts';
-import type { DecodeTask } from './request-reader.ts';
+import type { NativeEngineStats } from '../native.ts';
+import type { DecodeTask, FinishedRequest, FinishedSequence } from './request-reader.ts';
 import { cutAtStop } from './sequence-text.ts';
 import type { EngineStats, GeneratedSequence, GenerationResult, HitCounts } from './types.ts';
 
-export function toResult(task: DecodeTask, event: NativeFinishEvent): GenerationResult {
+export function toResult(task: DecodeTask, event: FinishedRequest): GenerationResult {
   const sequences = (event.sequences ?? []).map((sequence) => toSequence(task, sequence));
   const prefix = task.forcedPrefix.length;
   const { queueMilliseconds, totalMilliseconds } = event;
@@ -22,7 +22,7 @@ export function toResult(task: DecodeTask, event: NativeFinishEvent): Generation
 
 function toSequence(
   { tokenizer, stops, forcedPrefix }: DecodeTask,
-  { tokenIds, score, logProbs, finishReason }: NativeGeneratedSequence,
+  { tokenIds, score, logProbs, finishReason }: FinishedSequence,
 ): GeneratedSequence {
   const prefix = forcedPrefix.length;
   const cut = tokenizer && cutAtStop([...tokenIds], prefix, tokenizer, stops);
