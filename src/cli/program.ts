@@ -4,6 +4,7 @@ import type { CliContext } from './context.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEvaluateCommand } from './evaluate.ts';
+import { addExportCommand } from './export.ts';
 import { addFoldCommand } from './fold.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addInspectCommand } from './inspect.ts';
@@ -15,6 +16,7 @@ const COMMANDS = [
   addConvertCommand,
   addTrainCommand,
   addFoldCommand,
+  addExportCommand,
   addEvaluateCommand,
   addGenerateCommand,
   addDemoCommand,

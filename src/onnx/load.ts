@@ -48,7 +48,7 @@ const NO_LIMITS = {
 };
 
 /**
- * Loads what `exportOnnx`, or Optimum, has written, in ONNX Runtime and a thread of its own.
+ * Loads what `exportOnnx` has written, in ONNX Runtime and a thread of its own.
  * `onnxruntime-node` must be installed beside this package.
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, PEER_UNAVAILABLE, ABORTED
  */

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { loadOnnx } from '../../src/index.ts';
 import { useTemporaryDirectory, wgqa, wgqaJson, writePairs, writeTinyModel } from './fixtures.ts';
 
 const temporary = useTemporaryDirectory();
@@ -63,6 +64,23 @@ test('convert, train, fold and generate, one after another', async () => {
   expect(texts[1]).toEqual(texts[0]);
 });
 
+test('export writes graphs that generate the same text', async () => {
+  const out = temporary.path('onnx');
+  const { files } = await wgqaJson(['export', model, out]);
+  expect(files).toContain('onnx/decoder_model_merged.onnx');
+  expect(files).toContain('tokenizer.json');
+  const again = await wgqa(['export', model, out, '--quantize', 'int8']);
+  expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('not empty') });
+  const int8 = await wgqa(['export', model, out, '--quantize', 'int8', '--force']);
+  expect(int8).toMatchObject({ code: 0 });
+  expect(int8.stdout).toContain('onnx/encoder_model_quantized.onnx');
+  const prompt = 'This package contains a game.';
+  const text = await wgqa(['generate', model, prompt, '--max-new-tokens', '6']);
+  await using engine = await loadOnnx(out);
+  const { sequences } = await engine.generate({ prompt, maxNewTokens: 6 });
+  expect(`${sequences[0]?.text ?? ''}\n`).toBe(text.stdout);
+});
+
 describe('failures end with 1, one line, and nothing written', () => {
   test('K/V heads that do not divide the heads', async () => {
     const out = temporary.path('never');
@@ -80,6 +98,7 @@ describe('failures end with 1, one line, and nothing written', () => {
   test.each([
     { args: () => ['inspect', temporary.path('nowhere')], code: 'NOT_FOUND' },
     { args: () => ['fold', model, temporary.path('out')], code: 'NOTHING_TO_FOLD' },
+    { args: () => ['export', temporary.path('nowhere'), temporary.path('o')], code: 'NOT_FOUND' },
     { args: () => ['generate', model, '--file', temporary.path('none')], code: 'NOT_FOUND' },
     { args: () => ['evaluate', model, temporary.path('none.tsv')], code: 'NOT_FOUND' },
   ])('$code', async ({ args, code }) => {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { wgqa } from './fixtures.ts';
 
-const COMMANDS = ['inspect', 'convert', 'train', 'fold', 'evaluate', 'generate', 'demo'];
+const COMMANDS = ['inspect', 'convert', 'train', 'fold', 'export', 'evaluate', 'generate', 'demo'];
 
 describe('help', () => {
   test('lists every command and the exit codes', async () => {
@@ -45,6 +45,7 @@ describe('bad usage ends with 2 and says what is allowed', () => {
     { args: ['train', 'm', 'p'], says: "required option '--out <dir>'" },
     { args: ['train', 'm', 'p', '--out', 'o', '--steps', '1', '--epochs', '1'], says: 'cannot be' },
     { args: ['evaluate', 'm', 'p', '--metrics', 'loss,luck'], says: 'one of loss, rouge, bleu' },
+    { args: ['export', 'm', 'o', '--quantize', 'int4'], says: 'Allowed choices are int8' },
     { args: ['demo', '--variants', 'GQA,XGQA'], says: 'Each item must be one of MHA' },
   ])('$args', async ({ args, says }) => {
     const { code, stdout, stderr } = await wgqa(args);
