@@ -37,7 +37,8 @@ const ROOMS = {
   index: [...PUBLIC_API, 'native', 'checkpoint'],
   report: PUBLIC_API,
   demo: [...PUBLIC_API, 'report'],
-  cli: [...PUBLIC_API, 'report', 'demo'],
+  bench: [...PUBLIC_API, 'native', 'report'],
+  cli: [...PUBLIC_API, 'report', 'demo', 'bench'],
 };
 
 const SOURCE = path.join(import.meta.dirname, 'src');
@@ -87,7 +88,7 @@ const ADDON_LOADERS = [
 ];
 
 export default defineConfig(
-  { ignores: ['build/', 'dist/', 'coverage/', 'bench/results/'] },
+  { ignores: ['build/', 'dist/', 'coverage/', 'bench/results/', '**/node_modules/'] },
   eslint.configs.recommended,
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,

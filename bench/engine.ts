@@ -4,8 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createModel, Engine, type GenerationRequest, type Model } from '../src/index.ts';
-import { median, type Benchmark, type Measurement } from './measure.ts';
-import { T5_SMALL } from './shapes.ts';
+import { median, type Benchmark, type Measurement } from '../src/bench/measurement.ts';
+import { SHAPES } from '../src/bench/shapes.ts';
+
+const T5_SMALL = SHAPES['t5-small'];
 
 const REPETITIONS = 5;
 const SOURCE_TOKENS = 64;

@@ -1,24 +1,47 @@
 /**
- * Runs all benchmarks, or those named, one after another; prints a table of each and writes
- * bench/results/<name>.json. What the figures mean stands in bench/README.md.
+ * Runs all benchmarks, or those named, one after another; prints a table of each, writes
+ * bench/results/<name>.json, and bench/results/index.html of everything there. What the figures
+ * mean stands in bench/README.md.
  *
- *   npm run bench [-- training loading model attention ...]
+ *   npm run bench [-- --quick] [machine attention decoding peers ...]
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describeDevice } from './device.ts';
+import { parseArgs } from 'node:util';
+import { formatBenchmark } from '../src/bench/table.ts';
+import type { Benchmark } from '../src/bench/measurement.ts';
+import { readResults, writePage, writeResult } from '../src/bench/results.ts';
+import type { RunOptions } from '../src/bench/run-options.ts';
+import {
+  measureContexts,
+  measureDecoding,
+  measureEncoding,
+  measureGenerating,
+  measureMemories,
+  measureStarting,
+  measureTraining,
+} from './cases.ts';
 import { measureEngine } from './engine.ts';
-import { measureLoading } from './loading.ts';
-import { share, type Benchmark } from './measure.ts';
+import { measureMachine } from './machine.ts';
 import { NATIVE_PROGRAMS, runNative } from './native-programs.ts';
-import { formatBenchmark } from './table.ts';
+import { measurePeers } from './peers.ts';
 
 const RESULTS = path.join(import.meta.dirname, 'results');
+const QUICK_RESULTS = path.join(import.meta.dirname, '../build/bench-quick');
 
-const BENCHMARKS: ReadonlyMap<string, () => Promise<Benchmark>> = new Map([
-  ...NATIVE_PROGRAMS.map((name) => [name, () => runNative(name)] as const),
-  ['engine', measureEngine] as const,
-  ['loading', measureLoading] as const,
+type Run = (options: RunOptions) => Promise<Benchmark>;
+
+const BENCHMARKS: ReadonlyMap<string, Run> = new Map<string, Run>([
+  ['machine', measureMachine],
+  ...NATIVE_PROGRAMS.map((name): [string, Run] => [name, (options) => runNative(name, options)]),
+  ['decoding', measureDecoding],
+  ['encoder', measureEncoding],
+  ['generation', measureGenerating],
+  ['context', measureContexts],
+  ['training', measureTraining],
+  ['loading', measureStarting],
+  ['memory', measureMemories],
+  ['engine', measureEngine],
+  ['peers', measurePeers],
 ]);
 
 function choose(names: readonly string[]): readonly string[] {
@@ -30,20 +53,21 @@ function choose(names: readonly string[]): readonly string[] {
   return names.length > 0 ? names : all;
 }
 
-function writeResult(name: string, benchmark: Benchmark): void {
-  const measurements = benchmark.measurements.map((one) => ({ ...one, share: share(one) }));
-  const result = { ...benchmark, measurements, device: describeDevice() };
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(path.join(RESULTS, `${name}.json`), `${JSON.stringify(result, undefined, 2)}\n`);
-}
-
 try {
-  for (const name of choose(process.argv.slice(2))) {
-    const benchmark = await BENCHMARKS.get(name)?.();
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: 'boolean', default: false } },
+  });
+  const directory = values.quick ? QUICK_RESULTS : RESULTS;
+  const onProgress = (text: string): boolean => process.stderr.write(`${text}\n`);
+  for (const name of choose(positionals)) {
+    const benchmark = await BENCHMARKS.get(name)?.({ quick: values.quick, onProgress });
     if (benchmark === undefined) continue;
-    writeResult(name, benchmark);
+    await writeResult(directory, name, benchmark);
     process.stdout.write(`${formatBenchmark(benchmark)}\n\n`);
   }
+  const page = await writePage(directory, await readResults(directory, [...BENCHMARKS.keys()]));
+  process.stdout.write(`${path.relative(process.cwd(), page)}\n`);
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

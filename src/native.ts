@@ -350,9 +350,31 @@ export interface NativeEngine {
   close(): Promise<void>;
 }
 
+/** `count` products of [batch, rows, depth] by [batch, depth, columns]. */
+export interface NativeProduct {
+  batch: number;
+  rows: number;
+  depth: number;
+  columns: number;
+  count: number;
+}
+
+export interface NativeMeasureOptions {
+  /** 0: one per core. */
+  threads: number;
+  /** Runs after one that warms up. */
+  repetitions: number;
+}
+
 export interface NativeBinding {
   version: string;
-  cpu(): { threads: number; instructionSets: string[]; bfloat16: boolean };
+  cpu(): {
+    threads: number;
+    instructionSets: string[];
+    bfloat16: boolean;
+    /** Of the cache that all cores share; 0 where the system does not tell. */
+    lastLevelCacheBytes: number;
+  };
   AbortFlag: new () => NativeAbortFlag;
   loadModel(
     config: NativeModelConfig,
@@ -373,6 +395,14 @@ export interface NativeBinding {
     options: NativeEngineOptions,
     onEvents: (events: NativeEngineEvents) => void,
   ): NativeEngine;
+  /** Seconds that the fastest of `repetitions` readings of so many bytes takes. */
+  measureRead(bytes: number, options: NativeMeasureOptions): Promise<number>;
+  /** Seconds that oneDNN takes for all products; UNSUPPORTED where it has none of this type. */
+  measureProducts(
+    products: readonly NativeProduct[],
+    dtype: 'float32' | 'bfloat16' | 'int8',
+    options: NativeMeasureOptions,
+  ): Promise<number>;
 }
 
 const require = createRequire(import.meta.url);

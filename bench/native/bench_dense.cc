@@ -1,10 +1,7 @@
 // Speed of dense products and of the kernels between them on the CPU: products with a packed weight
 // against read bandwidth (few rows) and oneDNN's product rate (many), the products of training
 // against oneDNN's, elementwise kernels against memory read and written in place.
-#include <cstring>
 #include <memory>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <optional>
 
 #include "base/parallel.h"
 #include "bench_support.h"
@@ -100,43 +97,9 @@ void measureFewRows(Ops& ops, const Options& options, std::vector<Ratio>& ratios
   }
 }
 
-// oneDNN's bfloat16 product of 512 x 2048 by 2048 x 512, all layouts its own choice; nothing where
-// it has none.
-std::optional<Subject> bfloat16Rate() try {
-  using dnnl::memory;
-  constexpr memory::dim kRows = 512;
-  constexpr memory::dim kDepth = 2048;
-  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  const auto any = [](memory::dim rows, memory::dim columns, memory::data_type type) {
-    return memory::desc({rows, columns}, type, memory::format_tag::any);
-  };
-  const auto a = any(kRows, kDepth, memory::data_type::bf16);
-  const auto b = any(kDepth, kRows, memory::data_type::bf16);
-  const auto c = any(kRows, kRows, memory::data_type::f32);
-#if DNNL_VERSION_MAJOR >= 3
-  const dnnl::matmul::primitive_desc description(engine, a, b, c);
-#else
-  const dnnl::matmul::primitive_desc description({a, b, c}, engine);
-#endif
-  const dnnl::matmul product(description);
-  const std::unordered_map<int, memory> arguments = {
-      {DNNL_ARG_SRC, memory(description.src_desc(), engine)},
-      {DNNL_ARG_WEIGHTS, memory(description.weights_desc(), engine)},
-      {DNNL_ARG_DST, memory(description.dst_desc(), engine)}};
-  for (const auto& [role, tensor] : arguments) {
-    std::memset(tensor.get_data_handle(), 0, tensor.get_desc().get_size());
-  }
-  const dnnl::stream stream(engine);
-  return Subject{.name = "oneDNN bfloat16", .work = 2.0 * kRows * kRows * kDepth, .run = [=] {
-                   product.execute(stream, arguments);
-                 }};
-} catch (const dnnl::error&) {
-  return std::nullopt;
-}
-
 void measureManyRows(Ops& ops, const Options& options, std::vector<Ratio>& ratios) {
   for (const DType dtype : {DType::float32, DType::bfloat16}) {
-    const auto limit = dtype == DType::float32 ? sgemmRate() : bfloat16Rate();
+    const auto limit = productRate(dtype);
     if (!limit) continue;
     std::vector<Subject> subjects;
     for (const Shape& shape : kShapes) {
@@ -171,7 +134,7 @@ void measureTraining(Ops& ops, const Options& options, std::vector<Ratio>& ratio
   const auto subject = [&](const char* name, auto run) {
     return Subject{.name = name, .work = TrainingProblem::kFlops, .run = run};
   };
-  compare(sgemmRate(),
+  compare(productRate(DType::float32).value(),
           {subject("training y = x W^T, 777 x 512 x 2048",
                    [&ops, t] {
                      ops.matmul({t->xView, t->weightView.transposed(), t->yView});

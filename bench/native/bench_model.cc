@@ -1,6 +1,5 @@
 // Decoding with a whole model at batch 1: bytes of weights moved per second, against the read
 // bandwidth measured in turn with it. The shape is T5-base, the weights are random.
-#include <algorithm>
 #include <chrono>
 #include <numeric>
 
@@ -39,8 +38,9 @@ GenerationRequest request() {
   return request;
 }
 
-// Bytes of weights that the decoding steps of one run read per second; encoding does not count.
-double decodeRate(Scheduler& scheduler, const GenerationRequest& request) {
+// Decodes one request; work and time of the subject are those of its decoding steps, encoding does
+// not count.
+void decodeOnce(Scheduler& scheduler, const GenerationRequest& request, Subject& subject) {
   static RequestId lastId = 0;
   const EngineStats before = scheduler.stats();
   scheduler.submit(++lastId, request);
@@ -52,21 +52,15 @@ double decodeRate(Scheduler& scheduler, const GenerationRequest& request) {
     }
   }
   const EngineStats after = scheduler.stats();
-  return static_cast<double>(after.decodeWeightBytes - before.decodeWeightBytes) /
-         (after.decodeSeconds - before.decodeSeconds);
+  subject.work = static_cast<double>(after.decodeWeightBytes - before.decodeWeightBytes);
+  subject.times.push_back(after.decodeSeconds - before.decodeSeconds);
 }
 
-double rateOf(const Subject& subject) {
+void timeOnce(Subject& subject) {
   const auto start = std::chrono::steady_clock::now();
   subject.run();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  return subject.work / elapsed.count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  subject.times.push_back(elapsed.count());
 }
 
 Ratio measureDecoding(const std::string& name, std::int64_t kvHeads, DType dtype, int repetitions) {
@@ -76,16 +70,16 @@ Ratio measureDecoding(const std::string& name, std::int64_t kvHeads, DType dtype
   Scheduler scheduler(*encoderDecoder,
                       {.maxCacheBytes = std::int64_t{64} << 20, .cacheDtype = dtype});
   const GenerationRequest one = request();
-  const Subject bandwidth = readBandwidth();
-  decodeRate(scheduler, one);  // packs the weights
-  rateOf(bandwidth);
-  std::vector<double> rates;
-  std::vector<double> limits;
+  Subject bandwidth = readBandwidth();
+  Subject decoding{.name = name};
+  decodeOnce(scheduler, one, decoding);  // packs the weights
+  bandwidth.run();
+  decoding.times.clear();
   for (int i = 0; i < repetitions; ++i) {
-    rates.push_back(decodeRate(scheduler, one));
-    limits.push_back(rateOf(bandwidth));
+    decodeOnce(scheduler, one, decoding);
+    timeOnce(bandwidth);
   }
-  return {name, median(rates), bandwidth.name, median(limits), "GB/s"};
+  return ratioOf(decoding, bandwidth, "GB/s");
 }
 
 int run(const Options& options) {

@@ -1,19 +1,16 @@
 #include "bench_support.h"
 
-#include <oneapi/dnnl/dnnl.h>
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "limits/product_limit.h"
+#include "limits/read_limit.h"
 
 namespace wgqa::bench {
 namespace {
@@ -26,10 +23,13 @@ double secondsOf(const std::function<void()>& run) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double median(std::vector<double>& values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+// Linear interpolation between the values around the place, as src/report/statistics.ts does it.
+double quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  const double place = share * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (values[above] - values[below]) * (place - static_cast<double>(below));
 }
 
 bool writeJson(const std::string& title, const std::vector<Ratio>& ratios,
@@ -42,9 +42,9 @@ bool writeJson(const std::string& title, const std::vector<Ratio>& ratios,
     const Ratio& ratio = ratios[i];
     std::fprintf(file,
                  "    {\"name\": \"%s\", \"rate\": %.4g, \"limitName\": \"%s\", \"limit\": %.4g, "
-                 "\"unit\": \"%s\", \"share\": %.4f}%s\n",
+                 "\"unit\": \"%s\", \"spread\": [%.4f, %.4f]}%s\n",
                  ratio.name.c_str(), ratio.rate / kGiga, ratio.limitName.c_str(),
-                 ratio.limit / kGiga, ratio.unit.c_str(), ratio.share(),
+                 ratio.limit / kGiga, ratio.unit.c_str(), ratio.low, ratio.high,
                  i + 1 < ratios.size() ? "," : "");
   }
   std::fprintf(file, "  ]\n}\n");
@@ -56,13 +56,20 @@ bool writeJson(const std::string& title, const std::vector<Ratio>& ratios,
 
 void measureInterleaved(std::vector<Subject>& subjects, int repetitions) {
   for (Subject& subject : subjects) subject.run();
-  std::vector<std::vector<double>> times(subjects.size());
   for (int repetition = 0; repetition < repetitions; ++repetition) {
-    for (std::size_t i = 0; i < subjects.size(); ++i) {
-      times[i].push_back(secondsOf(subjects[i].run));
-    }
+    for (Subject& subject : subjects) subject.times.push_back(secondsOf(subject.run));
   }
-  for (std::size_t i = 0; i < subjects.size(); ++i) subjects[i].seconds = median(times[i]);
+}
+
+double Subject::rate() const { return work / quantile(times, 0.5); }
+
+Ratio ratioOf(const Subject& subject, const Subject& limit, const std::string& unit) {
+  std::vector<double> shares;
+  for (std::size_t i = 0; i < subject.times.size(); ++i) {
+    shares.push_back(subject.work / subject.times[i] * limit.times[i] / limit.work);
+  }
+  return {subject.name,           subject.rate(),        limit.name, limit.rate(), unit,
+          quantile(shares, 0.25), quantile(shares, 0.75)};
 }
 
 void compare(Subject limit, std::vector<Subject> subjects, const std::string& unit,
@@ -71,55 +78,26 @@ void compare(Subject limit, std::vector<Subject> subjects, const std::string& un
   measureInterleaved(subjects, options.repetitions);
   const Subject& best = subjects.front();
   for (std::size_t i = 1; i < subjects.size(); ++i) {
-    ratios.push_back({subjects[i].name, subjects[i].rate(), best.name, best.rate(), unit});
+    ratios.push_back(ratioOf(subjects[i], best, unit));
   }
 }
-
-LargeArray::LargeArray(std::size_t bytes) : bytes_(bytes) {
-  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (address == MAP_FAILED) {
-    throw Error(ErrorCode::outOfMemory, "cannot map " + std::to_string(bytes) + " bytes");
-  }
-  data_ = address;
-#ifdef MADV_HUGEPAGE
-  madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
-  // Written once, so that pages are the array's own and not all the one page of zeros.
-  std::memset(data_, 0, bytes);
-}
-
-LargeArray::~LargeArray() { munmap(data_, bytes_); }
 
 Subject readBandwidth() {
-  constexpr std::int64_t kWords = std::int64_t{1} << 25;  // 256 MiB
-  const auto array = std::make_shared<LargeArray>(kWords * sizeof(std::uint64_t));
-  const auto sum = std::make_shared<std::atomic<std::uint64_t>>(0);
-  const auto run = [array, sum] {
-    const auto* words = array->as<std::uint64_t>();
-    parallelFor(kWords, 1 << 16, [&](std::int64_t begin, std::int64_t end, int) {
-      std::uint64_t part = 0;
-      for (std::int64_t i = begin; i < end; ++i) part += words[i];
-      *sum += part;
-    });
-  };
-  return {.name = "read bandwidth", .work = kWords * 8.0, .run = run};
+  constexpr std::int64_t kBytes = std::int64_t{1} << 28;
+  const auto limit = std::make_shared<ReadLimit>(kBytes);
+  return {.name = "read bandwidth", .work = kBytes * 1.0, .run = [limit] { limit->run(); }};
 }
 
-Subject sgemmRate() {
-  constexpr dnnl_dim_t kRows = 512;
-  constexpr dnnl_dim_t kColumns = 512;
-  constexpr dnnl_dim_t kDepth = 2048;
-  struct Matrices {
-    std::vector<float> a = std::vector<float>(kRows * kDepth, 0.5f);
-    std::vector<float> b = std::vector<float>(kDepth * kColumns, 0.25f);
-    std::vector<float> c = std::vector<float>(kRows * kColumns);
-  };
-  const auto m = std::make_shared<Matrices>();
-  const auto run = [m] {
-    dnnl_sgemm('N', 'N', kRows, kColumns, kDepth, 1.0f, m->a.data(), kDepth, m->b.data(), kColumns,
-               0.0f, m->c.data(), kColumns);
-  };
-  return {.name = "oneDNN sgemm", .work = 2.0 * kRows * kColumns * kDepth, .run = run};
+std::optional<Subject> productRate(DType dtype) try {
+  const Product product{.rows = 512, .depth = 2048, .columns = 512};
+  const ProductType type = dtype == DType::bfloat16 ? ProductType::bfloat16 : ProductType::float32;
+  const auto limit = std::make_shared<ProductLimit>(std::span(&product, 1), type);
+  return Subject{.name = "oneDNN " + std::string(dtypeName(dtype)),
+                 .work = limit->flops(),
+                 .run = [limit] { limit->run(); }};
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::unsupported) throw;
+  return std::nullopt;
 }
 
 bool parseOptions(int argc, char** argv, Options& options) {

@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "base/dtype.h"
 
 namespace wgqa::bench {
 
@@ -15,40 +18,22 @@ namespace wgqa::bench {
 struct Subject {
   std::string name;
   double work = 0.0;
-  std::function<void()> run;
-  double seconds = 0.0;  // result: the median over the repetitions
+  std::function<void()> run = {};
+  std::vector<double> times = {};  // result: seconds of each repetition
 
-  double rate() const { return work / seconds; }
+  /// Work per second of the median repetition.
+  double rate() const;
 };
 
 /// Runs all subjects once to warm up and then `repetitions` times in turn, so that a change of the
-/// machine's speed meets all of them alike; sets the median time of each.
+/// machine's speed meets all of them alike; sets the times of each.
 void measureInterleaved(std::vector<Subject>& subjects, int repetitions);
-
-/// Zero bytes on huge pages where the system has them: with small pages a benchmark of reading
-/// memory in random order would mostly measure address translation. Throws ErrorCode::outOfMemory.
-class LargeArray {
- public:
-  explicit LargeArray(std::size_t bytes);
-  ~LargeArray();
-  LargeArray(const LargeArray&) = delete;
-  LargeArray& operator=(const LargeArray&) = delete;
-
-  template <typename T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
-};
 
 /// Reads an array larger than any cache with all threads.
 Subject readBandwidth();
 
-/// oneDNN's float32 product of 512 x 2048 by 2048 x 512 with all threads.
-Subject sgemmRate();
+/// oneDNN's product of 512 x 2048 by 2048 x 512 with all threads; nothing where it has none.
+std::optional<Subject> productRate(DType dtype);
 
 /// One line of a benchmark's result: a rate as a share of a limit from the same run.
 struct Ratio {
@@ -57,9 +42,14 @@ struct Ratio {
   std::string limitName;
   double limit = 0.0;
   std::string unit;  // "GB/s" or "GFLOP/s"
+  double low = 0.0;  // quartiles of the share, each repetition with the limit beside it
+  double high = 0.0;
 
   double share() const { return rate / limit; }
 };
+
+/// The subject's share of a limit that was measured in turn with it.
+Ratio ratioOf(const Subject& subject, const Subject& limit, const std::string& unit);
 
 struct Options;
 

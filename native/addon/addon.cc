@@ -7,9 +7,11 @@
 #include "addon/engine_handle.h"
 #include "addon/environment.h"
 #include "addon/job.h"
+#include "addon/limits.h"
 #include "addon/load_model.h"
 #include "addon/model_handle.h"
 #include "addon/trainer_handle.h"
+#include "limits/read_limit.h"
 #include "ops/cpu/cpu_info.h"
 
 namespace wgqa {
@@ -31,6 +33,7 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   object.Set("threads", description.threads);
   object.Set("instructionSets", instructionSets);
   object.Set("bfloat16", description.bfloat16);
+  object.Set("lastLevelCacheBytes", static_cast<double>(lastLevelCacheBytes()));
   return object;
 }
 
@@ -55,6 +58,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
+  exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   return exports;
 }
 

@@ -1,5 +1,6 @@
 /** All commands as one commander program. */
 import { Command } from 'commander';
+import { addBenchCommand } from './bench.ts';
 import type { CliContext } from './context.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDemoCommand } from './demo.ts';
@@ -19,6 +20,7 @@ const COMMANDS = [
   addExportCommand,
   addEvaluateCommand,
   addGenerateCommand,
+  addBenchCommand,
   addDemoCommand,
 ];
 

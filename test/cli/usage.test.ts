@@ -3,7 +3,17 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { wgqa } from './fixtures.ts';
 
-const COMMANDS = ['inspect', 'convert', 'train', 'fold', 'export', 'evaluate', 'generate', 'demo'];
+const COMMANDS = [
+  'inspect',
+  'convert',
+  'train',
+  'fold',
+  'export',
+  'evaluate',
+  'generate',
+  'bench',
+  'demo',
+];
 
 describe('help', () => {
   test('lists every command and the exit codes', async () => {
@@ -46,6 +56,10 @@ describe('bad usage ends with 2 and says what is allowed', () => {
     { args: ['train', 'm', 'p', '--out', 'o', '--steps', '1', '--epochs', '1'], says: 'cannot be' },
     { args: ['evaluate', 'm', 'p', '--metrics', 'loss,luck'], says: 'one of loss, rouge, bleu' },
     { args: ['export', 'm', 'o', '--quantize', 'int4'], says: 'Allowed choices are int8' },
+    { args: ['bench', '--cases', 'decode,luck'], says: 'one of decode, encoder' },
+    { args: ['bench', '--shape', 't5-huge'], says: 'Allowed choices are t5-small, t5-base' },
+    { args: ['bench', '--batch', '1,0'], says: 'It must be an integer from 1 to 1024.' },
+    { args: ['bench', 'm', '--shape', 't5-small'], says: 'either a model or --shape' },
     { args: ['demo', '--variants', 'GQA,XGQA'], says: 'Each item must be one of MHA' },
   ])('$args', async ({ args, says }) => {
     const { code, stdout, stderr } = await wgqa(args);

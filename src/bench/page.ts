@@ -1,0 +1,115 @@
+/** All results as one self-contained page. */
+import { type Markup, Markup as Html, markup } from '../report/markup.ts';
+import { STYLE } from '../report/style.ts';
+import { renderLineCharts, renderRoofline } from './charts.ts';
+import { isReached, type Measurement } from './measurement.ts';
+import type { Result } from './results.ts';
+import type { Roofs } from './roofline.ts';
+import { formatFigure, formatShare, formatSpread, formatWanted } from './table.ts';
+
+/** The page loads nothing, and its own policy forbids it to. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
+
+/** Everything that comes from `results` is escaped. */
+export function renderPage(results: readonly Result[]): string {
+  const all = results.flatMap(({ measurements }) => measurements);
+  const page = markup`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<title>wgqa: benchmarks</title>
+<style>${new Html(STYLE)}</style>
+</head>
+<body>
+<header>
+<h1>Benchmarks of wgqa</h1>
+<p class="muted">${describeDevices(results)}</p>
+<p>Every figure is a share of a limit or of a peer that was measured in the same run, in turn with
+it: medians, with the quartiles of the share in brackets. Above 100 % is faster, smaller times and
+sizes aside.</p>
+</header>
+<main>
+${renderWishes(all)}
+${renderRooflineSection(all)}
+${results.map(renderResult)}
+</main>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+function describeDevices(results: readonly Result[]): string {
+  const lines = results.map(
+    ({ device: { cpu, threads, instructionSets, node } }) =>
+      `${cpu}, ${String(threads)} threads, ${instructionSets.join(' ')}, Node ${node}`,
+  );
+  return [...new Set(lines)].join('; ');
+}
+
+function renderWishes(measurements: readonly Measurement[]): Markup {
+  const wished = measurements.filter(({ wanted }) => wanted !== undefined);
+  const reached = wished.filter((measurement) => isReached(measurement));
+  return markup`<section aria-labelledby="wishes">
+<h2 id="wishes">What was wanted</h2>
+<p>${reached.length} of ${wished.length} reached.</p>
+${renderTable(wished)}</section>`;
+}
+
+function renderRooflineSection(measurements: readonly Measurement[]): Markup | undefined {
+  const chart = renderRoofline(measurements, roofsOf(measurements));
+  return (
+    chart && markup`<section aria-labelledby="roof"><h2 id="roof">Roofline</h2>${chart}</section>`
+  );
+}
+
+/** The limits among the measurements: oneDNN's rates, and read bandwidth. */
+export function roofsOf(measurements: readonly Measurement[]): Roofs {
+  const rates = measurements
+    .filter(({ name }) => name.startsWith('oneDNN products in '))
+    .map(({ name, value }) => ({ name: name.replace('oneDNN products in ', ''), rate: value }));
+  const reading = measurements.find(({ name }) => name.startsWith('reading '));
+  const bandwidths = reading && [
+    { name: `${reading.name}: ${formatFigure(reading.value)} GB/s`, rate: reading.value },
+    { name: `${reading.limitName}: ${formatFigure(reading.limit)} GB/s`, rate: reading.limit },
+  ];
+  return { rates, bandwidths: bandwidths ?? [] };
+}
+
+function renderResult(result: Result): Markup {
+  const { name, title, measurements, impossible = [] } = result;
+  const gaps = impossible.map(
+    ({ name: what, reason }) => markup`<li>${what}: not possible (${reason})</li>`,
+  );
+  return markup`<section aria-labelledby="${name}">
+<h2 id="${name}">${title}</h2>
+${renderLineCharts(name, result)}
+${renderTable(measurements)}
+<ul>${gaps}</ul>
+<p class="muted"><code>npm run bench -- ${name}</code></p>
+</section>`;
+}
+
+function renderTable(measurements: readonly Measurement[]): Markup {
+  const rows = measurements.map((measurement) => {
+    const { name, value, unit, limit, limitName, wanted, details = {} } = measurement;
+    const verdict = wanted && `${formatWanted(wanted)}: ${isReached(measurement) ? 'yes' : 'no'}`;
+    const further = Object.entries(details).map(
+      ([key, figure]) => `${key} ${formatFigure(figure)}`,
+    );
+    return markup`<tr><th scope="row">${name}</th>
+<td class="right">${formatFigure(value)} ${unit}</td>
+<td class="right">${formatShare(measurement)}${formatSpread(measurement)}</td>
+<td>${limitName} (${formatFigure(limit)})</td><td>${verdict}</td>
+<td class="muted">${further.join(', ')}</td></tr>
+`;
+  });
+  return markup`<div class="scroll"><table class="figures">
+<thead><tr><th scope="col">what</th><th scope="col" class="right">measured</th>
+<th scope="col" class="right">share</th><th scope="col">of</th><th scope="col">wanted</th>
+<th scope="col">further</th></tr></thead>
+<tbody>
+${rows}</tbody></table></div>`;
+}
