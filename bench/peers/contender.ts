@@ -30,7 +30,8 @@ export function serve(contender: Contender): void {
 
 async function answer(contender: Contender, request: Request): Promise<Answer> {
   try {
-    return { result: await perform(contender, request) };
+    // What is undefined would not arrive.
+    return { result: (await perform(contender, request)) ?? null };
   } catch (error) {
     const impossible = error instanceof ImpossibleError;
     return { error: error instanceof Error ? error.message : String(error), impossible };
