@@ -7,6 +7,8 @@ import { CONTENDERS, type ContenderName } from './contenders.ts';
 import type { Decoded, LoadOptions } from './protocol.ts';
 import type { Round } from './rounds.ts';
 
+const WARM_UP_TOKENS = 16;
+
 /** What one contender did in one round. */
 export interface Performance {
   /** Until each source has its first token. */
@@ -101,15 +103,12 @@ export class Tournament implements AsyncDisposable {
     const { directory, threads, mostRows, mostTokens } = this.#options;
     const child = new Child(program);
     this.#options.onProgress(`loading ${name}`);
-    const loaded = await this.#attempt(name, () =>
-      child.load({
-        directory: path.join(directory, variant),
-        dtype,
-        threads,
-        mostRows,
-        mostTokens,
-      }),
-    );
+    const loaded = await this.#attempt(name, async () => {
+      const paths = { directory: path.join(directory, variant) };
+      await child.load({ ...paths, dtype, threads, mostRows, mostTokens });
+      // Some pack their weights when they are loaded, others with the first source.
+      return child.encode(sourcesOf(this.#options.vocabSize, 1, WARM_UP_TOKENS));
+    });
     if (loaded === undefined) await child[Symbol.asyncDispose]();
     this.#children.set(name, loaded === undefined ? undefined : child);
     return this.#children.get(name);

@@ -1,5 +1,6 @@
 /** What `wgqa bench` measures of one model: what can be run with the package alone. */
 import { createModel, loadModel, type ComputeDtype, type Model } from '../index.ts';
+import { throwIfAborted } from '../model/index.ts';
 import { measureDecodeStep } from './decode-step.ts';
 import { measureEncoder } from './encoder.ts';
 import { measureGeneration } from './generation.ts';
@@ -49,7 +50,7 @@ const MODEL_CASES: Readonly<Record<Exclude<SuiteCase, 'loading' | 'training'>, M
   async decode(model, title, options) {
     const measurements: Measurement[] = [];
     for (const batch of options.batches) {
-      options.signal?.throwIfAborted();
+      throwIfAborted(options.signal);
       const { sourceTokens } = options;
       const step = { title, batch, sourceTokens, newTokens: NEW_TOKENS };
       const given = { ...step, repetitions: repetitions(options) };
@@ -68,7 +69,7 @@ const MODEL_CASES: Readonly<Record<Exclude<SuiteCase, 'loading' | 'training'>, M
   async generation(model, title, options) {
     const measurements: Measurement[] = [];
     for (const numBeams of [1, 4]) {
-      options.signal?.throwIfAborted();
+      throwIfAborted(options.signal);
       const generation = {
         title,
         batches: options.batches,
@@ -95,7 +96,7 @@ const MODEL_CASES: Readonly<Record<Exclude<SuiteCase, 'loading' | 'training'>, M
 };
 
 /**
- * @throws WgqaError as loadModel does; the signal's reason once it has fired
+ * @throws WgqaError as loadModel does; ABORTED once the signal has fired
  */
 export async function runSuite(options: SuiteOptions): Promise<Benchmark> {
   const { subject, cases, dtypes, signal, onProgress } = options;
@@ -104,7 +105,7 @@ export async function runSuite(options: SuiteOptions): Promise<Benchmark> {
   const impossible = [];
   for (const name of cases) {
     for (const dtype of name === 'training' ? (['float32'] as const) : dtypes) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       onProgress(`${name}, ${dtype}`);
       if (name === 'loading') {
         if ('directory' in subject) measurements.push(await loading(subject, dtype, options));
