@@ -144,27 +144,24 @@ export async function measureContexts(options: RunOptions): Promise<Benchmark> {
   const { quick, onProgress } = options;
   const shape = shapeFor(options);
   const { num_heads: heads } = SHAPES[shape];
+  onProgress('cost by context');
   await using model = await createModel(decoderOf(SHAPES[shape]));
-  const baseline = new Map<number, number>();
-  const all = await forEachVariant(model, kvHeadsToCompare(heads), async (variant, name) => {
-    onProgress(`cost by context, ${name}`);
-    const measured = await measureContext(
-      variant,
-      {
-        title: `${shapeTitle(shape)}, ${name}`,
-        batch: 8,
-        sourceTokens: quick ? [64, 512] : [64, 512, 1024, 2048, 4096],
-        newTokens: 16,
-        repetitions: quick ? 2 : 5,
-      },
-      baseline,
-    );
-    for (const { points = [], value } of measured) {
-      for (const { x } of points) if (!baseline.has(x)) baseline.set(x, value);
+  const variants: { title: string; model: Model }[] = [];
+  try {
+    for (const kvHeads of kvHeadsToCompare(heads)) {
+      const title = `${shapeTitle(shape)}, ${variantName(heads, kvHeads)}`;
+      variants.push({ title, model: await withKvHeads(model, kvHeads) });
     }
-    return measured;
-  });
-  return { title: 'a step by the length of the source', measurements: all.flat() };
+    const measurements = await measureContext(variants, {
+      batch: 8,
+      sourceTokens: quick ? [64, 512] : [64, 512, 1024, 2048, 4096],
+      newTokens: 16,
+      repetitions: quick ? 3 : 5,
+    });
+    return { title: 'a step by the length of the source', measurements };
+  } finally {
+    for (const variant of variants) if (variant.model !== model) await variant.model.dispose();
+  }
 }
 
 export async function measureTraining({ quick, onProgress }: RunOptions): Promise<Benchmark> {

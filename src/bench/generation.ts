@@ -1,7 +1,7 @@
 /** Generation from sources to texts: tokens per second, and what a step costs by context. */
 import type { Model } from '../index.ts';
 import { BatchDecoder } from './batch-decoder.ts';
-import { compare, median, type ChartPoint, type Measurement } from './measurement.ts';
+import { compare, median, type Measurement } from './measurement.ts';
 import { sourcesOf } from './sources.ts';
 
 export interface GenerationCase {
@@ -22,90 +22,99 @@ export async function measureGeneration(
   const how = numBeams === 1 ? 'greedy' : `${String(numBeams)} beams`;
   const series = `${title}, ${model.dtype}, ${how}`;
   const group = `${String(sourceTokens)} source tokens`;
-  const measurements: Measurement[] = [];
-  let first: number[] | undefined;
-  for (const batch of batches) {
-    const { rates, firstTokenMilliseconds } = await tokenRates(model, {
-      batch,
-      sourceTokens,
-      newTokens,
-      numBeams,
-      repetitions,
-    });
-    first ??= rates;
-    measurements.push(
-      compare({
-        name: `${series}, ${group}, batch ${String(batch)}`,
-        limitName: `batch ${String(batches[0])}`,
-        unit: 'tokens/s',
-        values: rates,
-        limits: [median(first)],
-        details: { firstTokenMilliseconds, stepMilliseconds: (1000 * batch) / median(rates) },
-        points: [{ chart: 'throughput', group, series, x: batch, y: median(rates) }],
-      }),
-    );
-  }
-  return measurements;
+  const subjects = batches.map((batch) => ({ model, batch, sourceTokens, newTokens, numBeams }));
+  const [first, ...others] = await decodeInTurn(subjects, repetitions);
+  if (first === undefined) return [];
+  return [first, ...others].map(({ batch, rates, firstTokenMilliseconds }) =>
+    compare({
+      name: `${series}, ${group}, batch ${String(batch)}`,
+      limitName: `batch ${String(first.batch)}`,
+      unit: 'tokens/s',
+      values: rates,
+      limits: first.rates,
+      details: { firstTokenMilliseconds, stepMilliseconds: (1000 * batch) / median(rates) },
+      points: [{ chart: 'throughput', group, series, x: batch, y: median(rates) }],
+    }),
+  );
 }
 
 export interface ContextCase {
-  readonly title: string;
   readonly batch: number;
   readonly sourceTokens: readonly number[];
   readonly newTokens: number;
   readonly repetitions: number;
 }
 
-/** Milliseconds of a step by source length, and as a share of those of `baseline`. */
+/** Milliseconds of a step by source length, and as a share of those of the first model. */
 export async function measureContext(
-  model: Model,
-  { title, batch, sourceTokens, newTokens, repetitions }: ContextCase,
-  baseline: ReadonlyMap<number, number>,
+  variants: readonly { readonly title: string; readonly model: Model }[],
+  { batch, sourceTokens, newTokens, repetitions }: ContextCase,
 ): Promise<Measurement[]> {
   const measurements: Measurement[] = [];
   for (const tokens of sourceTokens) {
-    const settings = { batch, sourceTokens: tokens, newTokens, numBeams: 1, repetitions };
-    const { rates, cacheBytes } = await tokenRates(model, settings);
-    const milliseconds = rates.map((rate) => (1000 * batch) / rate);
-    const point: ChartPoint = {
-      chart: 'context',
-      group: `${model.dtype}, batch ${String(batch)}`,
-      series: title,
-      x: tokens,
-      y: median(milliseconds),
-    };
-    measurements.push(
-      compare({
-        name: `${title}, ${model.dtype}, batch ${String(batch)}, ${String(tokens)} source tokens`,
-        limitName: 'multi-head',
+    const settings = { batch, sourceTokens: tokens, newTokens, numBeams: 1 };
+    const subjects = variants.map((variant) => ({ ...variant, ...settings }));
+    const decoded = await decodeInTurn(subjects, repetitions);
+    const times = decoded.map(({ rates }) => rates.map((rate) => (1000 * batch) / rate));
+    decoded.forEach(({ title, model: { dtype }, cacheBytes }, i) => {
+      const values = times[i] ?? [];
+      const group = `${dtype}, batch ${String(batch)}`;
+      const measured = compare({
+        name: `${title}, ${group}, ${String(tokens)} source tokens`,
+        limitName: variants[0]?.title ?? title,
         unit: 'ms',
-        values: milliseconds,
-        limits: [baseline.get(tokens) ?? median(milliseconds)],
+        values,
+        limits: times[0] ?? values,
         details: { cacheMiB: cacheBytes / 2 ** 20 },
-        points: [point],
-      }),
-    );
+        points: [{ chart: 'context', group, series: title, x: tokens, y: median(values) }],
+      });
+      measurements.push(measured);
+    });
   }
   return measurements;
 }
 
-interface RateSettings extends Omit<GenerationCase, 'title' | 'batches'> {
+interface Subject {
+  readonly model: Model;
   readonly batch: number;
+  readonly sourceTokens: number;
+  readonly newTokens: number;
+  readonly numBeams: number;
 }
 
-async function tokenRates(
-  model: Model,
-  { batch, sourceTokens, newTokens, numBeams, repetitions }: RateSettings,
-) {
-  const sources = sourcesOf(model.config.vocab_size, batch, sourceTokens, batch);
-  const mostRows = batch * numBeams;
-  await using decoder = new BatchDecoder(model, sources, { mostRows, newTokens });
-  const { milliseconds: firstTokenMilliseconds } = await decoder.encode();
-  await decoder.decode({ numBeams, newTokens });
-  const rates: number[] = [];
-  for (let i = 0; i < repetitions; ++i) {
-    const { milliseconds } = await decoder.decode({ numBeams, newTokens });
-    rates.push((1000 * batch * newTokens) / milliseconds);
+interface Decoded {
+  readonly firstTokenMilliseconds: number;
+  readonly cacheBytes: number;
+  /** Tokens per second of each repetition. */
+  readonly rates: number[];
+}
+
+/** Encodes the sources of every subject, and then decodes them in turn. */
+async function decodeInTurn<S extends Subject>(
+  subjects: readonly S[],
+  repetitions: number,
+): Promise<(S & Decoded)[]> {
+  const decoders: BatchDecoder[] = [];
+  const results: (S & Decoded)[] = [];
+  try {
+    for (const subject of subjects) {
+      const { model, batch, sourceTokens, newTokens, numBeams } = subject;
+      const sources = sourcesOf(model.config.vocab_size, batch, sourceTokens, batch);
+      const decoder = new BatchDecoder(model, sources, { mostRows: batch * numBeams, newTokens });
+      decoders.push(decoder);
+      const { milliseconds } = await decoder.encode();
+      await decoder.decode({ numBeams, newTokens });
+      const { cacheBytes } = decoder;
+      results.push({ ...subject, firstTokenMilliseconds: milliseconds, cacheBytes, rates: [] });
+    }
+    for (let i = 0; i < repetitions; ++i) {
+      for (const [index, { batch, numBeams, newTokens, rates }] of results.entries()) {
+        const decoded = await decoders[index]?.decode({ numBeams, newTokens });
+        rates.push((1000 * batch * newTokens) / (decoded?.milliseconds ?? NaN));
+      }
+    }
+    return results;
+  } finally {
+    for (const decoder of decoders) await decoder[Symbol.asyncDispose]();
   }
-  return { rates, firstTokenMilliseconds, cacheBytes: decoder.cacheBytes };
 }
