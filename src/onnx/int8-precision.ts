@@ -22,7 +22,7 @@ export class Int8Precision implements Precision {
   readonly #model: Model;
   /** Inputs that are quantised already, by scope: Q, K and V may be of one. */
   readonly #quantized = new WeakMap<Scope, Map<string, readonly string[]>>();
-  /** The matrix of which values or scales were read last; the other one follows. */
+  /** The matrix that was read last. */
   #last: { readonly name: string; readonly matrix: Promise<QuantizedMatrix> } | undefined;
 
   constructor(model: Model) {
@@ -32,17 +32,19 @@ export class Int8Precision implements Precision {
   project(scope: Scope, input: string, projections: Projections): string {
     const { rows, columns } = jointShape(this.#model, projections);
     const { name } = projections;
+    const matrix = (): Promise<QuantizedMatrix> =>
+      this.#matrix(name, () => quantizeColumns(this.#model, projections));
     const values = scope.pool.add({
       name: `${name}_quantized`,
       type: 'int8',
       shape: [rows, columns],
-      read: async () => bytesOf((await this.#matrix(projections)).values),
+      read: async () => bytesOf((await matrix()).values),
     });
     const scales = scope.pool.add({
       name: `${name}_scale`,
       type: 'float32',
       shape: [columns],
-      read: async () => bytesOf((await this.#matrix(projections)).scales),
+      read: async () => bytesOf((await matrix()).scales),
     });
     const zero = scope.pool.add({
       name: `${name}_zero_point`,
@@ -56,17 +58,19 @@ export class Int8Precision implements Precision {
   /** Rows are quantised one by one: a table by columns would lose rare tokens. */
   embed(scope: Scope, ids: string, name: string): string {
     const { rows: vocab, columns: dModel } = matrixShape(this.#model, name);
+    const matrix = (): Promise<QuantizedMatrix> =>
+      this.#matrix(`${name}_rows`, () => quantizeRows(this.#model, name));
     const table = scope.pool.add({
       name: `${name}_rows_quantized`,
       type: 'int8',
       shape: [vocab, dModel],
-      read: async () => bytesOf((await quantizeRows(this.#model, name)).values),
+      read: async () => bytesOf((await matrix()).values),
     });
     const scales = scope.pool.add({
       name: `${name}_rows_scale`,
       type: 'float32',
       shape: [vocab, 1],
-      read: async () => bytesOf((await quantizeRows(this.#model, name)).scales),
+      read: async () => bytesOf((await matrix()).scales),
     });
     const values = scope.add('Cast', [scope.add('Gather', [table, ids])], { to: 1 });
     return scope.add('Mul', [values, scope.add('Gather', [scales, ids])]);
@@ -95,11 +99,9 @@ export class Int8Precision implements Precision {
     return found;
   }
 
-  #matrix(projections: Projections): Promise<QuantizedMatrix> {
-    const { name } = projections;
-    if (this.#last?.name !== name) {
-      this.#last = { name, matrix: quantizeColumns(this.#model, projections) };
-    }
+  /** Quantised once for both of a matrix's initializers, which are written one after the other. */
+  async #matrix(name: string, make: () => Promise<QuantizedMatrix>): Promise<QuantizedMatrix> {
+    if (this.#last?.name !== name) this.#last = { name, matrix: make() };
     return this.#last.matrix;
   }
 }

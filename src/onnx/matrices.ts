@@ -34,8 +34,8 @@ export function matrixShape(model: Model, name: string): Matrix {
 
 /** Rows that are transposed together: as many as a cache line has elements, several times over. */
 const BAND_ROWS = 64;
-/** Elements between two turns of the event loop: some milliseconds. */
-const SLICE_ELEMENTS = 1 << 20;
+/** Longest work between two turns of the event loop, but for the band that passes it. */
+const SLICE_MILLISECONDS = 8;
 
 /** Turns a band of rows [begin, end) of `source`, `inputs` wide, into columns of the result. */
 export type WriteBand = (source: Float32Array, band: Band) => void;
@@ -58,14 +58,13 @@ export async function forBands(
   for (const part of parts) {
     const { data, shape } = await model.readParameter(part);
     const [rows = 0, inputs = 0] = shape;
-    let elements = 0;
+    let sliceBegin = performance.now();
     for (let begin = 0; begin < rows; begin += BAND_ROWS) {
       const end = Math.min(begin + BAND_ROWS, rows);
       write(data, { begin, end, inputs, firstColumn });
-      elements += (end - begin) * inputs;
-      if (elements < SLICE_ELEMENTS) continue;
-      elements = 0;
+      if (performance.now() - sliceBegin < SLICE_MILLISECONDS) continue;
       await setImmediate();
+      sliceBegin = performance.now();
     }
     firstColumn += rows;
   }
