@@ -1,7 +1,7 @@
 /** This package as a contender. */
 import { BatchDecoder } from '../../src/bench/batch-decoder.ts';
 import { loadModel, type Model } from '../../src/index.ts';
-import { ImpossibleError, serve, type Contender, type DecodedTokens } from './contender.ts';
+import { serve, type Contender, type DecodedTokens } from './contender.ts';
 import type { DecodingOptions, LoadOptions } from './protocol.ts';
 
 class Wgqa implements Contender {
@@ -11,7 +11,6 @@ class Wgqa implements Contender {
 
   async load(options: LoadOptions): Promise<void> {
     const { directory, dtype, threads } = options;
-    if (dtype === 'int8') throw new ImpossibleError('models have no int8 weights');
     this.#options = options;
     this.#model = await loadModel(directory, { dtype, threads });
   }

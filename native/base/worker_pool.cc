@@ -13,10 +13,10 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 // The gaps between the parallel loops of a decoding step are shorter than this.
-constexpr microseconds kWatch{50};
+constexpr microseconds kWatch{100};
 
 // Longer between two looks: the thread did not run in between.
-constexpr microseconds kLostProcessor{200};
+constexpr microseconds kLostProcessor{500};
 
 // As long does a worker sleep at once that lost its processor while it watched.
 constexpr milliseconds kBusyMachine{50};
@@ -29,6 +29,17 @@ inline void pauseBriefly() {
     asm volatile("yield");
 #endif
   }
+}
+
+// What the lock guards takes less time than to sleep for it and be woken.
+std::unique_lock<std::mutex> lockSoon(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::try_to_lock);
+  for (int i = 0; i < 100 && !lock.owns_lock(); ++i) {
+    pauseBriefly();
+    (void)lock.try_lock();
+  }
+  if (!lock.owns_lock()) lock.lock();
+  return lock;
 }
 
 }  // namespace
@@ -53,18 +64,19 @@ void WorkerPool::publish(Job& job) {
   if (job.slots == 1) return;
   int wake = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const auto lock = lockSoon(mutex_);
     addWorkers(job.slots - 1);
     open_.push_back(&job);
-    openJobs_.store(static_cast<int>(open_.size()), std::memory_order_release);
-    isResting_.store(false, std::memory_order_relaxed);
     wake = std::min(job.slots - 1, sleeping_);
   }
+  isResting_.store(false, std::memory_order_relaxed);
+  // Not under the lock, which those who watch take next.
+  openJobs_.fetch_add(1, std::memory_order_release);
   for (; wake > 0; --wake) begun_.notify_one();
 }
 
 std::optional<int> WorkerPool::takeSlot(Job& job) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = lockSoon(mutex_);
   if (job.nextSlot == job.slots) return std::nullopt;
   return claim(job);
 }
@@ -89,7 +101,7 @@ void WorkerPool::work() {
   Clock::time_point sleepUntil{};
   for (;;) {
     watch(sleepUntil);
-    std::unique_lock lock(mutex_);
+    std::unique_lock lock = lockSoon(mutex_);
     while (open_.empty()) {
       ++sleeping_;
       begun_.wait(lock);
@@ -122,7 +134,7 @@ int WorkerPool::claim(Job& job) {
   const int slot = job.nextSlot++;
   if (job.nextSlot == job.slots) {
     std::erase(open_, &job);
-    openJobs_.store(static_cast<int>(open_.size()), std::memory_order_release);
+    openJobs_.fetch_sub(1, std::memory_order_release);
   }
   return slot;
 }
@@ -130,7 +142,7 @@ int WorkerPool::claim(Job& job) {
 void WorkerPool::finish(Job& job) {
   bool isLastAwaited = false;
   {
-    const std::lock_guard lock(mutex_);
+    const auto lock = lockSoon(mutex_);
     const int running = job.running.load(std::memory_order_relaxed) - 1;
     isLastAwaited = running == 0 && job.isAwaited;
     // The caller may see this at once and destroy the job.

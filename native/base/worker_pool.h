@@ -59,7 +59,7 @@ class WorkerPool {
   std::condition_variable begun_;     // a job came: for workers
   std::condition_variable finished_;  // an awaited job's last slot was done: for callers
   std::deque<Job*> open_;             // jobs with slots that nobody has taken; guarded by mutex_
-  std::atomic<int> openJobs_ = 0;     // open_.size(), for those who watch
+  std::atomic<int> openJobs_ = 0;     // open_.size(), soon: for those who watch
   std::atomic<bool> isResting_ = false;
   int workers_ = 0;   // guarded by mutex_
   int sleeping_ = 0;  // guarded by mutex_

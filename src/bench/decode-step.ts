@@ -109,4 +109,8 @@ export function rooflinePoint(
 }
 
 /** Bytes of an element of weights or cache. */
-export const ELEMENT_BYTES: Readonly<Record<ComputeDtype, number>> = { float32: 4, bfloat16: 2 };
+export const ELEMENT_BYTES: Readonly<Record<ComputeDtype, number>> = {
+  float32: 4,
+  bfloat16: 2,
+  int8: 1,
+};

@@ -2,10 +2,13 @@
 import type { ComputeDtype, Model } from '../index.ts';
 
 /** Precisions of inference. */
-export const COMPUTE_DTYPES: readonly ComputeDtype[] = ['float32', 'bfloat16'];
+export const COMPUTE_DTYPES: readonly ComputeDtype[] = ['float32', 'bfloat16', 'int8'];
 
 /** Precisions of training: its name, and the trainer's options for it. */
-export const TRAINING_DTYPES = [{ dtype: 'float32', options: {} }] as const;
+export const TRAINING_DTYPES = [
+  { dtype: 'float32', options: { computeDtype: 'float32' } },
+  { dtype: 'bfloat16', options: { computeDtype: 'bfloat16' } },
+] as const;
 
 /** Multi-head, grouped, and multi-query attention: the same as WGQA once that is folded. */
 export function kvHeadsToCompare(heads: number): number[] {

@@ -153,12 +153,13 @@ function generationConfig(config: ModelConfig): Readonly<Record<string, unknown>
 }
 
 /** transformers.js does not look for weights beside a graph unless it is told of them. */
+/** With what stock T5 configurations say and transformers.js asks for. */
 function exportedConfig(config: ModelConfig, external: readonly string[]) {
-  const architectures = ['T5ForConditionalGeneration'];
-  if (external.length === 0) return { architectures, ...config };
+  const stock = { architectures: ['T5ForConditionalGeneration'], is_encoder_decoder: true };
+  if (external.length === 0) return { ...stock, ...config };
   const files = external.map((name) => [name.slice(0, -DATA_SUFFIX.length), 1]);
   const settings = { use_external_data_format: Object.fromEntries(files) as unknown };
-  return { architectures, ...config, 'transformers.js_config': settings };
+  return { ...stock, ...config, 'transformers.js_config': settings };
 }
 
 function jsonFile(name: string, value: unknown): OutputFile {

@@ -1,7 +1,5 @@
 #include "ops/cpu/blocked_products.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -51,19 +49,6 @@ dnnl::primitive_attr attributes() {
 memory::desc rowsOf(std::int64_t rows, std::int64_t columns, std::int64_t stride, Type type) {
   return {{rows, columns}, type, memory::dims{stride, 1}};
 }
-
-/// While it lives, the library computes on the calling thread alone: in making a program and in
-/// running it.
-class OwnThreadOnly {
- public:
-  OwnThreadOnly() { omp_set_num_threads(1); }
-  ~OwnThreadOnly() { omp_set_num_threads(before_); }
-  OwnThreadOnly(const OwnThreadOnly&) = delete;
-  OwnThreadOnly& operator=(const OwnThreadOnly&) = delete;
-
- private:
-  int before_ = omp_get_max_threads();
-};
 
 // A multiple of the number of threads, where there are features enough.
 std::int64_t panelFeatures(std::int64_t outFeatures) {
@@ -134,7 +119,7 @@ bool hasInt8Products() {
 
 std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weight,
                                                      DType dtype) const try {
-  const OwnThreadOnly scope;
+  const onednn::LibraryThreads ownThreadOnly(1);
   auto packed = std::make_unique<BlockedWeight>();
   packed->outFeatures = weight.shape[0];
   packed->inFeatures = weight.shape[1];
@@ -308,7 +293,7 @@ void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scr
 }
 
 void BlockedProducts::run(const Linear& p, const BlockedWeight& weight, Scratch& scratch) try {
-  const OwnThreadOnly scope;
+  const onednn::LibraryThreads ownThreadOnly(1);
   plan(p, weight);
   runTasks(p, weight, scratch);
 } catch (const dnnl::error& error) {
