@@ -46,8 +46,8 @@ export async function writeDirectory(
   await flushDirectory(directory);
 }
 
-/** Makes the directory; false if it was there. */
-async function makeDirectory(directory: string): Promise<boolean> {
+/** Makes the directory; false if it was there. @throws WgqaError NO_SPACE, IO */
+export async function makeDirectory(directory: string): Promise<boolean> {
   try {
     await mkdir(directory);
     return true;

@@ -1,9 +1,9 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
 import { WgqaError } from '../errors.ts';
-import { implementationOf, onAbort, type Model, type T5Model } from '../model/index.ts';
+import { implementationOf, type Model, type T5Model } from '../model/index.ts';
 import type { NativeFinishEvent } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
-import { ChunkQueue } from './chunk-queue.ts';
+
 import { NativeRequests, type Submission } from './native-requests.ts';
 import { checkRequest, closeMode, resolveEngineOptions, type CheckedRequest } from './options.ts';
 import { checkStreamable, RequestReader, type DecodeTask } from './request-reader.ts';
@@ -16,6 +16,7 @@ import type {
   GenerationResult,
   TokenChunk,
 } from './types.ts';
+import { streamed } from './streamed.ts';
 
 interface Abortable {
   readonly signal?: AbortSignal;
@@ -77,27 +78,11 @@ export class Engine implements AsyncDisposable {
   ): AsyncGenerator<TokenChunk, void, undefined> {
     const { signal } = checkOptions(options, { signal: signalRule });
     const checked = checkRequest(request);
-    const chunks = new ChunkQueue<TokenChunk>(this.#streamBuffer);
-    const left = new AbortController();
-    const leave = (): void => {
-      left.abort(signal?.reason);
-    };
-    if (signal?.aborted) leave();
-    const forget = onAbort(signal, leave);
-    this.#decodeInto(checked, { signal: left.signal, chunks }).then(
-      () => {
-        chunks.end();
-      },
-      (error: unknown) => {
-        chunks.fail(error);
-      },
-    );
-    try {
-      yield* chunks;
-    } finally {
-      forget();
-      left.abort();
-    }
+    yield* streamed<TokenChunk>({
+      buffer: this.#streamBuffer,
+      signal,
+      work: (chunks, left) => this.#decodeInto(checked, { signal: left, chunks }),
+    });
   }
 
   /** What the engine holds and has done. @throws WgqaError DISPOSED */

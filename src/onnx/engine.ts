@@ -1,9 +1,10 @@
 /** Generation with exported graphs in ONNX Runtime, behind the interface of the native engine. */
 import { toResult } from '../decode/result.ts';
-import { ChunkQueue } from '../decode/chunk-queue.ts';
+import type { ChunkQueue } from '../decode/chunk-queue.ts';
 import { checkRequest, closeMode, type CheckedRequest } from '../decode/options.ts';
 import { checkStreamable, type DecodeTask, type RequestReader } from '../decode/request-reader.ts';
 import { SequenceChunks } from '../decode/sequence-chunks.ts';
+import { streamed } from '../decode/streamed.ts';
 import type {
   CloseOptions,
   GenerationRequest,
@@ -11,7 +12,7 @@ import type {
   TokenChunk,
 } from '../decode/types.ts';
 import { WgqaError } from '../errors.ts';
-import { abortError, onAbort, throwIfAborted } from '../model/index.ts';
+import { abortError, throwIfAborted } from '../model/index.ts';
 import { checkOptions, signalRule } from '../options.ts';
 import { onSignal, unlessAbandoned } from './abandon.ts';
 import type { EngineThread } from './engine-thread.ts';
@@ -62,27 +63,11 @@ export class OnnxEngine implements AsyncDisposable {
   ): AsyncGenerator<TokenChunk, void, undefined> {
     const { signal } = checkOptions(options, { signal: signalRule });
     const checked = checkRequest(request);
-    const chunks = new ChunkQueue<TokenChunk>(Infinity);
-    const left = new AbortController();
-    const leave = (): void => {
-      left.abort(signal?.reason);
-    };
-    if (signal?.aborted) leave();
-    const forget = onAbort(signal, leave);
-    this.#decodeInto(chunks, checked, left.signal).then(
-      () => {
-        chunks.end();
-      },
-      (error: unknown) => {
-        chunks.fail(error);
-      },
-    );
-    try {
-      yield* chunks;
-    } finally {
-      forget();
-      left.abort();
-    }
+    yield* streamed<TokenChunk>({
+      buffer: Infinity,
+      signal,
+      work: (chunks, left) => this.#decodeInto(chunks, checked, left),
+    });
   }
 
   /** Takes no more requests, finishes or aborts those it has, and frees the graphs. */

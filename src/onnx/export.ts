@@ -1,9 +1,13 @@
 /** Export of a model as ONNX graphs, in the directory layout of Optimum and transformers.js. */
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { readdir, rmdir } from 'node:fs/promises';
 import path from 'node:path';
-import { textFile, writeDirectory, type OutputFile } from '../checkpoint/atomic-directory.ts';
+import {
+  makeDirectory,
+  textFile,
+  writeDirectory,
+  type OutputFile,
+} from '../checkpoint/atomic-directory.ts';
 import { carriedFiles, CONFIG_FILE, GENERATION_CONFIG_FILE } from '../checkpoint/checkpoint.ts';
-import { systemCode, writeError } from '../checkpoint/io-errors.ts';
 import { implementationOf, throwIfAborted, type Model, type ModelConfig } from '../model/index.ts';
 import {
   checkOptions,
@@ -121,17 +125,6 @@ async function writeExport(
     ...settings.map(({ name }) => name),
     ...written.map((name) => path.posix.join(ONNX_FOLDER, name)),
   ];
-}
-
-/** Makes the directory; false if it was there. */
-async function makeDirectory(directory: string): Promise<boolean> {
-  try {
-    await mkdir(directory);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return false;
-    throw writeError(error, directory);
-  }
 }
 
 /** Everything but the graphs; the configuration stands last. */
