@@ -19,8 +19,10 @@ namespace wgqa::cpu {
 // A packed row of x is padded with zeros to a multiple of this: a vector of any target.
 constexpr std::int64_t kPadding = 16;
 
-// Threads get whole cache lines of the output.
+// Threads get whole cache lines of the output, a few pieces each: memory serves them unevenly, and
+// who is done first takes more.
 constexpr std::int64_t kFeatureGrain = 16;
+constexpr std::int64_t kPiecesPerThread = 4;
 
 // Weights that stay in the second-level cache while the rows of x pass by and the next ones come.
 constexpr std::int64_t kGroupBytes = 256 << 10;
@@ -217,13 +219,15 @@ void rowProducts(const RowProducts& p, Scratch& scratch) {
               [&](std::int64_t begin, std::int64_t end, int) {
                 HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
               });
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kGrainProducts / (p.rows * depth * kFeatureGrain));
-  parallelFor(divideUp(p.outFeatures, kFeatureGrain), grain,
-              [&](std::int64_t begin, std::int64_t end, int) {
-                HWY_DYNAMIC_DISPATCH(multiplyRowProducts)
-                (p, packed, begin * kFeatureGrain, std::min(end * kFeatureGrain, p.outFeatures));
-              });
+  const std::int64_t lines = divideUp(p.outFeatures, kFeatureGrain);
+  const std::int64_t pieces =
+      std::clamp<std::int64_t>(p.rows * depth * p.outFeatures / kGrainProducts, 1,
+                               std::min<std::int64_t>(lines, threadCount() * kPiecesPerThread));
+  parallelTasks(pieces, [&](std::int64_t piece, int) {
+    const std::int64_t begin = lines * piece / pieces * kFeatureGrain;
+    const std::int64_t end = lines * (piece + 1) / pieces * kFeatureGrain;
+    HWY_DYNAMIC_DISPATCH(multiplyRowProducts)(p, packed, begin, std::min(end, p.outFeatures));
+  });
 }
 
 }  // namespace wgqa::cpu
