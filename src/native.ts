@@ -413,8 +413,9 @@ let loaded: NativeBinding | undefined;
 /** Loads the addon on first use. Throws NATIVE_UNAVAILABLE with the cure. */
 export function native(): NativeBinding {
   if (loaded) return loaded;
-  // Read by the OpenMP runtime when it is loaded: its threads would otherwise spin between parallel
-  // loops, and on a machine that does other work too, a step would take a thousand times as long.
+  // Read by the OpenMP runtime when it is loaded: its threads, which oneDNN trains on, would otherwise
+  // spin between products, and on a machine that does other work too, a step would take a thousand
+  // times as long.
   process.env['OMP_WAIT_POLICY'] ??= 'passive';
   const file = process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
   try {

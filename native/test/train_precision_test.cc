@@ -52,18 +52,22 @@ TrainerOptions optionsOf(DType computeDtype, bool activationCheckpointing) {
 
 using Gradients = std::vector<std::vector<float>>;  // in the order of the parameters
 
-Gradients gradientsOf(T5Model& model, const TrainingOptions& options) {
-  const SmallBatch batch;
-  T5Training training(model, options);
-  training.begin();
-  training.accumulate(batch.view(), 0.125f, DropoutPlan(0.2f, 11, 0), nullptr);
-  training.finish();
+Gradients copyOf(const T5Training& training) {
   Gradients result;
   for (const auto& gradient : training.gradients()) {
     const float* data = gradient.grad.as<float>();
     result.emplace_back(data, data + gradient.grad.elements());
   }
   return result;
+}
+
+Gradients gradientsOf(T5Model& model, const TrainingOptions& options) {
+  const SmallBatch batch;
+  T5Training training(model, options);
+  training.begin();
+  training.accumulate(batch.view(), 0.125f, DropoutPlan(0.2f, 11, 0), nullptr);
+  training.finish();
+  return copyOf(training);
 }
 
 bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -209,12 +213,7 @@ WGQA_TEST(trainMixedPrecisionAccumulates) {
         training.accumulate(batch.view(), 0.125f, DropoutPlan(0.0f, 0, 0), nullptr);
       }
       training.finish();
-      Gradients result;
-      for (const auto& gradient : training.gradients()) {
-        const float* data = gradient.grad.as<float>();
-        result.emplace_back(data, data + gradient.grad.elements());
-      }
-      return result;
+      return copyOf(training);
     };
     const Gradients once = sums(1);
     const Gradients twice = sums(2);

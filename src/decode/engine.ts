@@ -3,11 +3,11 @@ import { WgqaError } from '../errors.ts';
 import { implementationOf, type Model, type T5Model } from '../model/index.ts';
 import type { NativeFinishEvent } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
-
 import { NativeRequests, type Submission } from './native-requests.ts';
 import { checkRequest, closeMode, resolveEngineOptions, type CheckedRequest } from './options.ts';
 import { checkStreamable, RequestReader, type DecodeTask } from './request-reader.ts';
 import { toResult, toStats } from './result.ts';
+import { streamed } from './streamed.ts';
 import type {
   CloseOptions,
   EngineOptions,
@@ -16,7 +16,6 @@ import type {
   GenerationResult,
   TokenChunk,
 } from './types.ts';
-import { streamed } from './streamed.ts';
 
 interface Abortable {
   readonly signal?: AbortSignal;

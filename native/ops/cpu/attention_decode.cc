@@ -23,16 +23,6 @@ constexpr int kScoreStride = kTileKeys + kScoreKeys;
 // Vectors of a value that are added at a time.
 constexpr int kValueVectors = 4;
 
-HWY_INLINE FloatVector widened(const float* from) { return hn::LoadU(FloatTag(), from); }
-
-HWY_INLINE FloatVector widened(const BFloat16* from) {
-  const FloatTag d;
-  const hn::Rebind<std::uint16_t, FloatTag> halves;
-  const hn::RebindToUnsigned<FloatTag> words;
-  const auto bits = hn::LoadU(halves, reinterpret_cast<const std::uint16_t*>(from));
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
-}
-
 // scores[head][key] = q[head] . keys[key] for `rows` keys. Rows of q and keys have `width`
 // elements.
 template <int kHeads, typename T>

@@ -28,9 +28,6 @@ constexpr std::array<std::int64_t, 2> kRowBlocks = {256, 64};
 // Of int8: the sums of a piece stay in the second-level cache until they are scaled.
 constexpr std::array<std::int64_t, 2> kQuantisedRowBlocks = {64, 64};
 
-// Room for every row count of the few shapes of a model.
-constexpr std::size_t kMaxPrograms = 1024;
-
 // Features of a panel: few enough for its rows to be handed out evenly, enough to make a call of
 // the library worth it. A multiple of what the library blocks by.
 constexpr std::int64_t kMaxPanelFeatures = 1024;
@@ -147,9 +144,8 @@ struct BlockedProducts::Program {
     memory x, out, scratchpad;
   };
 
-  Program(const Key& programKey, const dnnl::matmul::primitive_desc& description)
-      : key(programKey),
-        product(description),
+  explicit Program(const dnnl::matmul::primitive_desc& description)
+      : product(description),
         x(description.src_desc()),
         out(description.dst_desc()),
         scratchpad(description.scratchpad_desc()) {}
@@ -175,30 +171,24 @@ struct BlockedProducts::Program {
         "a matrix product failed");
   }
 
-  Key key;
   dnnl::matmul product;
   memory::desc x, out, scratchpad;
   std::vector<Arguments> arguments;  // one for each thread
 };
 
-BlockedProducts::BlockedProducts() = default;
+BlockedProducts::BlockedProducts() : programs_(kMaxPrograms) {}
 BlockedProducts::~BlockedProducts() = default;
 
 BlockedProducts::Program& BlockedProducts::program(const Key& key,
                                                    const BlockedWeight::Panel& panel) {
-  const auto found = std::find_if(programs_.begin(), programs_.end(),
-                                  [&](const Program& program) { return program.key == key; });
-  if (found != programs_.end()) {
-    programs_.splice(programs_.begin(), programs_, found);
-  } else {
-    if (programs_.size() >= kMaxPrograms) programs_.pop_back();
+  Program& found = programs_.find(key, [&] {
     const memory::desc x = rowsOf(key.rows, key.inFeatures, key.xStride, inputType(key.dtype));
     // Dense: the library has slow ways only to results with gaps.
     const memory::desc out = rowsOf(key.rows, key.features, key.features, outputType(key.dtype));
-    programs_.emplace_front(key, onednn::describe(x, panel.memory.get_desc(), out, attributes()));
-  }
-  programs_.front().prepareFor(threadCount());
-  return programs_.front();
+    return onednn::describe(x, panel.memory.get_desc(), out, attributes());
+  });
+  found.prepareFor(threadCount());
+  return found;
 }
 
 // ---------------------------------------------------------------------------- products

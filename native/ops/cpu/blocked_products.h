@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
 #include "base/buffer.h"
+#include "ops/cpu/onednn.h"
 #include "ops/cpu/scratch.h"
 #include "ops/ops.h"
 
@@ -56,12 +56,15 @@ class BlockedProducts {
     std::int64_t row, rows;
   };
 
+  // Room for every row count of the few shapes of a model.
+  static constexpr std::size_t kMaxPrograms = 1024;
+
   Program& program(const Key& key, const BlockedWeight::Panel& panel);
   void plan(const Linear& p, const BlockedWeight& weight);
   void runTasks(const Linear& p, const BlockedWeight& weight, Scratch& scratch);
 
-  std::list<Program> programs_;  // most recently used first
-  std::vector<Task> tasks_;      // of the running product
+  onednn::ProgramCache<Key, Program> programs_;
+  std::vector<Task> tasks_;  // of the running product
 };
 
 }  // namespace wgqa::cpu

@@ -45,6 +45,12 @@ class LibraryThreads {
 
 /// A product made for one shape, and its tensors.
 struct Program {
+  explicit Program(const dnnl::matmul::primitive_desc& description)
+      : product(description),
+        arguments{{DNNL_ARG_SRC, dnnl::memory(description.src_desc(), engine(), nullptr)},
+                  {DNNL_ARG_WEIGHTS, dnnl::memory(description.weights_desc(), engine(), nullptr)},
+                  {DNNL_ARG_DST, dnnl::memory(description.dst_desc(), engine(), nullptr)}} {}
+
   dnnl::matmul product;
   std::unordered_map<int, dnnl::memory> arguments;
 
@@ -57,15 +63,16 @@ struct Program {
   }
 };
 
-/// Programs by what they are specific to; beyond `capacity`, the least recently used is dropped.
-template <class Key>
+/// Programs by what they are specific to; beyond `capacity`, the least recently used is dropped. A
+/// Made program is one that can be made of its description.
+template <class Key, class Made = Program>
 class ProgramCache {
  public:
   explicit ProgramCache(std::size_t capacity) : capacity_(capacity) {}
 
   /// The program of `key`; make() gives its description if there is none yet.
   template <class Make>
-  Program& find(const Key& key, const Make& make) {
+  Made& find(const Key& key, const Make& make) {
     const auto found = std::find_if(entries_.begin(), entries_.end(),
                                     [&](const Entry& entry) { return entry.key == key; });
     if (found != entries_.end()) {
@@ -74,21 +81,14 @@ class ProgramCache {
     }
     const dnnl::matmul::primitive_desc description = make();
     if (entries_.size() >= capacity_) entries_.pop_back();
-    const auto tensor = [](const dnnl::memory::desc& shape) {
-      return dnnl::memory(shape, engine(), nullptr);
-    };
-    entries_.push_front({key,
-                         {dnnl::matmul(description),
-                          {{DNNL_ARG_SRC, tensor(description.src_desc())},
-                           {DNNL_ARG_WEIGHTS, tensor(description.weights_desc())},
-                           {DNNL_ARG_DST, tensor(description.dst_desc())}}}});
+    entries_.push_front({key, Made(description)});
     return entries_.front().program;
   }
 
  private:
   struct Entry {
     Key key;
-    Program program;
+    Made program;
   };
   std::size_t capacity_;
   std::list<Entry> entries_;  // most recently used first

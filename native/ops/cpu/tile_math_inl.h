@@ -59,6 +59,17 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<FloatTag>> roundToBFloat16(FloatVector x
   return hn::ShiftRight<16>(hn::IfThenElse(nan, quiet, rounded));
 }
 
+/// A whole vector of elements as floats.
+HWY_INLINE FloatVector widened(const float* from) { return hn::LoadU(FloatTag(), from); }
+
+HWY_INLINE FloatVector widened(const BFloat16* from) {
+  const FloatTag d;
+  const hn::Rebind<std::uint16_t, FloatTag> halves;
+  const hn::RebindToUnsigned<FloatTag> words;
+  const auto bits = hn::LoadU(halves, reinterpret_cast<const std::uint16_t*>(from));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
+}
+
 inline void copyRow(const float* HWY_RESTRICT from, int count, float* HWY_RESTRICT to) {
   const FloatTag d;
   int i = 0;
@@ -67,15 +78,8 @@ inline void copyRow(const float* HWY_RESTRICT from, int count, float* HWY_RESTRI
 }
 
 inline void copyRow(const BFloat16* HWY_RESTRICT from, int count, float* HWY_RESTRICT to) {
-  const FloatTag d;
-  const hn::Rebind<std::uint16_t, FloatTag> d16;
-  const hn::RebindToUnsigned<FloatTag> du;
   int i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const auto half = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from) + i);
-    const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(du, half));
-    hn::StoreU(hn::BitCast(d, bits), d, to + i);
-  }
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(widened(from + i), FloatTag(), to + i);
   for (; i < count; ++i) to[i] = toFloat(from[i]);
 }
 
