@@ -24,17 +24,19 @@ constexpr std::int64_t kPadding = 16;
 constexpr std::int64_t kFeatureGrain = 16;
 constexpr std::int64_t kPiecesPerThread = 4;
 
-// Weights that stay in the second-level cache while the rows of x pass by and the next ones come.
+// While all rows of x stay in the second-level cache, a tile of weights stays in the first until
+// all have passed. More rows pass by weights that stay in the second level.
+constexpr std::int64_t kCachedRowsBytes = 512 << 10;
 constexpr std::int64_t kGroupBytes = 256 << 10;
 
 constexpr std::int64_t paddedDepth(std::int64_t inFeatures) {
   return divideUp(inFeatures, kPadding) * kPadding;
 }
 
-// Rows of a tile, at most `most`: tiles of nearly one size, since each costs a pass over the
+// The first row of a tile of x, one of `tiles` of nearly one size: each costs a pass over the
 // weights.
-constexpr std::int64_t evenTile(std::int64_t rows, std::int64_t most) {
-  return divideUp(rows, divideUp(rows, most));
+constexpr std::int64_t tileBegin(std::int64_t rows, std::int64_t tiles, std::int64_t tile) {
+  return rows * tile / tiles;
 }
 
 }  // namespace wgqa::cpu
@@ -47,18 +49,19 @@ static_assert(kPadding % kLanes == 0);
 
 // Weight rows of a tile, and rows of x that it is multiplied with at a time: as many as leave every
 // sum in a register (there are 32 of 512 bits and on NEON, else 16).
+constexpr bool kHasManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON;
+constexpr int kRowTile = kHasManyRegisters ? 6 : 2;
 constexpr int kWeightTile = 4;
-constexpr int kRowTile = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 6 : 2;
 
 // Rows of x as tiles [depth / lanes][rows of the tile][lanes] in float32: the tile's product reads
 // them as one stream, and rows that lie a power of two apart do not fight for the same cache lines.
 template <class T>
 void packTiles(const RowProducts& p, std::int64_t firstTile, std::int64_t lastTile, float* packed) {
   const std::int64_t depth = paddedDepth(p.inFeatures);
-  const std::int64_t tileRows = evenTile(p.rows, kRowTile);
+  const std::int64_t tiles = divideUp(p.rows, kRowTile);
   for (std::int64_t tile = firstTile; tile < lastTile; ++tile) {
-    const std::int64_t begin = tile * tileRows;
-    const std::int64_t rows = std::min(tileRows, p.rows - begin);
+    const std::int64_t begin = tileBegin(p.rows, tiles, tile);
+    const std::int64_t rows = tileBegin(p.rows, tiles, tile + 1) - begin;
     float* to = packed + begin * depth;
     for (std::int64_t i = 0; i < depth; i += kLanes) {
       const std::size_t valid = i < p.inFeatures ? lanesLeft(p.inFeatures, i) : 0;
@@ -79,47 +82,55 @@ void packRowProducts(const RowProducts& p, float* packed, std::int64_t firstTile
   }
 }
 
-// `ahead`: distance in elements to weights that are wanted later, and are fetched meanwhile into
-// the second-level cache, where more requests can be under way than in the first.
+// target[i] = alpha * sums[i] + beta * target[i] for kCount elements.
+template <int kCount>
+HWY_INLINE void addSums(const RowProducts& p, const float* HWY_RESTRICT sums,
+                        float* HWY_RESTRICT target) {
+  HWY_UNROLL(4)
+  for (int i = 0; i < kCount; ++i) {
+    target[i] = p.beta == 0.0f ? p.alpha * sums[i] : p.alpha * sums[i] + p.beta * target[i];
+  }
+}
+
+// `ahead`: distance in elements to weights that are wanted later, and are fetched meanwhile.
 template <int kRows, class T>
 HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
                              const T* HWY_RESTRICT const* weight, int weightRows,
                              std::int64_t ahead, float* out) {
   const FloatTag d;
   FloatVector sum[kRows][kWeightTile];
-  for (auto& row : sum) {
-    for (auto& value : row) value = hn::Zero(d);
-  }
-  const T* HWY_RESTRICT w0 = weight[0];
-  const T* HWY_RESTRICT w1 = weight[1];
-  const T* HWY_RESTRICT w2 = weight[2];
-  const T* HWY_RESTRICT w3 = weight[3];
-  const auto addStretch = [&](std::int64_t i, std::size_t valid) HWY_ATTR {
-    __builtin_prefetch(w0 + i + ahead, 0, 2);
-    __builtin_prefetch(w1 + i + ahead, 0, 2);
-    __builtin_prefetch(w2 + i + ahead, 0, 2);
-    __builtin_prefetch(w3 + i + ahead, 0, 2);
-    const FloatVector v0 = load(w0 + i, valid);
-    const FloatVector v1 = load(w1 + i, valid);
-    const FloatVector v2 = load(w2 + i, valid);
-    const FloatVector v3 = load(w3 + i, valid);
-    for (int row = 0; row < kRows; ++row) {
-      const FloatVector values = hn::LoadU(d, x + i * kRows + row * kLanes);
-      sum[row][0] = hn::MulAdd(values, v0, sum[row][0]);
-      sum[row][1] = hn::MulAdd(values, v1, sum[row][1]);
-      sum[row][2] = hn::MulAdd(values, v2, sum[row][2]);
-      sum[row][3] = hn::MulAdd(values, v3, sum[row][3]);
-    }
-  };
-  const std::int64_t whole = p.inFeatures / kLanes * kLanes;
-  for (std::int64_t i = 0; i < whole; i += kLanes) addStretch(i, kLanes);
-  if (whole < p.inFeatures) addStretch(whole, lanesLeft(p.inFeatures, whole));
+  HWY_UNROLL(8)
   for (int row = 0; row < kRows; ++row) {
-    float sums[kWeightTile];
+    HWY_UNROLL(4)
+    for (int i = 0; i < kWeightTile; ++i) sum[row][i] = hn::Zero(d);
+  }
+  const T* HWY_RESTRICT w[kWeightTile];
+  HWY_UNROLL(4)
+  for (int i = 0; i < kWeightTile; ++i) w[i] = weight[i];
+  for (std::int64_t at = 0; at < p.inFeatures; at += kLanes) {
+    const std::size_t valid = lanesLeft(p.inFeatures, at);
+    FloatVector values[kWeightTile];
+    HWY_UNROLL(4)
+    for (int i = 0; i < kWeightTile; ++i) {
+      __builtin_prefetch(w[i] + at + ahead, 0, 3);
+      values[i] = load(w[i] + at, valid);
+    }
+    HWY_UNROLL(8)
+    for (int row = 0; row < kRows; ++row) {
+      const FloatVector own = hn::LoadU(d, x + at * kRows + row * kLanes);
+      HWY_UNROLL(4)
+      for (int i = 0; i < kWeightTile; ++i) sum[row][i] = hn::MulAdd(own, values[i], sum[row][i]);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int row = 0; row < kRows; ++row) {
+    alignas(16) float sums[kWeightTile];
     storeSums(sum[row][0], sum[row][1], sum[row][2], sum[row][3], sums);
     float* target = out + row * p.outStride;
-    for (int i = 0; i < weightRows; ++i) {
-      target[i] = p.beta == 0.0f ? p.alpha * sums[i] : p.alpha * sums[i] + p.beta * target[i];
+    if (weightRows == kWeightTile) {
+      addSums<kWeightTile>(p, sums, target);
+    } else {
+      for (int i = 0; i < weightRows; ++i) addSums<1>(p, sums + i, target + i);
     }
   }
 }
@@ -147,15 +158,12 @@ void multiplyRows(const RowProducts& p, std::int64_t rows, const float* x, const
   }
 }
 
-// Features [begin, end) of one tile of x, the pass-th of `passes` tiles. Short rows are no streams
-// for the hardware's prefetcher: the first pass asks for the next tile's weights, which it needs at
-// once; later passes find theirs in the cache, and share in fetching the next group's.
+// Features [begin, end) of one tile of x. Short rows are no streams for the hardware's prefetcher:
+// each tile of weights asks for the next one's.
 template <class T>
 void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* x,
-                          std::int64_t begin, std::int64_t end, std::int64_t pass,
-                          std::int64_t passes, float* out) {
+                          std::int64_t begin, std::int64_t end, float* out) {
   const std::int64_t nextTile = kWeightTile * p.weightStride;
-  const std::int64_t nextGroup = (end - begin) * p.weightStride;
   for (std::int64_t n = begin; n < end; n += kWeightTile) {
     const auto weightRows = static_cast<int>(std::min<std::int64_t>(kWeightTile, end - n));
     const T* weight[kWeightTile];
@@ -164,26 +172,30 @@ void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* 
       const std::int64_t row = n + std::min(i, weightRows - 1);
       weight[i] = static_cast<const T*>(p.weight) + row * p.weightStride;
     }
-    const bool isOurs = pass > 0 && (n - begin) / kWeightTile % (passes - 1) == pass - 1;
-    multiplyRows(p, rows, x, weight, weightRows, isOurs ? nextGroup : nextTile, out + n);
+    multiplyRows(p, rows, x, weight, weightRows, nextTile, out + n);
   }
+}
+
+// Features whose weights meet all rows of x before the next ones do.
+std::int64_t featureGroup(const RowProducts& p, std::int64_t depth) {
+  const auto rowsBytes = static_cast<std::int64_t>(sizeof(float)) * p.rows * depth;
+  if (rowsBytes <= kCachedRowsBytes) return kWeightTile;
+  const auto tileBytes = static_cast<std::int64_t>(bytesOf(p.dtype)) * depth * kWeightTile;
+  return std::max<std::int64_t>(1, kGroupBytes / tileBytes) * kWeightTile;
 }
 
 template <class T>
 void multiplyFeatures(const RowProducts& p, const float* packed, std::int64_t begin,
                       std::int64_t end) {
   const std::int64_t depth = paddedDepth(p.inFeatures);
-  const std::int64_t tileRows = evenTile(p.rows, kRowTile);
-  const std::int64_t tiles = divideUp(p.rows, tileRows);
-  const auto rowBytes = static_cast<std::int64_t>(sizeof(T)) * p.inFeatures;
-  const std::int64_t group =
-      std::max<std::int64_t>(1, kGroupBytes / (rowBytes * kWeightTile)) * kWeightTile;
+  const std::int64_t tiles = divideUp(p.rows, kRowTile);
+  const std::int64_t group = featureGroup(p, depth);
   for (std::int64_t n = begin; n < end; n += group) {
     const std::int64_t last = std::min(n + group, end);
     for (std::int64_t tile = 0; tile < tiles; ++tile) {
-      const std::int64_t m = tile * tileRows;
-      multiplyFeatureGroup<T>(p, std::min(tileRows, p.rows - m), packed + m * depth, n, last, tile,
-                              tiles, p.out + m * p.outStride);
+      const std::int64_t m = tileBegin(p.rows, tiles, tile);
+      multiplyFeatureGroup<T>(p, tileBegin(p.rows, tiles, tile + 1) - m, packed + m * depth, n,
+                              last, p.out + m * p.outStride);
     }
   }
 }
@@ -214,7 +226,7 @@ void rowProducts(const RowProducts& p, Scratch& scratch) {
   if (p.rows == 0) return;
   const std::int64_t depth = paddedDepth(p.inFeatures);
   float* packed = scratch.shared<float>(SharedScratch::first, p.rows * depth);
-  const std::int64_t tile = evenTile(p.rows, HWY_DYNAMIC_DISPATCH(rowTile)());
+  const std::int64_t tile = HWY_DYNAMIC_DISPATCH(rowTile)();
   parallelFor(divideUp(p.rows, tile), rowGrain(tile * depth),
               [&](std::int64_t begin, std::int64_t end, int) {
                 HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
