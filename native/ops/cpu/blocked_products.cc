@@ -275,7 +275,7 @@ void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scr
   };
   const auto count = static_cast<std::int64_t>(tasks_.size());
   const std::int64_t products = p.x.shape[0] * weight.outFeatures * weight.inFeatures;
-  if (products < 2 * kGrainProducts) {
+  if (productPieces(products, weight.bytes) < 2) {
     for (std::int64_t index = 0; index < count; ++index) multiply(index, 0);
   } else {
     parallelTasks(count, std::cref(multiply));

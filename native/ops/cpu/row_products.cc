@@ -232,8 +232,10 @@ void rowProducts(const RowProducts& p, Scratch& scratch) {
                 HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
               });
   const std::int64_t lines = divideUp(p.outFeatures, kFeatureGrain);
+  const std::int64_t weightBytes =
+      p.outFeatures * p.inFeatures * static_cast<std::int64_t>(bytesOf(p.dtype));
   const std::int64_t pieces =
-      std::clamp<std::int64_t>(p.rows * depth * p.outFeatures / kGrainProducts, 1,
+      std::clamp<std::int64_t>(productPieces(p.rows * depth * p.outFeatures, weightBytes), 1,
                                std::min<std::int64_t>(lines, threadCount() * kPiecesPerThread));
   parallelTasks(pieces, [&](std::int64_t piece, int) {
     const std::int64_t begin = lines * piece / pieces * kFeatureGrain;
