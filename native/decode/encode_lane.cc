@@ -10,6 +10,10 @@ namespace {
 constexpr std::int64_t kMaxTokens = 16384;  // of sources under way, unless one alone is longer
 // The shortest encoding goes first, but every so many slices the oldest does: it ends in the end.
 constexpr std::int64_t kOldestEvery = 4;
+// A slice is longer by this part of it if that ends an encoding: what is left would cost a slice.
+constexpr std::int64_t kStretch = 4;
+// Slices done as one, at most, while many sources wait.
+constexpr std::int64_t kMostSlices = 4;
 
 std::int64_t tokensOf(const CachedSource& source) {
   return static_cast<std::int64_t>(source.ids.size());
@@ -53,13 +57,13 @@ void EncodeLane::forget(const CachedSource& source) {
   if (job->wanted.empty()) take(*job);
 }
 
-std::optional<EncodeLane::Failure> EncodeLane::advance() {
-  std::int64_t left = sliceTokens_;
+std::optional<EncodeLane::Failure> EncodeLane::advance(std::int64_t running) {
+  const std::int64_t slice = sliceFor(running);
   bool oldest = ++slices_ % kOldestEvery == 0;
-  while (!jobs_.empty()) {
+  for (std::int64_t left = slice; left > 0 && !jobs_.empty();) {
     Job& job = choose(oldest);
     // Another encoding joins the slice only if the rest of the slice ends it.
-    if (left < sliceTokens_ && job.workLeft() > left) break;
+    if (left < slice && job.workLeft() > left) break;
     try {
       left -= advance(job, left);
     } catch (...) {
@@ -71,6 +75,12 @@ std::optional<EncodeLane::Failure> EncodeLane::advance() {
   return std::nullopt;
 }
 
+/// While more wait than run, theirs is the time that counts.
+std::int64_t EncodeLane::sliceFor(std::int64_t running) const {
+  const std::int64_t waiting = std::ssize(jobs_);
+  return sliceTokens_ * std::clamp<std::int64_t>(waiting / (running + 1), 1, kMostSlices);
+}
+
 EncodeLane::Job& EncodeLane::choose(bool oldest) {
   if (oldest) return *jobs_.front();
   return **std::min_element(jobs_.begin(), jobs_.end(), [](const auto& a, const auto& b) {
@@ -78,19 +88,20 @@ EncodeLane::Job& EncodeLane::choose(bool oldest) {
   });
 }
 
-std::int64_t EncodeLane::advance(Job& job, std::int64_t work) {
-  if (!job.encoding) start(job);
+std::int64_t EncodeLane::advance(Job& job, std::int64_t left) {
+  if (!job.encoding) start(job, left);
   const std::int64_t before = job.encoding->workLeft();
-  job.encoding->advance(work);
+  const bool ends = before <= left + left / kStretch;
+  job.encoding->advance(ends ? before : std::min(left, sliceTokens_));
   return before - job.encoding->workLeft();
 }
 
 /// Other sources that wait and fit into the same slice are encoded with it: products of few rows
 /// cost nearly as much as those of some more.
-void EncodeLane::joinWaiting(Job& job) {
+void EncodeLane::joinWaiting(Job& job, std::int64_t left) {
   for (std::size_t i = 0; i < jobs_.size();) {
     Job& other = *jobs_[i];
-    if (&other == &job || other.encoding || job.tokens + other.tokens > sliceTokens_) {
+    if (&other == &job || other.encoding || job.tokens + other.tokens > left) {
       ++i;
       continue;
     }
@@ -101,8 +112,8 @@ void EncodeLane::joinWaiting(Job& job) {
   }
 }
 
-void EncodeLane::start(Job& job) {
-  joinWaiting(job);
+void EncodeLane::start(Job& job, std::int64_t left) {
+  joinWaiting(job, left);
   const std::int64_t blockTokens = cache_.cross().blockTokens();
   SourceBatch batch;
   batch.offsets.push_back(0);

@@ -37,8 +37,9 @@ class EncodeLane {
     std::vector<SourceUse> sources;
     Error error;
   };
-  /// Does a slice, if there is something to do. Sources that are done become ready.
-  std::optional<Failure> advance();
+  /// Does a slice, if there is something to do; a longer one while more sources wait than sequences
+  /// are `running`. Sources that are done become ready.
+  std::optional<Failure> advance(std::int64_t running);
   /// Tokens of the sources that are done, since the lane was made.
   std::int64_t encodedTokens() const { return encodedTokens_; }
 
@@ -54,10 +55,11 @@ class EncodeLane {
   };
   Job* jobOf(const CachedSource& source) const;
   Job& choose(bool oldest);
-  void joinWaiting(Job& job);
-  void start(Job& job);
-  /// Returns the work that was done.
-  std::int64_t advance(Job& job, std::int64_t work);
+  std::int64_t sliceFor(std::int64_t running) const;
+  void joinWaiting(Job& job, std::int64_t left);
+  void start(Job& job, std::int64_t left);
+  /// Returns the work that was done: about what is `left` of the slice.
+  std::int64_t advance(Job& job, std::int64_t left);
   void finish(Job& job);
   std::unique_ptr<Job> take(const Job& job);
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kMaxBlockTokens = 4096;
 constexpr std::int64_t kMaxBlocks = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kFetchBytes = 4 << 20;      // 1 to 4 ms
 constexpr std::int64_t kCopyGrainBytes = 1 << 17;  // that are worth a thread
 
 BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHeads,
@@ -87,8 +88,21 @@ void BlockStorage::copy(std::span<const BlockCopy> copies) {
   });
 }
 
+void BlockStorage::fetchNew() {
+  const std::int64_t bytes = shape_.bytesPerLayer();
+  const std::int64_t most = std::max<std::int64_t>(kFetchBytes / shape_.bytes(), 1);
+  const std::int64_t blocks = std::min(pool_.everUsed() - fetched_, most);
+  if (blocks <= 0) return;
+  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+    memory_.fetch(static_cast<std::size_t>(layer * layerBytes_ + fetched_ * bytes),
+                  static_cast<std::size_t>(blocks * bytes));
+  }
+  fetched_ += blocks;
+}
+
 void BlockStorage::giveBackFree() {
   std::vector<std::int32_t> blocks = pool_.forgetFree();
+  fetched_ = pool_.everUsed();  // some of the rest may be among those
   std::sort(blocks.begin(), blocks.end());
   // Runs of neighbours together: a page may span several blocks.
   for (std::size_t begin = 0; begin < blocks.size();) {
@@ -158,10 +172,13 @@ void KvCache::forgetCached() {
   sources_.clear();
 }
 
-void KvCache::enforceBudget() {
-  if (touchedBytes() <= maxBytes_) return;
-  self_.giveBackFree();
-  cross_.giveBackFree();
+void KvCache::prepareMemory() {
+  if (touchedBytes() > maxBytes_) {
+    self_.giveBackFree();
+    cross_.giveBackFree();
+  }
+  self_.fetchNew();
+  cross_.fetchNew();
 }
 
 void KvCache::checkInvariant(std::span<const BlockTable* const> selfTables) const {

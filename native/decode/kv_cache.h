@@ -34,6 +34,9 @@ class BlockStorage {
 
   /// Copies whole blocks in all layers.
   void copy(std::span<const BlockCopy> copies);
+  /// Has the system provide the memory of blocks that were allocated for the first time, a bounded
+  /// part of it at a time: page by page, as they are written, costs several times as much.
+  void fetchNew();
   /// Gives the memory of free blocks back to the system (whole pages of them).
   void giveBackFree();
 
@@ -44,6 +47,7 @@ class BlockStorage {
   BlockPool pool_;
   std::int64_t layerBytes_;  // all blocks of one layer, in whole pages
   ReservedMemory memory_;
+  std::int64_t fetched_ = 0;  // blocks
   std::vector<LayerCache> layers_;
 };
 
@@ -95,8 +99,8 @@ class KvCache {
   void forgetCached();
 
   /// After blocks were allocated and before they are written: keeps memory of both attentions, with
-  /// what is kept for reuse, inside the budget.
-  void enforceBudget();
+  /// what is kept for reuse, inside the budget, and fetches that of blocks never used before.
+  void prepareMemory();
 
   /// Throws ErrorCode::internal unless `selfTables` and the sources' tables are exactly the
   /// references, both pools and indices are sound, and the budget holds.

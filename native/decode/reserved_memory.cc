@@ -52,6 +52,15 @@ ReservedMemory& ReservedMemory::operator=(ReservedMemory&& other) noexcept {
   return *this;
 }
 
+void ReservedMemory::fetch([[maybe_unused]] std::size_t offset,
+                           [[maybe_unused]] std::size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  const std::size_t begin = offset / pageBytes() * pageBytes();
+  const std::size_t end = roundUp(offset + bytes, pageBytes());
+  madvise(data_ + begin, end - begin, MADV_POPULATE_WRITE);
+#endif
+}
+
 void ReservedMemory::giveBack(std::size_t offset, std::size_t bytes) {
   const std::size_t begin = roundUp(offset, pageBytes());
   const std::size_t end = (offset + bytes) / pageBytes() * pageBytes();

@@ -20,6 +20,9 @@ class ReservedMemory {
 
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
+  /// Provides the pages of [offset, offset + bytes) at once, where the system can: cheaper than one
+  /// by one as they are written. Nothing is lost if it cannot.
+  void fetch(std::size_t offset, std::size_t bytes);
   /// Gives back the whole pages of [offset, offset + bytes); their contents are lost.
   void giveBack(std::size_t offset, std::size_t bytes);
 

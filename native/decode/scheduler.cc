@@ -244,8 +244,8 @@ void Scheduler::Impl::step(EngineEvents& events) {
 void Scheduler::Impl::encode() {
   if (lane_.empty()) return;
   const TimePoint began = now();
-  cache_.enforceBudget();
-  if (const auto failure = lane_.advance()) {
+  cache_.prepareMemory();
+  if (const auto failure = lane_.advance(batch_.rows())) {
     for (const SourceUse& source : failure->sources) {
       order_ = admission_.active();
       for (Request* request : order_) {

@@ -57,7 +57,7 @@ void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   vocab_ = model.vocabSize();
   const auto wanted = static_cast<std::int64_t>(logitRows_.size());
   logits_.reserve(static_cast<std::size_t>(wanted * vocab_) * sizeof(float));
-  cache.enforceBudget();
+  cache.prepareMemory();
   cache.self().copy(copies_);
   DecodeStep step;
   step.tokens = tokens_;

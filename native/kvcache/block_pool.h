@@ -63,6 +63,8 @@ class BlockPool {
   std::int64_t free() const { return capacity_ - held(); }
   std::int32_t references(std::int32_t block) const { return at(block).references; }
 
+  /// Blocks that were ever allocated: those below it.
+  std::int64_t everUsed() const { return static_cast<std::int64_t>(blocks_.size()); }
   /// Blocks whose memory may have been written: those held and the free ones kept for reuse.
   std::int64_t touched() const { return held() + static_cast<std::int64_t>(free_.size()); }
   /// Takes the free blocks whose memory may have been written. They count as untouched from now on:

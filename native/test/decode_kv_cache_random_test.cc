@@ -33,7 +33,7 @@ class Workload {
     if (choice == 4) return fork(/*wholly=*/false);
     if (choice == 5) return learn(sequences_[pick()]);
     if (choice == 6 && random_() % 200 == 0) return cache_.forgetCached();
-    if (choice == 7 && random_() % 16 == 0) return cache_.enforceBudget();
+    if (choice == 7 && random_() % 16 == 0) return cache_.prepareMemory();
     append(sequences_[pick()]);
   }
 

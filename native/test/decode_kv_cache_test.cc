@@ -60,7 +60,7 @@ WGQA_TEST(decodeCacheKeepsBothAttentionsInOneBudget) {
   {
     BlockTable self(cache.self().pool(), 4);
     for (int i = 0; i < 32; ++i) self.append();
-    cache.enforceBudget();
+    cache.prepareMemory();
     CHECK_EQUAL(cache.touchedBytes(), cache.maxBytes());
   }
   // Freed blocks are kept for reuse until the other attention needs the room.
@@ -68,7 +68,7 @@ WGQA_TEST(decodeCacheKeepsBothAttentionsInOneBudget) {
   CHECK_EQUAL(cache.touchedBytes(), cache.maxBytes());
   BlockTable cross(cache.cross().pool(), 4);
   cross.append();
-  cache.enforceBudget();
+  cache.prepareMemory();
   CHECK_EQUAL(cache.touchedBytes(), cache.cross().blockBytes());
   cache.self().pool().checkInvariant();
 }
@@ -113,7 +113,7 @@ WGQA_TEST(decodeCacheGivesBackEachBlockByItself) {
   for (std::size_t i = 0; i < blocks.size(); i += 2) cache.self().pool().release(blocks[i]);
   CHECK(cache.makeRoom(0, 1));
   const std::int32_t cross = cache.cross().pool().allocate();
-  cache.enforceBudget();
+  cache.prepareMemory();
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     for (const LayerCache& layer : cache.self().layers()) {
       const float expected = i % 2 == 0 ? 0.0f : 1.0f;

@@ -29,7 +29,7 @@ WGQA_TEST(schedulerAnAbortFreesItsBlocksAtOnceAndDisturbsNoOne) {
     test::Listener listener;
     std::vector<GenerationRequest> requests;
     for (std::int32_t i = 0; i < 4; ++i) {
-      requests.push_back(endless({3, 5, 5, 5, 5, 4 + i}, 10));
+      requests.push_back(endless({3, 5, 5, 5, 5, 4 + i}, 14));
       if (i == 1) requests.back().options.numBeams = 3;
       scheduler.submit(static_cast<RequestId>(i), requests.back());
     }

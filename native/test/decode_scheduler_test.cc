@@ -270,9 +270,32 @@ WGQA_TEST(schedulerSmallSourcesAreEncodedTogether) {
     scheduler.submit(length, endless(Tokens(length, 3), 2));
   }
   listener.drain(scheduler);
-  // The shortest first, with what fits beside it: 1 + 3 + 4; then 5, and 20 in what slices it
-  // takes.
-  CHECK((model.encodings == std::vector<std::int64_t>{8, 5, 20}));
+  // Nothing runs, so that the slice is four times the budget: the shortest first, with what fits
+  // beside it: 1 + 3 + 4 + 5; then 20 in what slices it takes.
+  CHECK((model.encodings == std::vector<std::int64_t>{13, 20}));
+}
+
+WGQA_TEST(schedulerSlicesAreLongWhileMoreWaitThanRun) {
+  for (const bool runs : {false, true}) {
+    test::FakeModel model({});
+    EngineOptions options = test::makeEngineOptions(model, 100);
+    options.maxBatchTokens = 8;
+    Scheduler scheduler(model, options);
+    test::Listener listener;
+    if (runs) {
+      GenerationRequest beams = endless({3}, 12);
+      beams.options.numBeams = 3;
+      scheduler.submit(0, beams);
+      listener.step(scheduler);
+    }
+    model.encodings.clear();
+    for (std::int32_t i = 1; i <= 3; ++i) {
+      scheduler.submit(static_cast<RequestId>(i), endless(Tokens(8, 3 + i), 2));
+    }
+    listener.drain(scheduler);
+    CHECK((model.encodings ==
+           (runs ? std::vector<std::int64_t>{8, 8, 8} : std::vector<std::int64_t>{24})));
+  }
 }
 
 // ---------------------------------------------------------------------------- figures

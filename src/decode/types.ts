@@ -135,8 +135,9 @@ export interface EngineOptions {
   readonly maxBatchSize?: number;
   /**
    * Tokens of work that a step takes on beside one token of each running sequence: of encoding as
-   * much, and as much of tokens that are only fed (forced prefixes, resumed requests). Small: short
-   * steps for running streams; large: more throughput. Default 64.
+   * much (up to four times as much while more sources wait than sequences run), and as much of
+   * tokens that are only fed (forced prefixes, resumed requests). Small: short steps for running
+   * streams; large: more throughput. Default 64.
    */
   readonly maxBatchTokens?: number;
   /** Threads of the engine's parallel work. Default: as many as the model's. */

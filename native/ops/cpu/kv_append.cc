@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
 // Elements that are worth a thread.
-constexpr std::int64_t kGrainElements = 1 << 15;
+constexpr std::int64_t kGrainElements = 1 << 13;
 
 // Token `token` of `rows` into its slot of `cache`, every head.
 template <typename T>
