@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <exception>
+#include <limits>
+#include <optional>
+#include <vector>
 
 #include "base/worker_pool.h"
 
@@ -47,6 +51,39 @@ class LoopScope {
   bool wasInLoop_ = isInLoop;
 };
 
+// Indices [first, last) that are taken one by one, from both ends; a cache line of its own.
+class alignas(64) Stretch {
+ public:
+  void set(std::int64_t first, std::int64_t last) { state_ = pack(first, last); }
+  std::optional<std::int64_t> takeFirst() {
+    return take([](std::int64_t& first, std::int64_t&) { return first++; });
+  }
+  std::optional<std::int64_t> takeLast() {
+    return take([](std::int64_t&, std::int64_t& last) { return --last; });
+  }
+
+ private:
+  static std::uint64_t pack(std::int64_t first, std::int64_t last) {
+    return static_cast<std::uint64_t>(first) << 32 | static_cast<std::uint64_t>(last);
+  }
+
+  template <typename Choose>
+  std::optional<std::int64_t> take(const Choose& choose) {
+    std::uint64_t state = state_.load(std::memory_order_relaxed);
+    for (;;) {
+      auto first = static_cast<std::int64_t>(state >> 32);
+      auto last = static_cast<std::int64_t>(state & 0xffffffffu);
+      if (first == last) return std::nullopt;
+      const std::int64_t taken = choose(first, last);
+      if (state_.compare_exchange_weak(state, pack(first, last), std::memory_order_relaxed)) {
+        return taken;
+      }
+    }
+  }
+
+  std::atomic<std::uint64_t> state_ = 0;
+};
+
 // Calls body(slot) for each slot, on as many threads; the first exception is rethrown.
 template <typename Body>
 void runSlots(int slots, const Body& body) {
@@ -81,6 +118,31 @@ void parallelFor(std::int64_t count, std::int64_t grain,
   if (threads <= 1) return body(0, count, 0);
   runSlots(threads,
            [&](int slot) { body(count * slot / threads, count * (slot + 1) / threads, slot); });
+}
+
+void parallelRanges(std::int64_t count, std::int64_t piece,
+                    const std::function<void(std::int64_t, std::int64_t, int)>& body) {
+  if (count <= 0) return;
+  // Both ends of a stretch fit in one word.
+  constexpr std::int64_t kMostPieces = std::numeric_limits<std::uint32_t>::max();
+  piece = std::max<std::int64_t>({piece, count / kMostPieces + 1, 1});
+  const std::int64_t pieces = (count + piece - 1) / piece;
+  const int threads = static_cast<int>(std::min<std::int64_t>(threadCount(), pieces));
+  if (threads <= 1) return body(0, count, 0);
+  std::vector<Stretch> stretches(static_cast<std::size_t>(threads));
+  for (int slot = 0; slot < threads; ++slot) {
+    stretches[slot].set(pieces * slot / threads, pieces * (slot + 1) / threads);
+  }
+  const auto run = [&](std::int64_t index, int slot) {
+    body(index * piece, std::min(count, (index + 1) * piece), slot);
+  };
+  runSlots(threads, [&](int slot) {
+    while (const auto index = stretches[slot].takeFirst()) run(*index, slot);
+    for (int other = 1; other < threads; ++other) {
+      Stretch& theirs = stretches[(slot + other) % threads];
+      while (const auto index = theirs.takeLast()) run(*index, slot);
+    }
+  });
 }
 
 void parallelTasks(std::int64_t count, const std::function<void(std::int64_t, int)>& body) {

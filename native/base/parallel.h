@@ -22,6 +22,13 @@ void restWorkers();
 void parallelFor(std::int64_t count, std::int64_t grain,
                  const std::function<void(std::int64_t, std::int64_t, int)>& body);
 
+/// Calls body(begin, end, thread) on disjoint ranges of at most `piece` indices that cover
+/// [0, count). Each thread goes through a stretch of its own from its start, and then takes pieces
+/// off the ends of the others' stretches: for loops that read memory in order, which is served
+/// unevenly. The first exception is rethrown.
+void parallelRanges(std::int64_t count, std::int64_t piece,
+                    const std::function<void(std::int64_t, std::int64_t, int)>& body);
+
 /// Calls body(index, thread) for each index of [0, count), handed out one by one: for tasks of
 /// unequal cost. The first exception is rethrown.
 void parallelTasks(std::int64_t count, const std::function<void(std::int64_t, int)>& body);

@@ -146,18 +146,19 @@ void T5Inference::decodeStep(const DecodeStep& step) {
     {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.self.norm, hidden);
-      const KeyValue keyValue = layers_.keyValue(block.self, normed);
+      const auto [queries, keyValue] = layers_.queryKeyValue(block.self, normed);
       layers_.ops().kvAppend({keyValue.k, keyValue.v, step.selfSlots, self.keys, self.values});
       const PagedKv cache{self.keys, self.values, step.self.blocks, step.self.offsets,
                           step.self.lengths};
-      layers_.addCachedAttention(block.self, cache, bias, normed, hidden);
+      layers_.addCachedAttention(block.self, cache, bias, queries, hidden);
     }
     {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.cross.norm, hidden);
       const PagedKv cache{cross.keys, cross.values, step.cross.blocks, step.cross.offsets,
                           step.cross.lengths};
-      layers_.addCachedAttention(block.cross, cache, RelativeBias{}, normed, hidden);
+      layers_.addCachedAttention(block.cross, cache, RelativeBias{},
+                                 layers_.query(block.cross, normed), hidden);
     }
     layers_.addFeedForward(block.feedForward, hidden);
   }

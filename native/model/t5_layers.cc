@@ -1,5 +1,6 @@
 #include "model/t5_layers.h"
 
+#include <array>
 #include <cmath>
 
 namespace wgqa {
@@ -40,10 +41,9 @@ ConstTensorView T5Layers::toCompute(const ConstTensorView& x) {
   return out;
 }
 
-TensorView T5Layers::project(const T5Weights::Projection& weight, const ConstTensorView& x) {
-  const TensorView out = arena_.floats({x.shape[0], weight.packed->outFeatures});
-  ops_->linear({x, weight.packed.get(), out});
-  return out;
+/// Room for a projection's outputs.
+TensorView T5Layers::newRows(const T5Weights::Projection& weight, std::int64_t rows) {
+  return arena_.floats({rows, weight.packed->outFeatures});
 }
 
 void T5Layers::addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
@@ -55,14 +55,36 @@ void T5Layers::addProjection(const T5Weights::Projection& weight, const ConstTen
 
 void T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x,
                         const KeyValue& out) {
-  ops_->linear({x, attention.k.packed.get(), headsAsColumns(out.k)});
-  ops_->linear({x, attention.v.packed.get(), headsAsColumns(out.v)});
+  const std::array<Linear, 2> products{{{x, attention.k.packed.get(), headsAsColumns(out.k)},
+                                        {x, attention.v.packed.get(), headsAsColumns(out.v)}}};
+  ops_->linear(products);
+}
+
+KeyValue T5Layers::newKeyValue(const T5Weights::Attention& attention, std::int64_t rows) {
+  return {arena_.floats({rows, attention.kvHeads, config_.dKv}),
+          arena_.floats({rows, attention.kvHeads, config_.dKv})};
 }
 
 KeyValue T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x) {
-  const KeyValue out{arena_.floats({x.shape[0], attention.kvHeads, config_.dKv}),
-                     arena_.floats({x.shape[0], attention.kvHeads, config_.dKv})};
+  const KeyValue out = newKeyValue(attention, x.shape[0]);
   keyValue(attention, x, out);
+  return out;
+}
+
+TensorView T5Layers::query(const T5Weights::Attention& attention, const ConstTensorView& x) {
+  const TensorView out = newRows(attention.q, x.shape[0]);
+  ops_->linear({x, attention.q.packed.get(), out});
+  return out;
+}
+
+T5Layers::QueryKeyValue T5Layers::queryKeyValue(const T5Weights::Attention& attention,
+                                                const ConstTensorView& x) {
+  const QueryKeyValue out{newRows(attention.q, x.shape[0]), newKeyValue(attention, x.shape[0])};
+  const std::array<Linear, 3> products{
+      {{x, attention.q.packed.get(), out.q},
+       {x, attention.k.packed.get(), headsAsColumns(out.keyValue.k)},
+       {x, attention.v.packed.get(), headsAsColumns(out.keyValue.v)}}};
+  ops_->linear(products);
   return out;
 }
 
@@ -72,7 +94,7 @@ void T5Layers::addAttention(const T5Weights::Attention& attention, const Attenti
   AttentionPrefill prefill;
   prefill.shape = shape;
   prefill.shape.kvHeadOf = attention.kvHeadOf;
-  prefill.q = columnsAsHeads(project(attention.q, queryInput), config_.heads);
+  prefill.q = columnsAsHeads(query(attention, queryInput), config_.heads);
   prefill.k = keyValue.k;
   prefill.v = keyValue.v;
   const TensorView out = arena_.make(dtype_, {hidden.shape[0], config_.innerDim()});
@@ -82,13 +104,13 @@ void T5Layers::addAttention(const T5Weights::Attention& attention, const Attenti
 }
 
 void T5Layers::addCachedAttention(const T5Weights::Attention& attention, const PagedKv& cache,
-                                  const RelativeBias& bias, const ConstTensorView& queryInput,
+                                  const RelativeBias& bias, const TensorView& queries,
                                   const TensorView& hidden) {
   AttentionDecode decode;
   decode.cache = cache;
   decode.kvHeadOf = attention.kvHeadOf;
   decode.bias = bias;
-  decode.q = columnsAsHeads(project(attention.q, queryInput), config_.heads);
+  decode.q = columnsAsHeads(queries, config_.heads);
   const TensorView out = arena_.make(dtype_, {hidden.shape[0], config_.innerDim()});
   decode.out = columnsAsHeads(out, config_.heads);
   ops_->attentionDecode(decode);
@@ -100,8 +122,18 @@ void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorV
   const TensorView normed = normalise(block.norm, hidden);
   GatedActivation activation;
   activation.activation = config_.activation;
-  activation.gate = project(block.gate, normed);
-  if (block.linear.given()) activation.linear = project(block.linear, normed);
+  const TensorView gate = newRows(block.gate, normed.shape[0]);
+  activation.gate = gate;
+  const Linear gateProduct{normed, block.gate.packed.get(), gate};
+  if (block.linear.given()) {
+    const TensorView linear = newRows(block.linear, normed.shape[0]);
+    activation.linear = linear;
+    const std::array<Linear, 2> products{
+        {gateProduct, {normed, block.linear.packed.get(), linear}}};
+    ops_->linear(products);
+  } else {
+    ops_->linear(gateProduct);
+  }
   activation.out = arena_.make(dtype_, {hidden.shape[0], config_.dFf});
   ops_->gatedActivation(activation);
   addProjection(block.out, activation.out, hidden);

@@ -50,9 +50,18 @@ class T5Layers {
   void addAttention(const T5Weights::Attention& attention, const AttentionShape& shape,
                     const ConstTensorView& queryInput, const KeyValue& keyValue,
                     const TensorView& hidden);
+  /// Queries of rows `x`, [rows, heads * headDim] float32.
+  TensorView query(const T5Weights::Attention& attention, const ConstTensorView& x);
+  /// Queries, keys and values of the same rows.
+  struct QueryKeyValue {
+    TensorView q;
+    KeyValue keyValue;
+  };
+  QueryKeyValue queryKeyValue(const T5Weights::Attention& attention, const ConstTensorView& x);
+
   /// Adds attention of one query per sequence over its cached keys to `hidden`.
   void addCachedAttention(const T5Weights::Attention& attention, const PagedKv& cache,
-                          const RelativeBias& bias, const ConstTensorView& queryInput,
+                          const RelativeBias& bias, const TensorView& queries,
                           const TensorView& hidden);
   /// Adds the feed-forward part of a block to `hidden`.
   void addFeedForward(const T5Weights::FeedForward& block, const TensorView& hidden);
@@ -65,7 +74,8 @@ class T5Layers {
   }
 
  private:
-  TensorView project(const T5Weights::Projection& weight, const ConstTensorView& x);
+  KeyValue newKeyValue(const T5Weights::Attention& attention, std::int64_t rows);
+  TensorView newRows(const T5Weights::Projection& weight, std::int64_t rows);
   void addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
                      const TensorView& hidden);
 

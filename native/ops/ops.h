@@ -366,7 +366,10 @@ class Ops {
   /// `dtype` (float32 | bfloat16 | int8). `weight` need not outlive the call unless the backend
   /// says that the packed weight borrows it; callers keep it alive as long as the result.
   virtual std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) = 0;
-  virtual void linear(const Linear& p) = 0;
+  /// Products of the same rows: one x, weights of one dtype, outputs that do not overlap. One after
+  /// the other would wait for all threads in between.
+  virtual void linear(std::span<const Linear> products) = 0;
+  void linear(const Linear& p) { linear({&p, 1}); }
   virtual void matmul(const Matmul& p) = 0;
   virtual void dropout(const Dropout& p) = 0;
   virtual void gatedActivation(const GatedActivation& p) = 0;

@@ -1,4 +1,5 @@
 // native/base: conversions, random numbers, parallel loops, memory and files.
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -9,6 +10,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -230,6 +232,41 @@ WGQA_TEST(parallelTasksRunsEachIndexOnce) {
   setThreadCount(0);
 }
 
+WGQA_TEST(parallelRangesCoverEachIndexOnce) {
+  for (const int threads : {1, 2, 3, 5}) {
+    setThreadCount(threads);
+    for (const std::int64_t count : {0, 1, 2, 3, 7, 64, 1001}) {
+      for (const std::int64_t piece : {0, 1, 5, 2000}) {
+        std::vector<std::atomic<int>> visits(count);
+        std::atomic<bool> anyWrong = false;
+        parallelRanges(count, piece, [&](std::int64_t begin, std::int64_t end, int thread) {
+          const std::int64_t most = threads == 1 ? count : std::max<std::int64_t>(piece, 1);
+          if (begin >= end || end - begin > most || thread >= threads) anyWrong = true;
+          for (std::int64_t i = begin; i < end; ++i) ++visits[i];
+        });
+        for (const auto& visit : visits) CHECK_EQUAL(visit.load(), 1);
+        CHECK(!anyWrong);
+      }
+    }
+  }
+  setThreadCount(0);
+}
+
+// The thread of the first stretch hangs in its first piece until all others are done.
+WGQA_TEST(parallelRangesAreTakenOverFromASlowThread) {
+  constexpr std::int64_t kCount = 100;
+  setThreadCount(2);
+  std::atomic<std::int64_t> done = 0;
+  parallelRanges(kCount, 1, [&](std::int64_t begin, std::int64_t, int) {
+    if (begin == 0) {
+      while (done < kCount - 1) std::this_thread::yield();
+    }
+    ++done;
+  });
+  setThreadCount(0);
+  CHECK_EQUAL(done.load(), kCount);
+}
+
 WGQA_TEST(parallelLoopsRethrow) {
   for (const int threads : {1, 2}) {
     setThreadCount(threads);
@@ -243,6 +280,7 @@ WGQA_TEST(parallelLoopsRethrow) {
     CHECK_THROWS(ErrorCode::aborted, parallelTasks(100, [](std::int64_t index, int) {
                    if (index == 57) throw Error(ErrorCode::aborted, "stopped");
                  }));
+    CHECK_THROWS(ErrorCode::aborted, parallelRanges(100, 3, throwAt(57)));
     // The team is usable after an exception.
     std::atomic<int> calls = 0;
     parallelTasks(10, [&](std::int64_t, int) { ++calls; });

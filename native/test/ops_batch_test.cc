@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,6 +38,30 @@ void checkRowsOfLinear(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
   fail(std::to_string(rows) + " x " + std::to_string(inFeatures) + " to " +
        std::to_string(outFeatures) + " " + std::string(dtypeName(dtype)) +
        ": a row depends on its batch");
+}
+
+// Products of the same rows, one by one, against the same in one call.
+void checkProductsTogether(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
+                           const std::vector<std::int64_t>& outFeatures, DType dtype) {
+  CaseTensors tensors(4);
+  const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
+  std::vector<std::unique_ptr<PackedWeight>> weights;
+  std::vector<Linear> products;
+  std::vector<TensorView> alone;
+  for (const std::int64_t features : outFeatures) {
+    const std::string name = std::to_string(weights.size());
+    weights.push_back(ops.pack(
+        tensors.input("weight " + name, float32Of({features, inFeatures}), normal()), dtype));
+    const TensorSpec result = float32Of({rows, features});
+    products.push_back({x, weights.back().get(), tensors.output("together " + name, result), 0.5f});
+    Linear one = products.back();
+    one.out = alone.emplace_back(tensors.output("alone " + name, result));
+    ops.linear(one);
+  }
+  ops.linear(products);
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    CHECK(elements(products[i].out) == elements(alone[i]));
+  }
 }
 
 // Every sequence of a paged batch, decoded alone, against the same row of the whole batch.
@@ -161,6 +186,20 @@ WGQA_TEST(cpuLinearRowsDoNotDependOnTheirBatch) {
     }
   }
   setThreadCount(0);
+}
+
+WGQA_TEST(productsOfTheSameRowsAreIndependent) {
+  for (const auto& ops : {makeCpuOps(), makeReferenceOps()}) {
+    for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
+      if (const auto reason = ops->whyUnsupported({.dtype = dtype})) {
+        note("declined " + std::string(dtypeName(dtype)) + ": " + *reason);
+        continue;
+      }
+      checkProductsTogether(*ops, 1, 40, {24}, dtype);
+      checkProductsTogether(*ops, 3, 72, {1, 97, 16}, dtype);
+      checkProductsTogether(*ops, 1, 1024, {512, 300}, dtype);
+    }
+  }
 }
 
 WGQA_TEST(cpuDecodeSequencesDoNotDependOnTheirBatch) {

@@ -116,9 +116,9 @@ HWY_INLINE void forHeadsAtOnce(int heads, const Visit& visit) {
   for (; head < heads; ++head) visit.template operator()<1>(head);
 }
 
-// A tile of keys or values is fetched while the tile before it is computed with: too much for the
-// first cache, which also has fewer outstanding misses than the second.
-constexpr int kIntoSecondCache = 2;
+// A tile of keys or values is fetched while the tile before it is computed with. It is as large as
+// the first cache, and still comes sooner than if it were fetched into the second alone.
+constexpr int kIntoFirstCache = 3;
 constexpr int kLineBytes = 64;
 
 class Decode {
@@ -310,7 +310,7 @@ class Decode {
       const auto* rows = cache.as<char>() + offsetOf(cache, chunk, kvHead, firstKey) * elementBytes;
       const std::int64_t bytes = count * headDim_ * elementBytes;
       for (std::int64_t byte = 0; byte < bytes; byte += kLineBytes) {
-        __builtin_prefetch(rows + byte, 0, kIntoSecondCache);
+        __builtin_prefetch(rows + byte, 0, kIntoFirstCache);
       }
       firstKey += count;
     }

@@ -194,8 +194,8 @@ BlockedProducts::Program& BlockedProducts::program(const Key& key,
 // ---------------------------------------------------------------------------- products
 
 /// Panel by panel, so that a panel is read from memory once.
-void BlockedProducts::plan(const Linear& p, const BlockedWeight& weight) {
-  tasks_.clear();
+void BlockedProducts::plan(const Linear& p) {
+  const auto& weight = dynamic_cast<const BlockedWeight&>(*p.weight);
   const bool isQuantised = weight.dtype == DType::int8;
   const auto& blocks = isQuantised ? kQuantisedRowBlocks : kRowBlocks;
   const std::int64_t count = p.x.shape[0];
@@ -206,7 +206,7 @@ void BlockedProducts::plan(const Linear& p, const BlockedWeight& weight) {
       const std::int64_t rows = block == blocks.end() ? count - row : *block;
       const Key key{weight.dtype, rows, panel.features, weight.inFeatures,
                     isQuantised ? weight.inFeatures : p.x.strides[0]};
-      tasks_.push_back({&program(key, panel), &panel, row, rows});
+      tasks_.push_back({&p, &weight, &program(key, panel), &panel, row, rows});
       row += rows;
     }
   }
@@ -237,9 +237,10 @@ QuantisedRows quantiseRows(const ConstTensorView& x, Scratch& scratch) {
 
 }  // namespace
 
-void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scratch& scratch) {
-  const bool isQuantised = weight.dtype == DType::int8;
-  const QuantisedRows quantised = isQuantised ? quantiseRows(p.x, scratch) : QuantisedRows{};
+void BlockedProducts::runTasks(std::span<const Linear> products, Scratch& scratch) {
+  const ConstTensorView& x = products.front().x;
+  const bool isQuantised = products.front().weight->dtype == DType::int8;
+  const QuantisedRows quantised = isQuantised ? quantiseRows(x, scratch) : QuantisedRows{};
   std::size_t tileBytes = 0;
   std::size_t scratchpadBytes = 0;
   for (const Task& task : tasks_) {
@@ -251,6 +252,7 @@ void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scr
       scratch.perThread<std::byte>(threadCount(), tileBytes + scratchpadBytes);
   const auto multiply = [&](std::int64_t index, int thread) {
     const Task& task = tasks_[static_cast<std::size_t>(index)];
+    const Linear& p = *task.product;
     std::byte* tile = slices.of(thread);
     ProductSums sums{
         .sums = tile,
@@ -260,32 +262,38 @@ void BlockedProducts::runTasks(const Linear& p, const BlockedWeight& weight, Scr
         .beta = p.beta,
         .out = p.out.as<float>() + task.row * p.out.strides[0] + task.panel->firstFeature,
         .outStride = p.out.strides[0]};
-    const auto run = [&](const void* x) {
-      task.program->run(thread, x, task.panel->memory, tile, tile + tileBytes);
+    const auto run = [&](const void* rows) {
+      task.program->run(thread, rows, task.panel->memory, tile, tile + tileBytes);
     };
     if (isQuantised) {
       sums.rowScales = quantised.scales + task.row;
-      sums.columnScales = weight.scales.data() + task.panel->firstFeature;
-      run(quantised.integers + task.row * weight.inFeatures);
+      sums.columnScales = task.weight->scales.data() + task.panel->firstFeature;
+      run(quantised.integers + task.row * x.shape[1]);
       addIntegerSums(sums);
     } else {
-      run(p.x.as<BFloat16>() + task.row * p.x.strides[0]);
+      run(x.as<BFloat16>() + task.row * x.strides[0]);
       addFloatSums(sums);
     }
   };
   const auto count = static_cast<std::int64_t>(tasks_.size());
-  const std::int64_t products = p.x.shape[0] * weight.outFeatures * weight.inFeatures;
-  if (productPieces(products, weight.bytes) < 2) {
+  std::int64_t weightBytes = 0;
+  std::int64_t elements = 0;
+  for (const Linear& p : products) {
+    weightBytes += p.weight->bytes;
+    elements += p.weight->outFeatures * p.weight->inFeatures;
+  }
+  if (productPieces(x.shape[0] * elements, weightBytes) < 2) {
     for (std::int64_t index = 0; index < count; ++index) multiply(index, 0);
   } else {
     parallelTasks(count, std::cref(multiply));
   }
 }
 
-void BlockedProducts::run(const Linear& p, const BlockedWeight& weight, Scratch& scratch) try {
+void BlockedProducts::run(std::span<const Linear> products, Scratch& scratch) try {
   const onednn::LibraryThreads ownThreadOnly(1);
-  plan(p, weight);
-  runTasks(p, weight, scratch);
+  tasks_.clear();
+  for (const Linear& p : products) plan(p);
+  runTasks(products, scratch);
 } catch (const dnnl::error& error) {
   throw asError(error);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <span>
 #include <vector>
 
 #include "base/buffer.h"
@@ -40,7 +41,8 @@ class BlockedProducts {
   ~BlockedProducts();
   /// `dtype`: bfloat16 | int8. Nothing where the library lacks such products for this processor.
   std::unique_ptr<BlockedWeight> pack(const ConstTensorView& weight, DType dtype) const;
-  void run(const Linear& p, const BlockedWeight& weight, Scratch& scratch);
+  /// Products of one x with blocked weights of one dtype.
+  void run(std::span<const Linear> products, Scratch& scratch);
 
  private:
   /// What a program is specific to.
@@ -51,6 +53,8 @@ class BlockedProducts {
   };
   struct Program;
   struct Task {
+    const Linear* product;
+    const BlockedWeight* weight;
     Program* program;
     const BlockedWeight::Panel* panel;
     std::int64_t row, rows;
@@ -60,11 +64,11 @@ class BlockedProducts {
   static constexpr std::size_t kMaxPrograms = 1024;
 
   Program& program(const Key& key, const BlockedWeight::Panel& panel);
-  void plan(const Linear& p, const BlockedWeight& weight);
-  void runTasks(const Linear& p, const BlockedWeight& weight, Scratch& scratch);
+  void plan(const Linear& p);
+  void runTasks(std::span<const Linear> products, Scratch& scratch);
 
   onednn::ProgramCache<Key, Program> programs_;
-  std::vector<Task> tasks_;  // of the running product
+  std::vector<Task> tasks_;  // of the running call
 };
 
 }  // namespace wgqa::cpu

@@ -54,10 +54,10 @@ std::unique_ptr<PackedWeight> CpuOps::pack(const ConstTensorView& weight, DType 
   return linear_.pack(weight, dtype);
 }
 
-void CpuOps::linear(const Linear& p) {
+void CpuOps::linear(std::span<const Linear> products) {
   const Stopwatch watch(times_.denseSeconds);
-  linear_.run(p, scratch_);
-  times_.weightBytes += p.weight->bytes;
+  linear_.run(products, scratch_);
+  for (const Linear& p : products) times_.weightBytes += p.weight->bytes;
 }
 
 void CpuOps::matmul(const Matmul& p) {

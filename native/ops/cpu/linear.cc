@@ -4,7 +4,6 @@
 #include "base/parallel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/grain.h"
-#include "ops/cpu/row_products.h"
 
 namespace wgqa::cpu {
 namespace {
@@ -55,24 +54,27 @@ std::unique_ptr<PackedWeight> LinearProducts::pack(const ConstTensorView& weight
   return packed;
 }
 
-void LinearProducts::run(const Linear& p, Scratch& scratch) {
-  if (const auto* blocked = dynamic_cast<const BlockedWeight*>(p.weight)) {
-    return blocked_.run(p, *blocked, scratch);
+void LinearProducts::run(std::span<const Linear> products, Scratch& scratch) {
+  if (dynamic_cast<const BlockedWeight*>(products.front().weight) != nullptr) {
+    return blocked_.run(products, scratch);
   }
-  const auto& weight = static_cast<const RowWeight&>(*p.weight);
-  rowProducts({.x = p.x.data,
-               .xStride = p.x.strides[0],
-               .weight = weight.rows,
-               .weightStride = weight.stride,
-               .out = p.out.as<float>(),
-               .outStride = p.out.strides[0],
-               .rows = p.x.shape[0],
-               .outFeatures = weight.outFeatures,
-               .inFeatures = weight.inFeatures,
-               .dtype = weight.dtype,
-               .alpha = p.alpha,
-               .beta = p.beta},
-              scratch);
+  rows_.clear();
+  for (const Linear& p : products) {
+    const auto& weight = dynamic_cast<const RowWeight&>(*p.weight);
+    rows_.push_back({.x = p.x.data,
+                     .xStride = p.x.strides[0],
+                     .weight = weight.rows,
+                     .weightStride = weight.stride,
+                     .out = p.out.as<float>(),
+                     .outStride = p.out.strides[0],
+                     .rows = p.x.shape[0],
+                     .outFeatures = weight.outFeatures,
+                     .inFeatures = weight.inFeatures,
+                     .dtype = weight.dtype,
+                     .alpha = p.alpha,
+                     .beta = p.beta});
+  }
+  rowProducts(rows_, scratch);
 }
 
 }  // namespace wgqa::cpu

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "ops/cpu/blocked_products.h"
+#include "ops/cpu/row_products.h"
 #include "ops/cpu/scratch.h"
 #include "ops/ops.h"
 
@@ -20,10 +23,12 @@ namespace wgqa::cpu {
 class LinearProducts {
  public:
   std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) const;
-  void run(const Linear& p, Scratch& scratch);
+  /// Of one x, with weights of one dtype.
+  void run(std::span<const Linear> products, Scratch& scratch);
 
  private:
   BlockedProducts blocked_;
+  std::vector<RowProducts> rows_;  // of the running call
 };
 
 }  // namespace wgqa::cpu

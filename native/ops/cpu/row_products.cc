@@ -19,10 +19,10 @@ namespace wgqa::cpu {
 // A packed row of x is padded with zeros to a multiple of this: a vector of any target.
 constexpr std::int64_t kPadding = 16;
 
-// Threads get whole cache lines of the output, a few pieces each: memory serves them unevenly, and
-// who is done first takes more.
+// Threads get whole cache lines of the output, for about so many bytes of weights at a time: memory
+// serves them unevenly, and who is done first takes more.
 constexpr std::int64_t kFeatureGrain = 16;
-constexpr std::int64_t kPiecesPerThread = 4;
+constexpr std::int64_t kPieceBytes = 32 << 10;
 
 // While all rows of x stay in the second-level cache, a tile of weights stays in the first until
 // all have passed. More rows pass by weights that stay in the second level.
@@ -84,8 +84,7 @@ void packRowProducts(const RowProducts& p, float* packed, std::int64_t firstTile
 
 // target[i] = alpha * sums[i] + beta * target[i] for kCount elements.
 template <int kCount>
-HWY_INLINE void addSums(const RowProducts& p, const float* HWY_RESTRICT sums,
-                        float* HWY_RESTRICT target) {
+HWY_INLINE void addSums(const RowProducts& p, const float* sums, float* HWY_RESTRICT target) {
   HWY_UNROLL(4)
   for (int i = 0; i < kCount; ++i) {
     target[i] = p.beta == 0.0f ? p.alpha * sums[i] : p.alpha * sums[i] + p.beta * target[i];
@@ -130,7 +129,10 @@ HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
     if (weightRows == kWeightTile) {
       addSums<kWeightTile>(p, sums, target);
     } else {
-      for (int i = 0; i < weightRows; ++i) addSums<1>(p, sums + i, target + i);
+      HWY_UNROLL(4)
+      for (int i = 0; i < kWeightTile; ++i) {
+        if (i < weightRows) addSums<1>(p, sums + i, target + i);
+      }
     }
   }
 }
@@ -222,26 +224,48 @@ HWY_EXPORT(multiplyRowProducts);
 HWY_EXPORT(rowTile);
 }  // namespace
 
-void rowProducts(const RowProducts& p, Scratch& scratch) {
-  if (p.rows == 0) return;
-  const std::int64_t depth = paddedDepth(p.inFeatures);
-  float* packed = scratch.shared<float>(SharedScratch::first, p.rows * depth);
+namespace {
+
+std::int64_t linesOf(const RowProducts& p) { return divideUp(p.outFeatures, kFeatureGrain); }
+
+// Lines [begin, end) of all products' outputs, counted through.
+void multiplyLines(std::span<const RowProducts> products, const float* packed, std::int64_t begin,
+                   std::int64_t end) {
+  for (const RowProducts& p : products) {
+    const std::int64_t lines = linesOf(p);
+    if (begin < lines && end > 0) {
+      HWY_DYNAMIC_DISPATCH(multiplyRowProducts)
+      (p, packed, std::max<std::int64_t>(begin, 0) * kFeatureGrain,
+       std::min(std::min(end, lines) * kFeatureGrain, p.outFeatures));
+    }
+    begin -= lines;
+    end -= lines;
+  }
+}
+
+}  // namespace
+
+void rowProducts(std::span<const RowProducts> products, Scratch& scratch) {
+  const RowProducts& x = products.front();
+  if (x.rows == 0) return;
+  const std::int64_t depth = paddedDepth(x.inFeatures);
+  float* packed = scratch.shared<float>(SharedScratch::first, x.rows * depth);
   const std::int64_t tile = HWY_DYNAMIC_DISPATCH(rowTile)();
-  parallelFor(divideUp(p.rows, tile), rowGrain(tile * depth),
+  parallelFor(divideUp(x.rows, tile), rowGrain(tile * depth),
               [&](std::int64_t begin, std::int64_t end, int) {
-                HWY_DYNAMIC_DISPATCH(packRowProducts)(p, packed, begin, end);
+                HWY_DYNAMIC_DISPATCH(packRowProducts)(x, packed, begin, end);
               });
-  const std::int64_t lines = divideUp(p.outFeatures, kFeatureGrain);
-  const std::int64_t weightBytes =
-      p.outFeatures * p.inFeatures * static_cast<std::int64_t>(bytesOf(p.dtype));
-  const std::int64_t pieces =
-      std::clamp<std::int64_t>(productPieces(p.rows * depth * p.outFeatures, weightBytes), 1,
-                               std::min<std::int64_t>(lines, threadCount() * kPiecesPerThread));
-  parallelTasks(pieces, [&](std::int64_t piece, int) {
-    const std::int64_t begin = lines * piece / pieces * kFeatureGrain;
-    const std::int64_t end = lines * (piece + 1) / pieces * kFeatureGrain;
-    HWY_DYNAMIC_DISPATCH(multiplyRowProducts)(p, packed, begin, std::min(end, p.outFeatures));
-  });
+  std::int64_t lines = 0;
+  for (const RowProducts& p : products) lines += linesOf(p);
+  const std::int64_t lineBytes =
+      kFeatureGrain * x.inFeatures * static_cast<std::int64_t>(bytesOf(x.dtype));
+  if (productPieces(x.rows * depth * lines * kFeatureGrain, lines * lineBytes) < 2) {
+    return multiplyLines(products, packed, 0, lines);
+  }
+  parallelRanges(lines, divideUp(kPieceBytes, std::max<std::int64_t>(lineBytes, 1)),
+                 [&](std::int64_t begin, std::int64_t end, int) {
+                   multiplyLines(products, packed, begin, end);
+                 });
 }
 
 }  // namespace wgqa::cpu

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/dtype.h"
 #include "ops/cpu/scratch.h"
@@ -25,8 +26,9 @@ struct RowProducts {
   float beta = 0.0f;
 };
 
-/// Each element is summed in an order that depends on inFeatures only, so a row's result is the
-/// same, bit for bit, whatever else is in the batch and however many threads there are.
-void rowProducts(const RowProducts& p, Scratch& scratch);
+/// Products of one x. Each element is summed in an order that depends on inFeatures only, so a
+/// row's result is the same, bit for bit, whatever else is in the batch and however many threads
+/// there are.
+void rowProducts(std::span<const RowProducts> products, Scratch& scratch);
 
 }  // namespace wgqa::cpu

@@ -79,15 +79,17 @@ std::unique_ptr<PackedWeight> ReferenceOps::pack(const ConstTensorView& weight, 
   return packed;
 }
 
-void ReferenceOps::linear(const Linear& p) {
+void ReferenceOps::linear(std::span<const Linear> products) {
   const ScopeTimer timer(times_.denseSeconds);
-  const auto& weight = dynamic_cast<const ReferenceWeight&>(*p.weight);
-  Wide x = load(p.x);
-  if (weight.dtype == DType::int8) quantiseRows(x, weight.inFeatures);
-  blend(
-      reference::matmul(x, weight.transposed, p.x.shape[0], weight.inFeatures, weight.outFeatures),
-      p.out, p.alpha, p.beta);
-  times_.weightBytes += weight.bytes;
+  for (const Linear& p : products) {
+    const auto& weight = dynamic_cast<const ReferenceWeight&>(*p.weight);
+    Wide x = load(p.x);
+    if (weight.dtype == DType::int8) quantiseRows(x, weight.inFeatures);
+    blend(reference::matmul(x, weight.transposed, p.x.shape[0], weight.inFeatures,
+                            weight.outFeatures),
+          p.out, p.alpha, p.beta);
+    times_.weightBytes += weight.bytes;
+  }
 }
 
 void ReferenceOps::matmul(const Matmul& p) {

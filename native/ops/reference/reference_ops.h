@@ -32,7 +32,8 @@ class ReferenceOps final : public Ops {
   void rmsNorm(const RmsNorm& p) override;
   void rmsNormBackward(const RmsNormBackward& p) override;
   std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) override;
-  void linear(const Linear& p) override;
+  using Ops::linear;
+  void linear(std::span<const Linear> products) override;
   void matmul(const Matmul& p) override;
   void dropout(const Dropout& p) override;
   void gatedActivation(const GatedActivation& p) override;
