@@ -23,6 +23,8 @@ int failures = 0;
 
 struct Options {
   std::vector<std::string> filters;  // a test runs if its name holds any of them
+  int share = 0;                     // of the tests in turn, one in `shares`
+  int shares = 1;
   bool list = false;
 
   bool chooses(const Test& test) const {
@@ -41,12 +43,14 @@ bool parseOptions(int argc, char** argv, Options& options) {
       options.list = true;
     } else if (argument.starts_with(kFilter)) {
       options.filters.emplace_back(argument.substr(kFilter.size()));
-    } else {
-      std::fprintf(stderr, "usage: %s [--list] [--filter=substring]...\n", argv[0]);
+    } else if (std::sscanf(argv[i], "--share=%d/%d", &options.share, &options.shares) != 2) {
+      std::fprintf(stderr, "usage: %s [--list] [--share=k/n] [--filter=substring]...\n", argv[0]);
       return false;
     }
   }
-  return true;
+  if (options.share >= 0 && options.share < options.shares) return true;
+  std::fprintf(stderr, "--share=k/n: k must be from 0 to n - 1\n");
+  return false;
 }
 
 bool passes(const Test& test) {
@@ -86,8 +90,9 @@ int runTests(int argc, char** argv) {
             [](const Test& a, const Test& b) { return a.name < b.name; });
   int passed = 0;
   int failed = 0;
+  int chosen = 0;
   for (const Test& test : tests()) {
-    if (!options.chooses(test)) continue;
+    if (!options.chooses(test) || chosen++ % options.shares != options.share) continue;
     if (options.list) {
       std::printf("%s\n", test.name.c_str());
     } else {
