@@ -33,6 +33,10 @@ constexpr std::int64_t paddedDepth(std::int64_t inFeatures) {
   return divideUp(inFeatures, kPadding) * kPadding;
 }
 
+constexpr bool rowsAreCached(std::int64_t rows, std::int64_t depth) {
+  return static_cast<std::int64_t>(sizeof(float)) * rows * depth <= kCachedRowsBytes;
+}
+
 // The first row of a tile of x, one of `tiles` of nearly one size: each costs a pass over the
 // weights.
 constexpr std::int64_t tileBegin(std::int64_t rows, std::int64_t tiles, std::int64_t tile) {
@@ -180,8 +184,7 @@ void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* 
 
 // Features whose weights meet all rows of x before the next ones do.
 std::int64_t featureGroup(const RowProducts& p, std::int64_t depth) {
-  const auto rowsBytes = static_cast<std::int64_t>(sizeof(float)) * p.rows * depth;
-  if (rowsBytes <= kCachedRowsBytes) return kWeightTile;
+  if (rowsAreCached(p.rows, depth)) return kWeightTile;
   const auto tileBytes = static_cast<std::int64_t>(bytesOf(p.dtype)) * depth * kWeightTile;
   return std::max<std::int64_t>(1, kGroupBytes / tileBytes) * kWeightTile;
 }
@@ -222,9 +225,6 @@ namespace {
 HWY_EXPORT(packRowProducts);
 HWY_EXPORT(multiplyRowProducts);
 HWY_EXPORT(rowTile);
-}  // namespace
-
-namespace {
 
 std::int64_t linesOf(const RowProducts& p) { return divideUp(p.outFeatures, kFeatureGrain); }
 
@@ -262,7 +262,9 @@ void rowProducts(std::span<const RowProducts> products, Scratch& scratch) {
   if (productPieces(x.rows * depth * lines * kFeatureGrain, lines * lineBytes) < 2) {
     return multiplyLines(products, packed, 0, lines);
   }
-  parallelRanges(lines, divideUp(kPieceBytes, std::max<std::int64_t>(lineBytes, 1)),
+  const std::int64_t pieceBytes = rowsAreCached(x.rows, depth) ? kPieceBytes : kGroupBytes;
+  // Rounded down: a piece a little larger than a group would be two passes of all rows.
+  parallelRanges(lines, pieceBytes / std::max<std::int64_t>(lineBytes, 1),
                  [&](std::int64_t begin, std::int64_t end, int) {
                    multiplyLines(products, packed, begin, end);
                  });
