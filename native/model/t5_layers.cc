@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <span>
 
 namespace wgqa {
 namespace {
@@ -120,20 +121,16 @@ void T5Layers::addCachedAttention(const T5Weights::Attention& attention, const P
 void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorView& hidden) {
   const ArenaScope scope(arena_);
   const TensorView normed = normalise(block.norm, hidden);
+  const bool isGated = block.linear.given();
+  const TensorView gate = newRows(block.gate, normed.shape[0]);
+  const TensorView linear = isGated ? newRows(block.linear, normed.shape[0]) : TensorView{};
+  const std::array<Linear, 2> products{
+      {{normed, block.gate.packed.get(), gate}, {normed, block.linear.packed.get(), linear}}};
+  ops_->linear(std::span(products).first(isGated ? 2 : 1));
   GatedActivation activation;
   activation.activation = config_.activation;
-  const TensorView gate = newRows(block.gate, normed.shape[0]);
   activation.gate = gate;
-  const Linear gateProduct{normed, block.gate.packed.get(), gate};
-  if (block.linear.given()) {
-    const TensorView linear = newRows(block.linear, normed.shape[0]);
-    activation.linear = linear;
-    const std::array<Linear, 2> products{
-        {gateProduct, {normed, block.linear.packed.get(), linear}}};
-    ops_->linear(products);
-  } else {
-    ops_->linear(gateProduct);
-  }
+  activation.linear = linear;
   activation.out = arena_.make(dtype_, {hidden.shape[0], config_.dFf});
   ops_->gatedActivation(activation);
   addProjection(block.out, activation.out, hidden);

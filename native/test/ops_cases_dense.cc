@@ -90,7 +90,9 @@ OpRow linearRow() {
     }
     row.cases.push_back(linearCase({3, 64, 97, DType::float32, compute, 1.0f, 1.0f}));
     row.cases.push_back(linearCase({1, 512, 384, DType::float32, compute, 0.125f}));
-    row.cases.push_back(linearCase({330, 16, 1100, DType::float32, compute, 1.0f, 1.0f}));
+    row.cases.push_back(linearCase({330, 40, 2100, DType::float32, compute, 1.0f, 1.0f}));
+    // More rows than stay in the second-level cache.
+    row.cases.push_back(linearCase({330, 413, 200, DType::float32, compute, 1.0f, 1.0f}));
     row.cases.push_back(linearCase({130, 80, 65, DType::float32, compute, 1.0f, -1.0f}));
     row.cases.push_back(linearCase({2, 17, 32128, DType::float32, compute}));
     row.cases.push_back(linearCase({2, 4097, 3, DType::float32, compute}));

@@ -6,8 +6,8 @@
 
 namespace wgqa::cpu {
 
-/// Waking a sleeping thread and waiting for it takes about 10 microseconds. Less work than this per
-/// thread runs inline: elements of elementwise work, 0.1 to 1 ns each, ...
+/// A worker that watches for work begins within a few microseconds, one that sleeps after about 10.
+/// Less work than this per thread runs inline: elements of elementwise work, 0.1 to 1 ns each, ...
 inline constexpr std::int64_t kGrainElements = std::int64_t{1} << 14;
 
 /// ... and multiplications of a matrix product, 0.02 to 0.1 ns each.

@@ -7,13 +7,11 @@
 
 #include "base/parallel.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/grain.h"
 #include "ops/cpu/tile_math_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
-
-// Elements that are worth a thread.
-constexpr std::int64_t kGrainElements = 1 << 13;
 
 // Token `token` of `rows` into its slot of `cache`, every head.
 template <typename T>
@@ -46,9 +44,8 @@ void append(const KvAppend& p) {
       appendTokens<float>(p, begin, end);
     }
   };
-  const std::int64_t elements = std::max<std::int64_t>(p.k.shape[1] * p.k.shape[2], 1);
-  parallelFor(static_cast<std::int64_t>(p.slots.size()),
-              std::max<std::int64_t>(kGrainElements / elements, 1), std::cref(range));
+  const std::int64_t elements = 2 * p.k.shape[1] * p.k.shape[2];
+  parallelFor(static_cast<std::int64_t>(p.slots.size()), rowGrain(elements), std::cref(range));
 }
 
 }  // namespace wgqa::cpu::HWY_NAMESPACE
