@@ -29,6 +29,10 @@ constexpr std::int64_t kPieceBytes = 32 << 10;
 constexpr std::int64_t kCachedRowsBytes = 512 << 10;
 constexpr std::int64_t kGroupBytes = 256 << 10;
 
+// A tile and the next one fit the first cache up to this size.
+constexpr std::int64_t kFirstCacheTileBytes = 16 << 10;
+constexpr std::int64_t kLineBytes = 64;
+
 constexpr std::int64_t paddedDepth(std::int64_t inFeatures) {
   return divideUp(inFeatures, kPadding) * kPadding;
 }
@@ -95,11 +99,28 @@ HWY_INLINE void addSums(const RowProducts& p, const float* sums, float* HWY_REST
   }
 }
 
-// `ahead`: distance in elements to weights that are wanted later, and are fetched meanwhile.
+// Fetches kWeightTile vectors of weights, which lie one after the other, into the first cache or,
+// if there are too many for it, into the second.
+template <class T>
+HWY_INLINE void fetchWeights(const T* weights, bool intoFirst) {
+  constexpr std::int64_t kBytes = kWeightTile * kLanes * sizeof(T);
+  const auto* bytes = reinterpret_cast<const char*>(weights);
+  HWY_UNROLL(4)
+  for (std::int64_t byte = 0; byte < kBytes; byte += kLineBytes) {
+    if (intoFirst) {
+      __builtin_prefetch(bytes + byte, 0, 3);
+    } else {
+      __builtin_prefetch(bytes + byte, 0, 2);
+    }
+  }
+}
+
+// Meanwhile the tile at `next` is fetched, in the order in which it lies in memory: the hardware
+// streams one sequence of lines at the full rate, but not those of four rows in turn.
 template <int kRows, class T>
 HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
                              const T* HWY_RESTRICT const* weight, int weightRows,
-                             std::int64_t ahead, float* out) {
+                             const T* HWY_RESTRICT next, float* out) {
   const FloatTag d;
   FloatVector sum[kRows][kWeightTile];
   HWY_UNROLL(8)
@@ -110,14 +131,14 @@ HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
   const T* HWY_RESTRICT w[kWeightTile];
   HWY_UNROLL(4)
   for (int i = 0; i < kWeightTile; ++i) w[i] = weight[i];
+  const bool intoFirst =
+      kWeightTile * p.inFeatures * static_cast<std::int64_t>(sizeof(T)) <= kFirstCacheTileBytes;
   for (std::int64_t at = 0; at < p.inFeatures; at += kLanes) {
     const std::size_t valid = lanesLeft(p.inFeatures, at);
+    fetchWeights(next + kWeightTile * at, intoFirst);
     FloatVector values[kWeightTile];
     HWY_UNROLL(4)
-    for (int i = 0; i < kWeightTile; ++i) {
-      __builtin_prefetch(w[i] + at + ahead, 0, 3);
-      values[i] = load(w[i] + at, valid);
-    }
+    for (int i = 0; i < kWeightTile; ++i) values[i] = load(w[i] + at, valid);
     HWY_UNROLL(8)
     for (int row = 0; row < kRows; ++row) {
       const FloatVector own = hn::LoadU(d, x + at * kRows + row * kLanes);
@@ -143,33 +164,31 @@ HWY_INLINE void multiplyTile(const RowProducts& p, const float* HWY_RESTRICT x,
 
 template <class T>
 void multiplyRows(const RowProducts& p, std::int64_t rows, const float* x, const T* const* weight,
-                  int weightRows, std::int64_t ahead, float* out) {
+                  int weightRows, const T* next, float* out) {
   switch (rows) {
     case 1:
-      return multiplyTile<1>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<1>(p, x, weight, weightRows, next, out);
     case 2:
-      return multiplyTile<2>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<2>(p, x, weight, weightRows, next, out);
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
     case 3:
-      return multiplyTile<3>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<3>(p, x, weight, weightRows, next, out);
     case 4:
-      return multiplyTile<4>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<4>(p, x, weight, weightRows, next, out);
     case 5:
-      return multiplyTile<5>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<5>(p, x, weight, weightRows, next, out);
     case 6:
-      return multiplyTile<6>(p, x, weight, weightRows, ahead, out);
+      return multiplyTile<6>(p, x, weight, weightRows, next, out);
 #endif
     default:
       return;
   }
 }
 
-// Features [begin, end) of one tile of x. Short rows are no streams for the hardware's prefetcher:
-// each tile of weights asks for the next one's.
+// Features [begin, end) of one tile of x.
 template <class T>
 void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* x,
                           std::int64_t begin, std::int64_t end, float* out) {
-  const std::int64_t nextTile = kWeightTile * p.weightStride;
   for (std::int64_t n = begin; n < end; n += kWeightTile) {
     const auto weightRows = static_cast<int>(std::min<std::int64_t>(kWeightTile, end - n));
     const T* weight[kWeightTile];
@@ -178,7 +197,7 @@ void multiplyFeatureGroup(const RowProducts& p, std::int64_t rows, const float* 
       const std::int64_t row = n + std::min(i, weightRows - 1);
       weight[i] = static_cast<const T*>(p.weight) + row * p.weightStride;
     }
-    multiplyRows(p, rows, x, weight, weightRows, nextTile, out + n);
+    multiplyRows(p, rows, x, weight, weightRows, weight[0] + kWeightTile * p.weightStride, out + n);
   }
 }
 
