@@ -50,7 +50,9 @@ class LinearProblem {
       bytes_ += packed_.back()->bytes;
       if (dtype != DType::float32) weights_.clear();
     } while (bytes_ < leastBytes);
-    params_.x = ConstTensorView(x_.data(), dtype, {rows, shape.inFeatures});
+    // Zero bytes are the number 0 in every type.
+    const DType input = dtype == DType::bfloat16 ? dtype : DType::float32;
+    params_.x = ConstTensorView(x_.data(), input, {rows, shape.inFeatures});
     params_.out = matrix(out_, rows, shape.outFeatures);
     flops_ = 2.0 * static_cast<double>(rows * elements) * static_cast<double>(packed_.size());
   }
@@ -83,7 +85,8 @@ std::string linearName(const Shape& shape, std::int64_t rows, DType dtype) {
 
 void measureFewRows(Ops& ops, const Options& options, std::vector<Ratio>& ratios) {
   constexpr std::int64_t kColdBytes = std::int64_t{96} << 20;
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
+    if (ops.whyUnsupported({.dtype = dtype})) continue;
     std::vector<Subject> subjects;
     for (const Shape& shape : kShapes) {
       for (const std::int64_t rows : {1, 8}) {

@@ -68,7 +68,8 @@ Ratio measureDecoding(const std::string& name, std::int64_t kvHeads, DType dtype
   T5Model model(config, initialT5Parameters(config, 1), makeCpuOps(), dtype);
   const auto encoderDecoder = model.makeEncoderDecoder(makeCpuOps());
   Scheduler scheduler(*encoderDecoder,
-                      {.maxCacheBytes = std::int64_t{64} << 20, .cacheDtype = dtype});
+                      {.maxCacheBytes = std::int64_t{64} << 20,
+                       .cacheDtype = dtype == DType::float32 ? dtype : DType::bfloat16});
   const GenerationRequest one = request();
   Subject bandwidth = readBandwidth();
   Subject decoding{.name = name};
@@ -91,6 +92,7 @@ int run(const Options& options) {
   add("T5-base, MHA, float32", kHeads, DType::float32);
   add("T5-base, MQA, float32", 1, DType::float32);
   add("T5-base, MHA, bfloat16", kHeads, DType::bfloat16);
+  add("T5-base, MHA, int8", kHeads, DType::int8);
   return report("decoding at batch 1", ratios, options);
 }
 

@@ -25,8 +25,8 @@ std::vector<float> elements(const ConstTensorView& view) {
 void checkRowsOfLinear(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
                        std::int64_t outFeatures, DType dtype) {
   CaseTensors tensors(1);
-  const auto x = tensors.input("x", {dtype, {rows, inFeatures}}, normal());
-  const auto weight = tensors.input("weight", {dtype, {outFeatures, inFeatures}}, normal());
+  const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
+  const auto weight = tensors.input("weight", float32Of({outFeatures, inFeatures}), normal());
   const auto packed = ops.pack(weight, dtype);
   const auto batch = tensors.output("batch", float32Of({rows, outFeatures}));
   const auto alone = tensors.output("alone", float32Of({rows, outFeatures}));
@@ -174,7 +174,7 @@ WGQA_TEST(cpuLinearRowsDoNotDependOnTheirBatch) {
   const auto ops = makeCpuOps();
   for (const int threads : {1, 2}) {
     setThreadCount(threads);
-    for (const DType dtype : {DType::float32, DType::bfloat16}) {
+    for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
       if (const auto reason = ops->whyUnsupported({.dtype = dtype})) {
         note("declined " + std::string(dtypeName(dtype)) + ": " + *reason);
         continue;
@@ -183,6 +183,8 @@ WGQA_TEST(cpuLinearRowsDoNotDependOnTheirBatch) {
       checkRowsOfLinear(*ops, 9, 64, 97, dtype);
       checkRowsOfLinear(*ops, 33, 130, 40, dtype);
       checkRowsOfLinear(*ops, 5, 512, 384, dtype);
+      checkRowsOfLinear(*ops, 300, 96, 70, dtype);
+      checkRowsOfLinear(*ops, 4, 2100, 200, dtype);
     }
   }
   setThreadCount(0);

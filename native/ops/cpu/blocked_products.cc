@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/parallel.h"
+#include "ops/cpu/block_kernel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/grain.h"
 #include "ops/cpu/onednn.h"
+#include "ops/cpu/own_products.h"
 #include "ops/cpu/product_sums.h"
 #include "ops/cpu/quantise.h"
 
@@ -104,6 +107,25 @@ BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std:
   return panel;
 }
 
+bool liesInBlocks(const BlockedWeight& weight) {
+  return std::ranges::all_of(weight.panels, [&](const BlockedWeight::Panel& panel) {
+    return onednn::liesInBlocks(panel.memory.get_desc(), kBlockFeatures, kBlockGroups,
+                                elementGroup(weight.dtype));
+  });
+}
+
+// -128 times the sum of each feature's integers.
+std::vector<std::int32_t> offsetsOf(const ConvertedRows& converted, std::int64_t features,
+                                    std::int64_t inFeatures) {
+  std::vector<std::int32_t> offsets(
+      static_cast<std::size_t>(divideUp(features, kBlockFeatures) * kBlockFeatures));
+  const auto* row = converted.rows.as<std::int8_t>();
+  for (std::int64_t feature = 0; feature < features; ++feature, row += inFeatures) {
+    offsets[feature] = -128 * std::accumulate(row, row + inFeatures, 0);
+  }
+  return offsets;
+}
+
 }  // namespace
 
 bool hasInt8Products() {
@@ -129,6 +151,10 @@ std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weig
     const std::int64_t features = std::min(most, packed->outFeatures - first);
     packed->panels.push_back(makePanel(converted, dtype, first, features, packed->inFeatures));
     packed->bytes += static_cast<std::int64_t>(packed->panels.back().data.bytes());
+  }
+  packed->liesInBlocks = liesInBlocks(*packed);
+  if (dtype == DType::int8 && packed->liesInBlocks) {
+    packed->offsets = offsetsOf(converted, packed->outFeatures, packed->inFeatures);
   }
   return packed;
 } catch (const dnnl::error& error) {
@@ -256,6 +282,7 @@ void BlockedProducts::runTasks(std::span<const Linear> products, Scratch& scratc
     std::byte* tile = slices.of(thread);
     ProductSums sums{
         .sums = tile,
+        .sumsStride = task.panel->features,
         .rows = task.rows,
         .columns = task.panel->features,
         .alpha = p.alpha,
@@ -290,6 +317,7 @@ void BlockedProducts::runTasks(std::span<const Linear> products, Scratch& scratc
 }
 
 void BlockedProducts::run(std::span<const Linear> products, Scratch& scratch) try {
+  if (hasOwnProducts(products)) return ownProducts(products, scratch);
   const onednn::LibraryThreads ownThreadOnly(1);
   tasks_.clear();
   for (const Linear& p : products) plan(p);

@@ -1,4 +1,5 @@
-// bfloat16 and int8 products through oneDNN, with the weight in the library's own blocked layout.
+// bfloat16 and int8 products with the weight in oneDNN's blocked layout: by kernels of our own
+// where the processor has the instructions (own_products.h), else through the library.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,11 @@ class BlockedWeight final : public PackedWeight {
   };
   std::vector<Panel> panels;
   std::vector<float> scales;  // [outFeatures] of int8, else empty
+  /// Whether every panel lies as blocks that multiplyBlock() reads (block_kernel.h).
+  bool liesInBlocks = false;
+  /// [outFeatures, padded to whole blocks] of int8 in blocks: what takes the sums of unsigned
+  /// bytes, which are 128 too large, to those of the integers.
+  std::vector<std::int32_t> offsets;
 };
 
 /// Runs products with blocked weights, each panel on one of the project's own threads. The library

@@ -35,7 +35,7 @@ HWY_INLINE void addRow(const ProductSums& p, float* out, const SumAt& sumAt) {
 void addFloats(const ProductSums& p) {
   const auto alpha = hn::Set(FloatTag(), p.alpha);
   for (std::int64_t row = 0; row < p.rows; ++row) {
-    const float* sums = static_cast<const float*>(p.sums) + row * p.columns;
+    const float* sums = static_cast<const float*>(p.sums) + row * p.sumsStride;
     addRow(p, p.out + row * p.outStride, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
       return hn::Mul(load(sums + i, valid), alpha);
     });
@@ -44,7 +44,7 @@ void addFloats(const ProductSums& p) {
 
 void addIntegers(const ProductSums& p) {
   for (std::int64_t row = 0; row < p.rows; ++row) {
-    const auto* sums = static_cast<const std::int32_t*>(p.sums) + row * p.columns;
+    const auto* sums = static_cast<const std::int32_t*>(p.sums) + row * p.sumsStride;
     const auto factor = hn::Set(FloatTag(), p.alpha * p.rowScales[row]);
     addRow(p, p.out + row * p.outStride, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
       const auto scale = hn::Mul(load(p.columnScales + i, valid), factor);

@@ -9,7 +9,8 @@ namespace wgqa::cpu {
 /// out[row][i] = alpha * sum + beta * out[row][i]. int32 sums are those of quantised rows: the sum
 /// is sums[row][i] * rowScales[row] * columnScales[i]. out is not read when beta is 0.
 struct ProductSums {
-  const void* sums = nullptr;           // [rows, columns], dense
+  const void* sums = nullptr;  // [rows, columns]
+  std::int64_t sumsStride = 0;
   const float* rowScales = nullptr;     // [rows] of int32
   const float* columnScales = nullptr;  // [columns] of int32
   std::int64_t rows = 0;
