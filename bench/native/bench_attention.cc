@@ -34,7 +34,8 @@ std::string groupName(int kvHeads) {
   return kvHeads == 1 ? "MQA" : "GQA-" + std::to_string(kvHeads);
 }
 
-// Decode over a cache whose blocks lie in random order.
+// Decode over a cache whose blocks lie as the engine has them, a block's values behind its keys,
+// and one after the other, as those of a new source, or in random order.
 class DecodeProblem {
  public:
   static constexpr int kSequences = 8;
@@ -42,13 +43,11 @@ class DecodeProblem {
   static constexpr int kBlockTokens = 16;
   static constexpr int kBlocks = kSequences * kTokens / kBlockTokens;
 
-  DecodeProblem(int kvHeads, DType dtype)
+  DecodeProblem(int kvHeads, DType dtype, bool isShuffled)
       : kvHeadOf_(equalGroups(kvHeads)),
-        elements_(std::int64_t{kBlocks} * kvHeads * kBlockTokens * kHeadDim),
-        cacheBytes_(elements_ * static_cast<std::int64_t>(bytesOf(dtype))),
+        sideElements_(std::int64_t{kvHeads} * kBlockTokens * kHeadDim),
         // Zero bytes are the number 0 in both types: what is in the cache does not change the time.
-        keys_(static_cast<std::size_t>(cacheBytes_)),
-        values_(static_cast<std::size_t>(cacheBytes_)),
+        memory_(static_cast<std::size_t>(2 * kBlocks * sideElements_) * bytesOf(dtype)),
         q_(randomFloats(std::size_t{kSequences} * kHeads * kHeadDim, 1.0f)),
         table_(randomFloats(std::size_t{32} * kHeads, 1.0f)),
         out_(q_.size()),
@@ -56,27 +55,30 @@ class DecodeProblem {
         tableOffsets_(kSequences + 1),
         lengths_(kSequences, kTokens) {
     std::iota(blockTable_.begin(), blockTable_.end(), 0);
-    std::shuffle(blockTable_.begin(), blockTable_.end(), std::mt19937(1));
+    if (isShuffled) std::shuffle(blockTable_.begin(), blockTable_.end(), std::mt19937(1));
     for (int i = 0; i <= kSequences; ++i) tableOffsets_[i] = i * (kTokens / kBlockTokens);
-    const auto cache = [&](const LargeArray& array) {
-      return ConstTensorView(array.as<void>(), dtype, {kBlocks, kvHeads, kBlockTokens, kHeadDim});
+    const auto side = [&](std::int64_t offset, std::int64_t rows, std::int64_t columns) {
+      const auto* data =
+          memory_.as<std::byte>() + offset * static_cast<std::int64_t>(bytesOf(dtype));
+      ConstTensorView view(data, dtype, {kBlocks, kvHeads, rows, columns});
+      view.strides[0] = 2 * sideElements_;
+      return view;
     };
-    params_.cache = {cache(keys_), cache(values_), blockTable_, tableOffsets_, lengths_};
+    params_.cache = {side(0, kHeadDim, kBlockTokens), side(sideElements_, kBlockTokens, kHeadDim),
+                     blockTable_, tableOffsets_, lengths_};
     params_.kvHeadOf = kvHeadOf_;
     params_.bias.table = ConstTensorView(table_.data(), DType::float32, {32, kHeads});
     params_.q = ConstTensorView(q_.data(), DType::float32, {kSequences, kHeads, kHeadDim});
     params_.out = TensorView(out_.data(), DType::float32, {kSequences, kHeads, kHeadDim});
   }
 
-  double bytes() const { return 2.0 * static_cast<double>(cacheBytes_); }
+  double bytes() const { return static_cast<double>(memory_.bytes()); }
   const AttentionDecode& params() const { return params_; }
 
  private:
   std::vector<std::int32_t> kvHeadOf_;
-  std::int64_t elements_;
-  std::int64_t cacheBytes_;
-  LargeArray keys_;
-  LargeArray values_;
+  std::int64_t sideElements_;
+  LargeArray memory_;
   std::vector<float> q_;
   std::vector<float> table_;
   std::vector<float> out_;
@@ -161,11 +163,14 @@ void measureDecode(Ops& ops, const Options& options, std::vector<Ratio>& ratios)
   std::vector<Subject> subjects;
   for (const DType dtype : {DType::float32, DType::bfloat16}) {
     for (const int kvHeads : {kHeads, 4, 1}) {
-      const auto problem = std::make_shared<DecodeProblem>(kvHeads, dtype);
-      subjects.push_back({.name = "decode " + groupName(kvHeads) + " " +
-                                  std::string(dtypeName(dtype)) + ", 8 x 4096 tokens",
-                          .work = problem->bytes(),
-                          .run = [&ops, problem] { ops.attentionDecode(problem->params()); }});
+      for (const bool isShuffled : {false, true}) {
+        const auto problem = std::make_shared<DecodeProblem>(kvHeads, dtype, isShuffled);
+        subjects.push_back({.name = "decode " + groupName(kvHeads) + " " +
+                                    std::string(dtypeName(dtype)) + ", 8 x 4096 tokens" +
+                                    (isShuffled ? " in random blocks" : ""),
+                            .work = problem->bytes(),
+                            .run = [&ops, problem] { ops.attentionDecode(problem->params()); }});
+      }
     }
   }
   compare(readBandwidth(), std::move(subjects), "GB/s", options, ratios);

@@ -60,14 +60,16 @@ BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t ma
       pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
       layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer())),
       memory_(static_cast<std::size_t>(shape.layers * layerBytes_)) {
-  const auto side = [&](std::int64_t layer, std::int64_t offset) {
-    TensorView view(memory_.data() + layer * layerBytes_ + offset, dtype,
-                    {pool_.capacity(), shape.kvHeads, shape.blockTokens, shape.headDim});
+  const auto side = [&](std::byte* data, std::int64_t rows, std::int64_t columns) {
+    TensorView view(data, dtype, {pool_.capacity(), shape.kvHeads, rows, columns});
     view.strides[0] = 2 * shape.elementsPerSide();
     return view;
   };
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    layers_.push_back({side(layer, 0), side(layer, shape.bytesPerLayer() / 2)});
+    std::byte* keys = memory_.data() + layer * layerBytes_;
+    std::byte* values = keys + shape.bytesPerLayer() / 2;
+    layers_.push_back({side(keys, shape.headDim, shape.blockTokens),
+                       side(values, shape.blockTokens, shape.headDim)});
   }
 }
 

@@ -16,9 +16,10 @@
 
 namespace wgqa {
 
-/// Blocks of one attention: a pool of ids and, per layer, [capacity, 2, kvHeads, blockTokens,
-/// headDim], a block's keys before its values, so that in all but the smallest models a layer's
-/// part of a block is whole pages. They take up memory once they are written.
+/// Blocks of one attention: a pool of ids and, per layer, blocks of keys [kvHeads, headDim,
+/// blockTokens] and behind them values [kvHeads, blockTokens, headDim], so that in all but the
+/// smallest models a layer's part of a block is whole pages. They take up memory once they are
+/// written.
 class BlockStorage {
  public:
   BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock);

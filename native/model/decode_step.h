@@ -10,10 +10,10 @@
 
 namespace wgqa {
 
-/// Cache storage of one decoder layer: [blocks, kvHeads, blockTokens, headDim], float32 | bfloat16.
+/// Cache storage of one decoder layer, as that of PagedKv; float32 | bfloat16.
 struct LayerCache {
-  TensorView keys;
-  TensorView values;
+  TensorView keys;    // [blocks, kvHeads, headDim, blockTokens]
+  TensorView values;  // [blocks, kvHeads, blockTokens, headDim]
 };
 
 /// Which blocks each row of a step reads (the layout of PagedKv).

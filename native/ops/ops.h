@@ -220,11 +220,12 @@ struct AttentionPrefillBackward {
   TensorView gradBiasTable;   // [buckets, heads] float32, +=; given iff the bias is
 };
 
-/// Keys and values of one layer in fixed-size blocks, and which blocks each sequence reads.
+/// Keys and values of one layer in fixed-size blocks, and which blocks each sequence reads. Blocks
+/// may be further apart than their size. Keys lie transposed: a query meets those of a block at
+/// once.
 struct PagedKv {
-  // [blocks, kvHeads, blockTokens, headDim] f32 | bf16; blocks may be further apart than their size
-  ConstTensorView keys;
-  ConstTensorView values;                      // as keys
+  ConstTensorView keys;    // [blocks, kvHeads, headDim, blockTokens] float32 | bfloat16
+  ConstTensorView values;  // [blocks, kvHeads, blockTokens, headDim], of the keys' type
   std::span<const std::int32_t> blockTable;    // block ids of all sequences, one after another
   std::span<const std::int32_t> tableOffsets;  // [sequences + 1] into blockTable
   std::span<const std::int32_t> lengths;       // [sequences] keys held, >= 1
@@ -246,7 +247,7 @@ struct KvAppend {
   ConstTensorView v;                    // [tokens, kvHeads, headDim] float32
   std::span<const std::int64_t> slots;  // [tokens], all different
   TensorView keys;                      // as those of PagedKv
-  TensorView values;                    // as keys
+  TensorView values;                    // as those of PagedKv
 };
 
 // ---------------------------------------------------------------------------- merge weights

@@ -58,12 +58,12 @@ struct BasicTensorView {
   }
   std::int64_t bytes() const { return elements() * static_cast<std::int64_t>(bytesOf(dtype)); }
 
-  /// Swaps the two dimensions of a matrix view: no data moves.
+  /// Swaps the last two dimensions: no data moves.
   BasicTensorView transposed() const {
-    require(rank == 2, "only a matrix can be transposed");
+    require(rank >= 2, "what is transposed has two dimensions or more");
     BasicTensorView result = *this;
-    std::swap(result.shape[0], result.shape[1]);
-    std::swap(result.strides[0], result.strides[1]);
+    std::swap(result.shape[rank - 2], result.shape[rank - 1]);
+    std::swap(result.strides[rank - 2], result.strides[rank - 1]);
     return result;
   }
 

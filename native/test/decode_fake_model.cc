@@ -22,6 +22,7 @@ std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
   return hash ^ (hash >> 29);
 }
 
+// A side of a cache is seen as [blocks, kvHeads, blockTokens, headDim]: keys transposed.
 std::int64_t elementOffset(const TensorView& side, std::int64_t slot, std::int64_t head) {
   const std::int64_t block = slot / side.shape[2];
   const std::int64_t place = slot % side.shape[2];
@@ -32,10 +33,11 @@ void store(const TensorView& side, std::int64_t slot, float value) {
   for (std::int64_t head = 0; head < side.shape[1]; ++head) {
     const std::int64_t offset = elementOffset(side, slot, head);
     for (std::int64_t i = 0; i < side.shape[3]; ++i) {
+      const std::int64_t at = offset + i * side.strides[3];
       if (side.dtype == DType::float32) {
-        side.as<float>()[offset + i] = value;
+        side.as<float>()[at] = value;
       } else {
-        side.as<BFloat16>()[offset + i] = toBFloat16(value);
+        side.as<BFloat16>()[at] = toBFloat16(value);
       }
     }
   }
@@ -47,8 +49,9 @@ float load(const TensorView& side, std::int64_t slot) {
   for (std::int64_t head = 0; head < side.shape[1]; ++head) {
     const std::int64_t offset = elementOffset(side, slot, head);
     for (std::int64_t i = 0; i < side.shape[3]; ++i) {
-      const float element = side.dtype == DType::float32 ? side.as<float>()[offset + i]
-                                                         : toFloat(side.as<BFloat16>()[offset + i]);
+      const std::int64_t at = offset + i * side.strides[3];
+      const float element =
+          side.dtype == DType::float32 ? side.as<float>()[at] : toFloat(side.as<BFloat16>()[at]);
       require(head + i == 0 || element == value, "heads of a slot differ");
       value = element;
     }
@@ -58,16 +61,16 @@ float load(const TensorView& side, std::int64_t slot) {
 
 void storeToken(std::span<const LayerCache> cache, std::int64_t slot, std::int32_t id) {
   for (std::size_t layer = 0; layer < cache.size(); ++layer) {
-    store(cache[layer].keys, slot, static_cast<float>(id));
+    store(cache[layer].keys.transposed(), slot, static_cast<float>(id));
     store(cache[layer].values, slot,
           static_cast<float>(id) + kLayerStep * static_cast<float>(layer));
   }
 }
 
 std::int32_t loadToken(std::span<const LayerCache> cache, std::int64_t slot) {
-  const float id = load(cache[0].keys, slot);
+  const float id = load(cache[0].keys.transposed(), slot);
   for (std::size_t layer = 0; layer < cache.size(); ++layer) {
-    require(load(cache[layer].keys, slot) == id, "a layer's key is another token's");
+    require(load(cache[layer].keys.transposed(), slot) == id, "a layer's key is another token's");
     require(load(cache[layer].values, slot) == id + kLayerStep * static_cast<float>(layer),
             "a layer's value is another token's");
   }
@@ -76,7 +79,7 @@ std::int32_t loadToken(std::span<const LayerCache> cache, std::int64_t slot) {
 
 std::vector<std::int32_t> loadSequence(std::span<const LayerCache> cache, const BlockTables& tables,
                                        std::size_t sequence) {
-  const std::int64_t blockTokens = cache[0].keys.shape[2];
+  const std::int64_t blockTokens = cache[0].values.shape[2];
   std::vector<std::int32_t> ids;
   for (std::int32_t i = 0; i < tables.lengths[sequence]; ++i) {
     const std::int64_t entry = tables.offsets[sequence] + i / blockTokens;

@@ -77,14 +77,16 @@ PagedMemory::PagedMemory(std::int64_t layers, std::int64_t kvHeads, std::int64_t
   for (Tokens& blocks : blocks_) {
     for (std::int32_t& block : blocks) block = count - 1 - block;
   }
-  const auto half = [&] {
-    TensorView view(nullptr, dtype, {count, kvHeads, kBlockTokens, headDim});
+  const auto half = [&](std::int64_t rows, std::int64_t columns) {
+    TensorView view(nullptr, dtype, {count, kvHeads, rows, columns});
     Buffer& memory = memory_.emplace_back(static_cast<std::size_t>(view.bytes()));
     std::memset(memory.as<void>(), kNanByte, memory.bytes());
     view.data = memory.as<void>();
     return view;
   };
-  for (std::int64_t layer = 0; layer < layers; ++layer) cache_.push_back({half(), half()});
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    cache_.push_back({half(headDim, kBlockTokens), half(kBlockTokens, headDim)});
+  }
 }
 
 std::int64_t PagedMemory::slot(std::size_t sequence, std::int64_t position) const {
@@ -95,16 +97,18 @@ std::int64_t PagedMemory::slot(std::size_t sequence, std::int64_t position) cons
 std::vector<std::byte> PagedMemory::contents(std::size_t sequence) const {
   std::vector<std::byte> result;
   for (const LayerCache& layer : cache_) {
-    for (const TensorView& half : {layer.keys, layer.values}) {
-      const std::int64_t kvHeads = half.shape[1];
-      const std::int64_t rowBytes = half.shape[3] * static_cast<std::int64_t>(bytesOf(half.dtype));
+    for (const TensorView& half : {layer.keys.transposed(), layer.values}) {
+      const auto elementBytes = static_cast<std::int64_t>(bytesOf(half.dtype));
       for (std::int64_t token = 0; token < lengths_[sequence]; ++token) {
         const std::int64_t at = slot(sequence, token);
-        for (std::int64_t head = 0; head < kvHeads; ++head) {
-          const std::int64_t row =
-              (at / kBlockTokens * kvHeads + head) * kBlockTokens + at % kBlockTokens;
-          const std::byte* bytes = half.as<std::byte>() + row * rowBytes;
-          result.insert(result.end(), bytes, bytes + rowBytes);
+        for (std::int64_t head = 0; head < half.shape[1]; ++head) {
+          const std::int64_t row = at / kBlockTokens * half.strides[0] + head * half.strides[1] +
+                                   at % kBlockTokens * half.strides[2];
+          for (std::int64_t i = 0; i < half.shape[3]; ++i) {
+            const std::byte* bytes =
+                half.as<std::byte>() + (row + i * half.strides[3]) * elementBytes;
+            result.insert(result.end(), bytes, bytes + elementBytes);
+          }
         }
       }
     }

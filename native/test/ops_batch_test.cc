@@ -78,11 +78,12 @@ void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, 
   }
   const auto sequences = static_cast<std::int64_t>(lengths.size());
   CaseTensors tensors(2);
-  const TensorSpec blocks{
-      cache, {static_cast<std::int64_t>(table.size()), kKvHeads, kBlockTokens, kHeadDim}};
+  const auto blocks = static_cast<std::int64_t>(table.size());
+  const TensorSpec keys{cache, {blocks, kKvHeads, kHeadDim, kBlockTokens}};
+  const TensorSpec values{cache, {blocks, kKvHeads, kBlockTokens, kHeadDim}};
   const TensorSpec rows = float32Of({sequences, kHeads, kHeadDim});
-  const PagedKv all{.keys = tensors.input("keys", blocks, normal(0.5)),
-                    .values = tensors.input("values", blocks, normal()),
+  const PagedKv all{.keys = tensors.input("keys", keys, normal(0.5)),
+                    .values = tensors.input("values", values, normal()),
                     .blockTable = table,
                     .tableOffsets = offsets,
                     .lengths = lengths};

@@ -54,8 +54,18 @@ BlockPlan planBlocks(Random& random, const DecodeSpec& spec) {
   return plan;
 }
 
+// How a head's keys and values lie in a block: where the i-th component of a token is.
+using Place = std::int64_t (*)(const DecodeSpec& spec, std::int64_t token, std::int64_t i);
+constexpr Place kKeyPlace = [](const DecodeSpec& spec, std::int64_t token, std::int64_t i) {
+  return i * spec.blockTokens + token;
+};
+constexpr Place kValuePlace = [](const DecodeSpec& spec, std::int64_t token, std::int64_t i) {
+  return token * spec.headDim + i;
+};
+
 // Random numbers where a sequence holds a key, NaN in every other place of the blocks.
-Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, double deviation) {
+Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, Place place,
+                double deviation) {
   const std::int64_t kvHeads = spec.map.kvHeads();
   Wide values(plan.blocks * kvHeads * spec.blockTokens * spec.headDim,
               std::numeric_limits<double>::quiet_NaN());
@@ -63,10 +73,9 @@ Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, d
     for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
       const std::int64_t block = plan.table[plan.offsets[sequence] + key / spec.blockTokens];
       for (std::int64_t head = 0; head < kvHeads; ++head) {
-        const std::int64_t row =
-            (block * kvHeads + head) * spec.blockTokens + key % spec.blockTokens;
+        const std::int64_t first = (block * kvHeads + head) * spec.blockTokens * spec.headDim;
         for (std::int64_t i = 0; i < spec.headDim; ++i) {
-          values[row * spec.headDim + i] = deviation * random.normal();
+          values[first + place(spec, key % spec.blockTokens, i)] = deviation * random.normal();
         }
       }
     }
@@ -80,12 +89,20 @@ TensorSpec bothOf(DType dtype, std::int64_t blocks, std::int64_t kvHeads, std::i
   return {dtype, {blocks, 2 * kvHeads, blockTokens, headDim}};
 }
 
-// Keys (0) or values (1) of blocks that hold both.
 template <typename View>
-View halfOf(const View& both, std::int64_t half) {
+View keysOf(const View& both) {
   View view = both;
   view.shape[1] /= 2;
-  const std::int64_t offset = half * view.shape[1] * view.strides[1];
+  std::swap(view.shape[2], view.shape[3]);
+  view.strides[2] = view.shape[3];
+  return view;
+}
+
+template <typename View>
+View valuesOf(const View& both) {
+  View view = both;
+  view.shape[1] /= 2;
+  const std::int64_t offset = view.shape[1] * view.strides[1];
   if (both.dtype == DType::float32) {
     view.data = both.template as<float>() + offset;
   } else {
@@ -112,13 +129,13 @@ OpCase decodeCase(const DecodeSpec& spec) {
     const std::vector<std::int64_t> rows = {sequences, spec.map.heads(), spec.headDim};
     // Scores with a deviation of about 2.
     const double deviation = std::sqrt(2.0) / std::pow(spec.headDim, 0.25);
-    const Wide keys = fillBlocks(tensors.random(), spec, plan, deviation);
-    const Wide values = fillBlocks(tensors.random(), spec, plan, 1.0);
+    const Wide keys = fillBlocks(tensors.random(), spec, plan, kKeyPlace, deviation);
+    const Wide values = fillBlocks(tensors.random(), spec, plan, kValuePlace, 1.0);
     const ConstTensorView both = tensors.input(
         "keys and values", bothOf(spec.cache, plan.blocks, kvHeads, spec.blockTokens, spec.headDim),
         interleaved(keys, values, kvHeads * spec.blockTokens * spec.headDim));
-    ops.attentionDecode({.cache = {.keys = halfOf(both, 0),
-                                   .values = halfOf(both, 1),
+    ops.attentionDecode({.cache = {.keys = keysOf(both),
+                                   .values = valuesOf(both),
                                    .blockTable = plan.table,
                                    .tableOffsets = plan.offsets,
                                    .lengths = spec.lengths},
@@ -200,8 +217,8 @@ OpCase appendCase(const AppendSpec& spec) {
     ops.kvAppend({.k = tensors.input("k", rows, normal()),
                   .v = tensors.input("v", rows, normal()),
                   .slots = slots,
-                  .keys = halfOf(both, 0),
-                  .values = halfOf(both, 1)});
+                  .keys = keysOf(both),
+                  .values = valuesOf(both)});
   };
   return {.name = std::to_string(spec.tokens) + " tokens, kvHeads " + std::to_string(spec.kvHeads) +
                   ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +

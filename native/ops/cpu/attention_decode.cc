@@ -14,48 +14,61 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
-// Scores are computed for a few heads and four keys at a time, in as many registers; values are
-// added for as many heads at a time.
-constexpr int kScoreKeys = 4;
-constexpr int kHeadsAtOnce = kVectorRegisters / 8;
-// The last group of keys may write past the tile.
-constexpr int kScoreStride = kTileKeys + kScoreKeys;
-// Vectors of a value that are added at a time.
+// Heads of a group that are taken at a time: of scores as many as their sums leave room for, of
+// values as many as kValueVectors vectors of each do.
+constexpr int kScoreHeads = kVectorRegisters / 4;
+constexpr int kValueHeads = kVectorRegisters / 8;
 constexpr int kValueVectors = 4;
 
-// scores[head][key] = q[head] . keys[key] for `rows` keys. Rows of q and keys have `width`
-// elements.
+// Scores of a tile, and room for what a last vector has too many.
+constexpr int kScoreStride = kTileKeys + kLanes;
+
+// scores[head][key] = q[head] . keys[.][key] for `count` keys that lie transposed, `stride`
+// elements between their components: a vector of keys meets one component of the query at a time,
+// so that no sum goes across lanes. What lies behind the keys is read too, up to a whole vector.
 template <int kHeads, typename T>
-void scoreHeads(const float* q, const T* keys, int rows, int width, float* scores) {
+void scoreHeads(const float* q, int qStride, const T* keys, std::ptrdiff_t stride, int count,
+                int headDim, float* scores) {
   const FloatTag d;
-  for (int row = 0; row < rows; row += kScoreKeys) {
-    const T* key[kScoreKeys];
-    for (int i = 0; i < kScoreKeys; ++i) {
-      key[i] = keys + static_cast<std::ptrdiff_t>(std::min(row + i, rows - 1)) * width;
-    }
-    FloatVector sum[kHeads][kScoreKeys];
+  // Several sums of one head, so that additions need not wait for each other.
+  constexpr int kParts = 8 / kHeads;
+  for (int key = 0; key < count; key += kLanes) {
+    FloatVector sum[kHeads][kParts];
     HWY_UNROLL(8)
     for (int head = 0; head < kHeads; ++head) {
       HWY_UNROLL(8)
-      for (int i = 0; i < kScoreKeys; ++i) sum[head][i] = hn::Zero(d);
+      for (int part = 0; part < kParts; ++part) sum[head][part] = hn::Zero(d);
     }
-    for (int column = 0; column < width; column += kLanes) {
-      FloatVector part[kScoreKeys];
+    const T* at = keys + key;
+    int i = 0;
+    for (; i + kParts <= headDim; i += kParts) {
       HWY_UNROLL(8)
-      for (int i = 0; i < kScoreKeys; ++i) part[i] = widened(key[i] + column);
+      for (int part = 0; part < kParts; ++part, at += stride) {
+        const auto component = widened(at);
+        HWY_UNROLL(8)
+        for (int head = 0; head < kHeads; ++head) {
+          const auto query = hn::Set(d, q[head * qStride + i + part]);
+          sum[head][part] = hn::MulAdd(query, component, sum[head][part]);
+        }
+      }
+    }
+    for (; i < headDim; ++i, at += stride) {
+      const auto component = widened(at);
       HWY_UNROLL(8)
       for (int head = 0; head < kHeads; ++head) {
-        const auto query = hn::LoadU(d, q + head * width + column);
-        HWY_UNROLL(8)
-        for (int i = 0; i < kScoreKeys; ++i) {
-          sum[head][i] = hn::MulAdd(query, part[i], sum[head][i]);
-        }
+        sum[head][0] = hn::MulAdd(hn::Set(d, q[head * qStride + i]), component, sum[head][0]);
       }
     }
     HWY_UNROLL(8)
     for (int head = 0; head < kHeads; ++head) {
-      storeSums(sum[head][0], sum[head][1], sum[head][2], sum[head][3],
-                scores + head * kScoreStride + row);
+      HWY_UNROLL(8)
+      for (int half = kParts / 2; half > 0; half /= 2) {
+        HWY_UNROLL(8)
+        for (int part = 0; part < half; ++part) {
+          sum[head][part] = hn::Add(sum[head][part], sum[head][part + half]);
+        }
+      }
+      hn::StoreU(sum[head][0], d, scores + head * kScoreStride + key);
     }
   }
 }
@@ -103,22 +116,17 @@ void addValues(const float* weights, const T* values, int rows, int width, float
   }
 }
 
-// Calls visit.operator()<n>(firstHead) for heads [0, heads), n of them at a time.
-template <typename Visit>
-HWY_INLINE void forHeadsAtOnce(int heads, const Visit& visit) {
-  int head = 0;
-  for (; head + kHeadsAtOnce <= heads; head += kHeadsAtOnce) {
-    visit.template operator()<kHeadsAtOnce>(head);
-  }
-  if constexpr (kHeadsAtOnce > 2) {
-    for (; head + 2 <= heads; head += 2) visit.template operator()<2>(head);
-  }
-  for (; head < heads; ++head) visit.template operator()<1>(head);
+// Calls visit.operator()<n>(firstHead) for heads [head, heads), kMost of them at a time, then half
+// as many, and so on.
+template <int kMost, typename Visit>
+HWY_INLINE void forHeadsAtOnce(int head, int heads, const Visit& visit) {
+  for (; head + kMost <= heads; head += kMost) visit.template operator()<kMost>(head);
+  if constexpr (kMost > 1) forHeadsAtOnce<kMost / 2>(head, heads, visit);
 }
 
-// A tile of keys or values is fetched while the tile before it is computed with. It is as large as
-// the first cache, and still comes sooner than if it were fetched into the second alone.
-constexpr int kIntoFirstCache = 3;
+// Heads' keys and values of a block lie one behind the other, and blocks often do: the hardware
+// streams them by itself. Where a block lies elsewhere, its first lines are asked for in time.
+constexpr int kAskedLines = 3;
 constexpr int kLineBytes = 64;
 
 class Decode {
@@ -129,9 +137,10 @@ class Decode {
         bias_(bias),
         plan_(plan),
         heads_(static_cast<int>(p.q.shape[1])),
-        blockTokens_(static_cast<int>(p.cache.keys.shape[2])),
+        blockTokens_(static_cast<int>(p.cache.values.shape[2])),
         headDim_(static_cast<int>(p.q.shape[2])),
         width_(roundUpToLanes(headDim_)),
+        tileKeys_(tileKeysOf(plan.groups, blockTokens_)),
         partials_(scratch.shared<float>(
             SharedScratch::fourth, static_cast<std::size_t>(plan_.partials) * partialStride())) {}
 
@@ -145,12 +154,8 @@ class Decode {
     ScratchCarver carver(scratch);
     const Tiles tiles = carve(carver);
     load(chunk, tiles);
-    // Heads in turn for each tile of keys: that reads a block from its start to its end.
-    Step step{chunk.firstKvHead, chunk.firstKey, std::min(kTileKeys, chunk.keys)};
-    prefetch(chunk, p_.cache.keys, step.kvHead, step.firstKey, step.keys);
-    for (Step next; step.keys > 0; step = next) {
-      next = following(chunk, step);
-      attend(chunk, step, next, tiles);
+    for (int key = 0; key < chunk.keys; key += tileKeys_) {
+      attend(chunk, {chunk.firstKey + key, std::min(tileKeys_, chunk.keys - key)}, tiles);
     }
     for (int head = 0; head < heads_; ++head) {
       if (!holds(chunk, p_.kvHeadOf[head])) continue;
@@ -184,15 +189,23 @@ class Decode {
     float* maxima;  // [heads]
     float* sums;    // [heads, kLanes]
     float* scores;  // [heads, kScoreStride]
-    float* rows;    // [kTileKeys, width] keys or values that are not read in place
+    float* copies;  // [headDim, kTileKeys] keys or [kTileKeys, width] values not read in place
   };
 
-  // A tile of keys for one K/V head; no keys: the end.
-  struct Step {
-    int kvHead = 0;
+  // Keys whose softmax is taken together.
+  struct KeyTile {
     int firstKey = 0;
     int keys = 0;
   };
+
+  // Where each K/V head has one query head, a tile is a block, so that keys and values are read in
+  // the order in which they lie; else a larger one saves work that comes once for each tile.
+  static int tileKeysOf(std::span<const HeadGroup> groups, int blockTokens) {
+    constexpr int kLeast = 16;
+    const bool isShared =
+        std::ranges::any_of(groups, [](const HeadGroup& group) { return group.count > 1; });
+    return isShared ? kTileKeys : std::clamp(blockTokens, kLeast, kTileKeys);
+  }
 
   // A partial state is the maximum, the sum, and the unnormalised output.
   static constexpr int kPartialHeader = 16;
@@ -214,7 +227,7 @@ class Decode {
             .maxima = carver.take(heads),
             .sums = carver.take(heads * kLanes),
             .scores = carver.take(heads * kScoreStride),
-            .rows = carver.take(static_cast<std::size_t>(kTileKeys) * width_)};
+            .copies = carver.take(static_cast<std::size_t>(kTileKeys) * width_)};
   }
 
   void load(const DecodeChunk& chunk, const Tiles& tiles) const {
@@ -226,105 +239,129 @@ class Decode {
     std::fill(tiles.sums, tiles.sums + heads_ * kLanes, 0.0f);
   }
 
-  static Step following(const DecodeChunk& chunk, const Step& step) {
-    if (holds(chunk, step.kvHead + 1)) return {step.kvHead + 1, step.firstKey, step.keys};
-    const int firstKey = step.firstKey + step.keys;
-    const int left = chunk.firstKey + chunk.keys - firstKey;
-    return {chunk.firstKvHead, firstKey, std::min(kTileKeys, left)};
-  }
-
-  // One step; meanwhile its values and the keys of the next one are fetched.
-  void attend(const DecodeChunk& chunk, const Step& step, const Step& next,
-              const Tiles& tiles) const {
-    const HeadGroup group = plan_.groups[step.kvHead];
-    if (group.count == 0) return;
-    const float* q = tiles.q + group.first * width_;
-    float* scores = tiles.scores + group.first * kScoreStride;
-    forEachRun(chunk, p_.cache.keys, step, tiles, [&](const auto* rows, int begin, int count) {
-      prefetch(chunk, p_.cache.values, step.kvHead, step.firstKey + begin, count);
-      forHeadsAtOnce(group.count, [&]<int kHeads>(int head) {
-        scoreHeads<kHeads>(q + head * width_, rows, count, width_,
-                           scores + head * kScoreStride + begin);
-      });
+  void attend(const DecodeChunk& chunk, const KeyTile& tile, const Tiles& tiles) const {
+    forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
+      askFor(chunk, kvHead, tile, begin + count, p_.cache.keys, p_.cache.values, tile.firstKey);
+      score(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
-    for (int head = group.first; head < group.first + group.count; ++head) {
+    for (int head = 0; head < heads_; ++head) {
+      if (!holds(chunk, p_.kvHeadOf[head])) continue;
       const SoftmaxRow state{.maximum = tiles.maxima + head,
                              .sums = tiles.sums + head * kLanes,
                              .output = tiles.output + head * width_,
                              .outputSize = width_};
-      softmaxTileRow(tiles.scores + head * kScoreStride, bias_.at(head, step.firstKey, position),
-                     step.keys, step.keys, state);
+      softmaxTileRow(tiles.scores + head * kScoreStride, bias_.at(head, tile.firstKey, position),
+                     tile.keys, tile.keys, state);
     }
-    float* output = tiles.output + group.first * width_;
-    forEachRun(chunk, p_.cache.values, step, tiles, [&](const auto* rows, int begin, int count) {
-      prefetch(chunk, p_.cache.keys, next.kvHead, next.firstKey + begin, count);
-      forHeadsAtOnce(group.count, [&]<int kHeads>(int head) {
-        addValues<kHeads>(scores + head * kScoreStride + begin, rows, count, width_,
-                          output + head * width_);
-      });
+    forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
+      askFor(chunk, kvHead, tile, begin + count, p_.cache.values, p_.cache.keys,
+             tile.firstKey + tile.keys);
+      addUp(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
   }
 
-  // Where a key or value begins, in elements.
-  std::int64_t offsetOf(const ConstTensorView& cache, const DecodeChunk& chunk, int kvHead,
-                        int key) const {
-    const std::int32_t block =
-        p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
-    return block * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_ * headDim_;
-  }
-
-  // Calls visit(rows, begin, count) for the runs of the step's keys that lie in one block each;
-  // rows are `width` elements apart, begin counts from the step's first key.
+  // Calls visit(kvHead, begin, count) for the runs of the tile's keys that lie in one block each,
+  // and for each K/V head of the chunk that is read; begin counts from the tile's first key.
   template <typename Visit>
-  void forEachRun(const DecodeChunk& chunk, const ConstTensorView& cache, const Step& step,
-                  const Tiles& tiles, const Visit& visit) const {
-    const bool isBFloat16 = cache.dtype == DType::bfloat16;
-    // Widening a few times in registers is less work than once through memory.
-    const bool inPlace =
-        headDim_ == width_ && (!isBFloat16 || plan_.groups[step.kvHead].count <= 2 * kHeadsAtOnce);
-    for (int begin = 0; begin < step.keys;) {
-      const int key = step.firstKey + begin;
-      const int count = std::min(step.keys - begin, blockTokens_ - key % blockTokens_);
-      const std::int64_t start = offsetOf(cache, chunk, step.kvHead, key);
-      if (!inPlace) {
-        visit(copied(cache, start, count, tiles), begin, count);
-      } else if (isBFloat16) {
-        visit(cache.as<BFloat16>() + start, begin, count);
-      } else {
-        visit(cache.as<float>() + start, begin, count);
+  void forEachRun(const DecodeChunk& chunk, const KeyTile& tile, const Visit& visit) const {
+    for (int begin = 0; begin < tile.keys;) {
+      const int inBlock = (tile.firstKey + begin) % blockTokens_;
+      const int count = std::min(tile.keys - begin, blockTokens_ - inBlock);
+      for (int kvHead = chunk.firstKvHead; kvHead < chunk.firstKvHead + chunk.kvHeads; ++kvHead) {
+        if (plan_.groups[kvHead].count > 0) visit(kvHead, begin, count);
       }
       begin += count;
     }
   }
 
-  // Asks for rows of keys [firstKey, firstKey + keys), as far as the chunk has them: blocks lie
-  // anywhere, so the hardware cannot foresee them.
-  // Inlined always: GCC takes a function that only prefetches for one without effect.
-  HWY_INLINE void prefetch(const DecodeChunk& chunk, const ConstTensorView& cache, int kvHead,
-                           int firstKey, int keys) const {
-    const int end = std::min(firstKey + keys, chunk.firstKey + chunk.keys);
-    const auto elementBytes = static_cast<std::int64_t>(bytesOf(cache.dtype));
-    while (firstKey < end) {
-      const int count = std::min(end - firstKey, blockTokens_ - firstKey % blockTokens_);
-      const auto* rows = cache.as<char>() + offsetOf(cache, chunk, kvHead, firstKey) * elementBytes;
-      const std::int64_t bytes = count * headDim_ * elementBytes;
-      for (std::int64_t byte = 0; byte < bytes; byte += kLineBytes) {
-        __builtin_prefetch(rows + byte, 0, kIntoFirstCache);
+  std::int64_t blockOf(const DecodeChunk& chunk, int key) const {
+    return p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
+  }
+
+  // The scores of keys [key, key + count) of one block for the query heads of one K/V head.
+  void score(const DecodeChunk& chunk, int kvHead, int key, int count, const Tiles& tiles,
+             int begin) const {
+    const ConstTensorView& cache = p_.cache.keys;
+    const std::int64_t start =
+        blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_;
+    const auto of = [&](const auto* keys, std::ptrdiff_t stride) {
+      const HeadGroup group = plan_.groups[kvHead];
+      forHeadsAtOnce<kScoreHeads>(
+          group.first, group.first + group.count, [&]<int kHeads>(int head) {
+            scoreHeads<kHeads>(tiles.q + head * width_, width_, keys, stride, count, headDim_,
+                               tiles.scores + head * kScoreStride + begin);
+          });
+    };
+    const bool isBFloat16 = cache.dtype == DType::bfloat16;
+    if (blockTokens_ % kLanes != 0) {
+      if (isBFloat16) {
+        copyKeys(cache.as<BFloat16>() + start, count, tiles.copies);
+      } else {
+        copyKeys(cache.as<float>() + start, count, tiles.copies);
       }
-      firstKey += count;
+      of(static_cast<const float*>(tiles.copies), kTileKeys);
+    } else if (isBFloat16) {
+      of(cache.as<BFloat16>() + start, blockTokens_);
+    } else {
+      of(cache.as<float>() + start, blockTokens_);
     }
   }
 
-  // Rows of the cache as padded floats.
-  const float* copied(const ConstTensorView& cache, std::int64_t start, int count,
-                      const Tiles& tiles) const {
-    if (cache.dtype == DType::bfloat16) {
-      packRows(cache.as<BFloat16>() + start, headDim_, count, headDim_, tiles.rows, width_);
+  // Whole vectors can be read of the copy.
+  template <typename T>
+  void copyKeys(const T* keys, int count, float* copies) const {
+    packRows(keys, blockTokens_, headDim_, count, copies, kTileKeys);
+  }
+
+  // Adds the values of keys [key, key + count), times their weights, to the outputs of the query
+  // heads of one K/V head.
+  void addUp(const DecodeChunk& chunk, int kvHead, int key, int count, const Tiles& tiles,
+             int begin) const {
+    const ConstTensorView& cache = p_.cache.values;
+    const std::int64_t start = blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] +
+                               key % blockTokens_ * headDim_;
+    const HeadGroup group = plan_.groups[kvHead];
+    const auto of = [&](const auto* values) {
+      forHeadsAtOnce<kValueHeads>(
+          group.first, group.first + group.count, [&]<int kHeads>(int head) {
+            addValues<kHeads>(tiles.scores + head * kScoreStride + begin, values, count, width_,
+                              tiles.output + head * width_);
+          });
+    };
+    const bool isBFloat16 = cache.dtype == DType::bfloat16;
+    // Widening a few times in registers is less work than once through memory.
+    const bool inPlace = headDim_ == width_ && (!isBFloat16 || group.count <= 2 * kValueHeads);
+    if (!inPlace) {
+      if (isBFloat16) {
+        packRows(cache.as<BFloat16>() + start, headDim_, count, headDim_, tiles.copies, width_);
+      } else {
+        packRows(cache.as<float>() + start, headDim_, count, headDim_, tiles.copies, width_);
+      }
+      of(static_cast<const float*>(tiles.copies));
+    } else if (isBFloat16) {
+      of(cache.as<BFloat16>() + start);
     } else {
-      packRows(cache.as<float>() + start, headDim_, count, headDim_, tiles.rows, width_);
+      of(cache.as<float>() + start);
     }
-    return tiles.rows;
+  }
+
+  // Asks for the start of what is read after a run of the tile: the same side's next run, which
+  // begins `next` keys into the tile, or behind the last one the other side from `otherKey` on.
+  // Inlined always: GCC takes a function that only prefetches for one without effect.
+  HWY_INLINE void askFor(const DecodeChunk& chunk, int kvHead, const KeyTile& tile, int next,
+                         const ConstTensorView& same, const ConstTensorView& other,
+                         int otherKey) const {
+    const bool isLast = next >= tile.keys;
+    const int key = isLast ? otherKey : tile.firstKey + next;
+    if (key >= chunk.firstKey + chunk.keys) return;
+    const ConstTensorView& cache = isLast ? other : same;
+    const std::int64_t start = blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1];
+    const auto* lines = cache.as<char>() + start * static_cast<std::int64_t>(bytesOf(cache.dtype));
+    HWY_UNROLL(3)
+    for (int line = 0; line < kAskedLines; ++line) {
+      __builtin_prefetch(lines + line * kLineBytes, 0, 2);
+    }
   }
 
   void savePartial(float* state, float maximum, float sum, const float* output) const {
@@ -361,6 +398,7 @@ class Decode {
   int blockTokens_;
   int headDim_;
   int width_;
+  int tileKeys_;
   float* partials_;
 };
 
@@ -376,7 +414,7 @@ void decode(const AttentionDecode& p, const DistanceBias& bias, const DecodeChun
     kernel.run(plan.chunks[index], slices.of(thread));
   };
   const auto count = static_cast<std::int64_t>(plan.chunks.size());
-  if (plan.rows * p.cache.keys.shape[3] < kParallelElements) {
+  if (plan.rows * p.cache.values.shape[3] < kParallelElements) {
     for (std::int64_t index = 0; index < count; ++index) task(index, 0);
   } else {
     parallelTasks(count, std::cref(task));

@@ -3,7 +3,9 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include <algorithm>
 #include <functional>
+#include <type_traits>
 
 #include "base/parallel.h"
 #include "ops/cpu/attention.h"
@@ -13,26 +15,87 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
-// Token `token` of `rows` into its slot of `cache`, every head.
+// Tokens [first, first + count) of k and v, which go to places one behind the other of one block.
+struct Run {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t slot = 0;  // of the first
+};
+
+// Keys are turned a square of this size at a time.
+constexpr int kSquare = 16;
+
+// One token's key of one head, [headDim], as a column of a block.
 template <typename T>
-void appendToken(const ConstTensorView& rows, const TensorView& cache, std::int64_t token,
-                 std::int64_t slot) {
-  const std::int64_t heads = rows.shape[1];
-  const std::int64_t headDim = rows.shape[2];
-  const std::int64_t blockTokens = cache.shape[2];
-  const float* from = rows.as<float>() + token * heads * headDim;
-  T* to =
-      cache.as<T>() + slot / blockTokens * cache.strides[0] + slot % blockTokens * cache.strides[2];
-  for (std::int64_t head = 0; head < heads; ++head) {
-    copyRow(from + head * headDim, static_cast<int>(headDim), to + head * cache.strides[1]);
+void storeColumn(const float* from, int headDim, T* to, std::int64_t stride) {
+  for (int i = 0; i < headDim; ++i, to += stride) {
+    if constexpr (std::is_same_v<T, float>) {
+      *to = from[i];
+    } else {
+      *to = toBFloat16(from[i]);
+    }
+  }
+}
+
+// Several tokens' keys of one head as columns.
+template <typename T>
+void storeColumns(const float* from, std::int64_t fromStride, int tokens, int headDim, T* to,
+                  std::int64_t stride) {
+  HWY_ALIGN float square[kSquare * kSquare];
+  for (int i = 0; i < headDim; i += kSquare) {
+    const int components = std::min(kSquare, headDim - i);
+    packTransposed(from + i, fromStride, tokens, components, square, kSquare);
+    for (int j = 0; j < components; ++j)
+      copyRow(square + j * kSquare, tokens, to + (i + j) * stride);
+  }
+}
+
+template <typename T>
+void appendKeys(const KvAppend& p, const Run& run) {
+  const std::int64_t heads = p.k.shape[1];
+  const int headDim = static_cast<int>(p.k.shape[2]);
+  const std::int64_t blockTokens = p.keys.shape[3];
+  const std::int64_t tokenStride = heads * headDim;
+  T* block = p.keys.as<T>() + run.slot / blockTokens * p.keys.strides[0] + run.slot % blockTokens;
+  for (std::int64_t done = 0; done < run.count; done += kSquare) {
+    const int tokens = static_cast<int>(std::min<std::int64_t>(kSquare, run.count - done));
+    const float* from = p.k.as<float>() + (run.first + done) * tokenStride;
+    T* to = block + done;
+    for (std::int64_t head = 0; head < heads; ++head, from += headDim, to += p.keys.strides[1]) {
+      if (tokens == 1) {
+        storeColumn(from, headDim, to, blockTokens);
+      } else {
+        storeColumns(from, tokenStride, tokens, headDim, to, blockTokens);
+      }
+    }
+  }
+}
+
+template <typename T>
+void appendValues(const KvAppend& p, const Run& run) {
+  const std::int64_t heads = p.v.shape[1];
+  const int headDim = static_cast<int>(p.v.shape[2]);
+  const std::int64_t blockTokens = p.values.shape[2];
+  const float* from = p.v.as<float>() + run.first * heads * headDim;
+  T* block = p.values.as<T>() + run.slot / blockTokens * p.values.strides[0] +
+             run.slot % blockTokens * headDim;
+  for (std::int64_t token = 0; token < run.count; ++token) {
+    for (std::int64_t head = 0; head < heads; ++head, from += headDim) {
+      copyRow(from, headDim, block + token * headDim + head * p.values.strides[1]);
+    }
   }
 }
 
 template <typename T>
 void appendTokens(const KvAppend& p, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t token = begin; token < end; ++token) {
-    appendToken<T>(p.k, p.keys, token, p.slots[token]);
-    appendToken<T>(p.v, p.values, token, p.slots[token]);
+  const std::int64_t blockTokens = p.keys.shape[3];
+  for (Run run{begin, 1, 0}; run.first < end; run.first += run.count) {
+    run.slot = p.slots[run.first];
+    run.count = 1;
+    const std::int64_t most = std::min(end - run.first, blockTokens - run.slot % blockTokens);
+    while (run.count < most && p.slots[run.first + run.count] == run.slot + run.count) ++run.count;
+    appendKeys<T>(p, run);
+    appendValues<T>(p, run);
   }
 }
 

@@ -161,6 +161,7 @@ AttentionInputs loadInputs(const AttentionShape& shape, const ConstTensorView& q
 }
 
 // The keys (or values) of all sequences, one sequence after another: [keyTokens, kvHeads, headDim].
+// Blocks as [blocks, kvHeads, blockTokens, headDim], with any strides.
 Wide gather(const PagedKv& cache, const ConstTensorView& blocks) {
   const std::int64_t kvHeads = blocks.shape[1];
   const std::int64_t blockTokens = blocks.shape[2];
@@ -173,7 +174,9 @@ Wide gather(const PagedKv& cache, const ConstTensorView& blocks) {
       for (std::int64_t head = 0; head < kvHeads; ++head) {
         const std::int64_t row = block * blocks.strides[0] + head * blocks.strides[1] +
                                  key % blockTokens * blocks.strides[2];
-        for (std::int64_t i = 0; i < headDim; ++i) values.push_back(readElement(blocks, row + i));
+        for (std::int64_t i = 0; i < headDim; ++i) {
+          values.push_back(readElement(blocks, row + i * blocks.strides[3]));
+        }
       }
     }
   }
@@ -217,9 +220,9 @@ void ReferenceOps::attentionDecode(const AttentionDecode& p) {
   shape.bias = p.bias;
   const AttentionInputs inputs = {shape,
                                   p.cache.keys.shape[1],
-                                  p.cache.keys.shape[3],
+                                  p.cache.values.shape[3],
                                   load(p.q),
-                                  gather(p.cache, p.cache.keys),
+                                  gather(p.cache, p.cache.keys.transposed()),
                                   gather(p.cache, p.cache.values),
                                   loadIfGiven(p.bias.table),
                                   static_cast<std::int32_t>(p.bias.table.shape[0])};

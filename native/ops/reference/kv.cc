@@ -4,6 +4,7 @@
 namespace wgqa::reference {
 namespace {
 
+// Blocks as [blocks, kvHeads, blockTokens, headDim], with any strides.
 void append(const ConstTensorView& rows, std::span<const std::int64_t> slots,
             const TensorView& blocks) {
   const std::int64_t kvHeads = blocks.shape[1];
@@ -15,7 +16,9 @@ void append(const ConstTensorView& rows, std::span<const std::int64_t> slots,
     for (std::int64_t head = 0; head < kvHeads; ++head) {
       const std::int64_t row = slot / blockTokens * blocks.strides[0] + head * blocks.strides[1] +
                                slot % blockTokens * blocks.strides[2];
-      for (std::int64_t i = 0; i < headDim; ++i) writeElement(blocks, row + i, *value++);
+      for (std::int64_t i = 0; i < headDim; ++i) {
+        writeElement(blocks, row + i * blocks.strides[3], *value++);
+      }
     }
   }
 }
@@ -23,7 +26,7 @@ void append(const ConstTensorView& rows, std::span<const std::int64_t> slots,
 }  // namespace
 
 void ReferenceOps::kvAppend(const KvAppend& p) {
-  append(p.k, p.slots, p.keys);
+  append(p.k, p.slots, p.keys.transposed());
   append(p.v, p.slots, p.values);
 }
 
