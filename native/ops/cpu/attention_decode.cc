@@ -14,10 +14,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
-// Heads of a group that are taken at a time: of scores as many as their sums leave room for, of
-// values as many as kValueVectors vectors of each do.
+// Most heads of a group that are taken at a time, as many as leave their sums in registers: of
+// scores one vector of each or several, of values kValueVectors.
 constexpr int kScoreHeads = kVectorRegisters / 4;
-constexpr int kValueHeads = kVectorRegisters / 8;
+constexpr int kValueHeads = kVectorRegisters == 32 ? 6 : 2;
 constexpr int kValueVectors = 4;
 
 // Scores of a tile, and room for what a last vector has too many.
@@ -31,7 +31,7 @@ void scoreHeads(const float* q, int qStride, const T* keys, std::ptrdiff_t strid
                 int headDim, float* scores) {
   const FloatTag d;
   // Several sums of one head, so that additions need not wait for each other.
-  constexpr int kParts = 8 / kHeads;
+  constexpr int kParts = kHeads == 1 ? 8 : kHeads == 2 ? 4 : kHeads <= 4 ? 2 : 1;
   for (int key = 0; key < count; key += kLanes) {
     FloatVector sum[kHeads][kParts];
     HWY_UNROLL(8)
@@ -116,18 +116,36 @@ void addValues(const float* weights, const T* values, int rows, int width, float
   }
 }
 
-// Calls visit.operator()<n>(firstHead) for heads [head, heads), kMost of them at a time, then half
-// as many, and so on.
+// Calls visit.operator()<n>() for n = heads, at most kMost.
 template <int kMost, typename Visit>
-HWY_INLINE void forHeadsAtOnce(int head, int heads, const Visit& visit) {
-  for (; head + kMost <= heads; head += kMost) visit.template operator()<kMost>(head);
-  if constexpr (kMost > 1) forHeadsAtOnce<kMost / 2>(head, heads, visit);
+HWY_INLINE void forHeadCount(int heads, const Visit& visit) {
+  if constexpr (kMost == 1) {
+    visit.template operator()<1>();
+  } else if (heads == kMost) {
+    visit.template operator()<kMost>();
+  } else {
+    forHeadCount<kMost - 1>(heads, visit);
+  }
+}
+
+// Calls visit.operator()<n>(firstHead) for the heads of a group in parts of nearly one size.
+template <int kMost, typename Visit>
+HWY_INLINE void forHeadsAtOnce(const HeadGroup& group, const Visit& visit) {
+  const int parts = (group.count + kMost - 1) / kMost;
+  for (int part = 0; part < parts; ++part) {
+    const int begin = group.count * part / parts;
+    const int end = group.count * (part + 1) / parts;
+    forHeadCount<kMost>(
+        end - begin, [&]<int kHeads>() { visit.template operator()<kHeads>(group.first + begin); });
+  }
 }
 
 // Heads' keys and values of a block lie one behind the other, and blocks often do: the hardware
-// streams them by itself. Where a block lies elsewhere, its first lines are asked for in time.
-constexpr int kAskedLines = 3;
-constexpr int kLineBytes = 64;
+// streams them by itself. It is slowed down by being asked for more than the start of a stream, but
+// has none as short as kShortStream.
+constexpr std::int64_t kShortStream = 2048;
+constexpr std::int64_t kStreamStart = 192;
+constexpr std::int64_t kLineBytes = 64;
 
 class Decode {
  public:
@@ -140,7 +158,7 @@ class Decode {
         blockTokens_(static_cast<int>(p.cache.values.shape[2])),
         headDim_(static_cast<int>(p.q.shape[2])),
         width_(roundUpToLanes(headDim_)),
-        tileKeys_(tileKeysOf(plan.groups, blockTokens_)),
+        tileKeys_(tileKeysOf(blockTokens_)),
         partials_(scratch.shared<float>(
             SharedScratch::fourth, static_cast<std::size_t>(plan_.partials) * partialStride())) {}
 
@@ -198,13 +216,10 @@ class Decode {
     int keys = 0;
   };
 
-  // Where each K/V head has one query head, a tile is a block, so that keys and values are read in
-  // the order in which they lie; else a larger one saves work that comes once for each tile.
-  static int tileKeysOf(std::span<const HeadGroup> groups, int blockTokens) {
+  // A block, if it is not very small or large: so keys and values are read as they lie.
+  static int tileKeysOf(int blockTokens) {
     constexpr int kLeast = 16;
-    const bool isShared =
-        std::ranges::any_of(groups, [](const HeadGroup& group) { return group.count > 1; });
-    return isShared ? kTileKeys : std::clamp(blockTokens, kLeast, kTileKeys);
+    return std::clamp(blockTokens, kLeast, kTileKeys);
   }
 
   // A partial state is the maximum, the sum, and the unnormalised output.
@@ -241,7 +256,7 @@ class Decode {
 
   void attend(const DecodeChunk& chunk, const KeyTile& tile, const Tiles& tiles) const {
     forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
-      askFor(chunk, kvHead, tile, begin + count, p_.cache.keys, p_.cache.values, tile.firstKey);
+      askFor(chunk, p_.cache.keys, kvHead, tile.firstKey + begin + tileKeys_);
       score(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
@@ -255,8 +270,7 @@ class Decode {
                      tile.keys, tile.keys, state);
     }
     forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
-      askFor(chunk, kvHead, tile, begin + count, p_.cache.values, p_.cache.keys,
-             tile.firstKey + tile.keys);
+      askFor(chunk, p_.cache.values, kvHead, tile.firstKey + begin + tileKeys_);
       addUp(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
   }
@@ -286,12 +300,10 @@ class Decode {
     const std::int64_t start =
         blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_;
     const auto of = [&](const auto* keys, std::ptrdiff_t stride) {
-      const HeadGroup group = plan_.groups[kvHead];
-      forHeadsAtOnce<kScoreHeads>(
-          group.first, group.first + group.count, [&]<int kHeads>(int head) {
-            scoreHeads<kHeads>(tiles.q + head * width_, width_, keys, stride, count, headDim_,
-                               tiles.scores + head * kScoreStride + begin);
-          });
+      forHeadsAtOnce<kScoreHeads>(plan_.groups[kvHead], [&]<int kHeads>(int head) {
+        scoreHeads<kHeads>(tiles.q + head * width_, width_, keys, stride, count, headDim_,
+                           tiles.scores + head * kScoreStride + begin);
+      });
     };
     const bool isBFloat16 = cache.dtype == DType::bfloat16;
     if (blockTokens_ % kLanes != 0) {
@@ -323,11 +335,10 @@ class Decode {
                                key % blockTokens_ * headDim_;
     const HeadGroup group = plan_.groups[kvHead];
     const auto of = [&](const auto* values) {
-      forHeadsAtOnce<kValueHeads>(
-          group.first, group.first + group.count, [&]<int kHeads>(int head) {
-            addValues<kHeads>(tiles.scores + head * kScoreStride + begin, values, count, width_,
-                              tiles.output + head * width_);
-          });
+      forHeadsAtOnce<kValueHeads>(group, [&]<int kHeads>(int head) {
+        addValues<kHeads>(tiles.scores + head * kScoreStride + begin, values, count, width_,
+                          tiles.output + head * width_);
+      });
     };
     const bool isBFloat16 = cache.dtype == DType::bfloat16;
     // Widening a few times in registers is less work than once through memory.
@@ -346,21 +357,18 @@ class Decode {
     }
   }
 
-  // Asks for the start of what is read after a run of the tile: the same side's next run, which
-  // begins `next` keys into the tile, or behind the last one the other side from `otherKey` on.
+  // Asks for what the next tile reads of the block that holds a key.
   // Inlined always: GCC takes a function that only prefetches for one without effect.
-  HWY_INLINE void askFor(const DecodeChunk& chunk, int kvHead, const KeyTile& tile, int next,
-                         const ConstTensorView& same, const ConstTensorView& other,
-                         int otherKey) const {
-    const bool isLast = next >= tile.keys;
-    const int key = isLast ? otherKey : tile.firstKey + next;
+  HWY_INLINE void askFor(const DecodeChunk& chunk, const ConstTensorView& cache, int kvHead,
+                         int key) const {
     if (key >= chunk.firstKey + chunk.keys) return;
-    const ConstTensorView& cache = isLast ? other : same;
+    const auto elementBytes = static_cast<std::int64_t>(bytesOf(cache.dtype));
     const std::int64_t start = blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1];
-    const auto* lines = cache.as<char>() + start * static_cast<std::int64_t>(bytesOf(cache.dtype));
-    HWY_UNROLL(3)
-    for (int line = 0; line < kAskedLines; ++line) {
-      __builtin_prefetch(lines + line * kLineBytes, 0, 2);
+    const auto* bytes = cache.as<char>() + start * elementBytes;
+    const std::int64_t stream = std::min(blockTokens_, tileKeys_) * headDim_ * elementBytes;
+    const std::int64_t wanted = stream <= kShortStream ? stream : kStreamStart;
+    for (std::int64_t byte = 0; byte < wanted; byte += kLineBytes) {
+      __builtin_prefetch(bytes + byte, 0, 2);
     }
   }
 
