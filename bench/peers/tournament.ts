@@ -1,5 +1,6 @@
 /** Runs the contenders of a round in turn and keeps every figure. */
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Impossible as ImpossibleCase } from '../../src/bench/measurement.ts';
 import { sourcesOf } from '../../src/bench/sources.ts';
 import { Child, Impossible } from './child.ts';
@@ -8,6 +9,8 @@ import type { Decoded, LoadOptions } from './protocol.ts';
 import type { Round } from './rounds.ts';
 
 const WARM_UP_TOKENS = 16;
+/** Threads of ONNX Runtime go on spinning for a while after a run, on the next contender's cores. */
+const REST_MILLISECONDS = 250;
 
 /** What one contender did in one round. */
 export interface Performance {
@@ -87,6 +90,7 @@ export class Tournament implements AsyncDisposable {
   ): Promise<void> {
     const child = this.#children.get(name);
     const { newTokens } = this.#options;
+    await setTimeout(REST_MILLISECONDS);
     const decoded = await this.#attempt(`${name}, ${String(numBeams)} beams`, () =>
       child?.decode({ numBeams, newTokens }),
     );

@@ -77,12 +77,14 @@ Parameter parameterOf(const TensorSource& source, const std::shared_ptr<MappedFi
   checkSource(source, file->bytes());
   const std::byte* data = file->data() + source.offset;
   if (reinterpret_cast<std::uintptr_t>(data) % bytesOf(source.dtype) == 0) {
-    return {source.name, source.shape, source.dtype, file, data};
+    return {source.name, source.shape, source.dtype,
+            std::static_pointer_cast<const MappedFile>(file), data};
   }
   auto copy = std::make_shared<Buffer>(source.bytes);
   std::memcpy(copy->as<void>(), data, source.bytes);
   const void* aligned = copy->as<void>();
-  return {source.name, source.shape, source.dtype, std::move(copy), aligned};
+  return {source.name, source.shape, source.dtype, std::shared_ptr<const void>(std::move(copy)),
+          aligned};
 }
 
 using Progress = std::function<void(std::size_t)>;

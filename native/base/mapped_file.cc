@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "base/error.h"
@@ -46,6 +47,14 @@ MappedFile::MappedFile(const std::string& path) {
   void* mapped = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file.value(), 0);
   if (mapped == MAP_FAILED) fail("map", path);
   data_ = static_cast<const std::byte*>(mapped);
+}
+
+void MappedFile::releasePages(const void* data, std::size_t bytes) const {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+  const auto last = (reinterpret_cast<std::uintptr_t>(data) + bytes) / page * page;
+  // It is advice: a system that does not take it holds the pages longer.
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

@@ -17,6 +17,10 @@ class MappedFile {
   const std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
 
+  /// Takes the whole pages of a range out of this process's memory: the next access reads them
+  /// anew, mostly from the system's cache of the file.
+  void releasePages(const void* data, std::size_t bytes) const;
+
  private:
   const std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;

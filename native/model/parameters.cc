@@ -32,6 +32,12 @@ Parameter::Parameter(std::string name, std::vector<std::int64_t> shape, DType dt
       owner_(std::move(owner)),
       data_(data) {}
 
+Parameter::Parameter(std::string name, std::vector<std::int64_t> shape, DType dtype,
+                     std::shared_ptr<const MappedFile> file, const void* data)
+    : Parameter(std::move(name), std::move(shape), dtype, std::shared_ptr<const void>(file), data) {
+  file_ = file.get();
+}
+
 Parameter::Parameter(std::string name, std::vector<std::int64_t> shape)
     : name_(std::move(name)), shape_(std::move(shape)), writable_(true) {
   auto memory = allocateFloats(elements());
@@ -43,6 +49,10 @@ std::int64_t Parameter::elements() const {
   std::int64_t count = 1;
   for (const std::int64_t size : shape_) count *= size;
   return count;
+}
+
+void Parameter::releasePages() const {
+  if (file_ != nullptr) file_->releasePages(data_, static_cast<std::size_t>(view().bytes()));
 }
 
 std::int64_t Parameter::ownedBytes() const { return writable_ ? view().bytes() : 0; }
@@ -66,6 +76,7 @@ TensorView Parameter::makeWritable() {
     copyTo(memory->as<float>());
     data_ = memory->as<float>();
     owner_ = std::move(memory);
+    file_ = nullptr;
     dtype_ = DType::float32;
     writable_ = true;
   }

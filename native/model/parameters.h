@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/mapped_file.h"
 #include "ops/tensor_view.h"
 
 namespace wgqa {
@@ -16,9 +17,12 @@ namespace wgqa {
 class Parameter {
  public:
   Parameter() = default;
-  /// Borrows `data`, kept alive by `owner` (a mapped file); it is never written.
+  /// Borrows `data`, kept alive by `owner`; it is never written.
   Parameter(std::string name, std::vector<std::int64_t> shape, DType dtype,
             std::shared_ptr<const void> owner, const void* data);
+  /// Borrows `data` of a file.
+  Parameter(std::string name, std::vector<std::int64_t> shape, DType dtype,
+            std::shared_ptr<const MappedFile> file, const void* data);
   /// Owns uninitialised float32 memory.
   Parameter(std::string name, std::vector<std::int64_t> shape);
 
@@ -36,6 +40,8 @@ class Parameter {
   bool isWritable() const { return writable_ && owner_.use_count() == 1; }
   /// The values in float32: where they lie if they are that already, else in `widened`.
   ConstTensorView asFloat32(Buffer& widened) const;
+  /// The values are not needed for a while: if they lie in a file, they need not stay in memory.
+  void releasePages() const;
   /// Row-major float32 copy of the values into `out` of elements() floats.
   void copyTo(float* out) const;
 
@@ -45,6 +51,7 @@ class Parameter {
   DType dtype_ = DType::float32;
   std::shared_ptr<const void> owner_;
   const void* data_ = nullptr;
+  const MappedFile* file_ = nullptr;  // the owner, if it is one
   bool writable_ = false;  // the storage is float32 memory made by makeWritable or the constructor
 };
 

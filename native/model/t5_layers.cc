@@ -44,20 +44,20 @@ ConstTensorView T5Layers::toCompute(const ConstTensorView& x) {
 
 /// Room for a projection's outputs.
 TensorView T5Layers::newRows(const T5Weights::Projection& weight, std::int64_t rows) {
-  return arena_.floats({rows, weight.packed->outFeatures});
+  return arena_.floats({rows, weight->outFeatures});
 }
 
 void T5Layers::addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
                              const TensorView& hidden) {
-  Linear linear{x, weight.packed.get(), hidden};
+  Linear linear{x, weight.get(), hidden};
   linear.beta = 1.0f;
   ops_->linear(linear);
 }
 
 void T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x,
                         const KeyValue& out) {
-  const std::array<Linear, 2> products{{{x, attention.k.packed.get(), headsAsColumns(out.k)},
-                                        {x, attention.v.packed.get(), headsAsColumns(out.v)}}};
+  const std::array<Linear, 2> products{{{x, attention.k.get(), headsAsColumns(out.k)},
+                                        {x, attention.v.get(), headsAsColumns(out.v)}}};
   ops_->linear(products);
 }
 
@@ -74,17 +74,16 @@ KeyValue T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTe
 
 TensorView T5Layers::query(const T5Weights::Attention& attention, const ConstTensorView& x) {
   const TensorView out = newRows(attention.q, x.shape[0]);
-  ops_->linear({x, attention.q.packed.get(), out});
+  ops_->linear({x, attention.q.get(), out});
   return out;
 }
 
 T5Layers::QueryKeyValue T5Layers::queryKeyValue(const T5Weights::Attention& attention,
                                                 const ConstTensorView& x) {
   const QueryKeyValue out{newRows(attention.q, x.shape[0]), newKeyValue(attention, x.shape[0])};
-  const std::array<Linear, 3> products{
-      {{x, attention.q.packed.get(), out.q},
-       {x, attention.k.packed.get(), headsAsColumns(out.keyValue.k)},
-       {x, attention.v.packed.get(), headsAsColumns(out.keyValue.v)}}};
+  const std::array<Linear, 3> products{{{x, attention.q.get(), out.q},
+                                        {x, attention.k.get(), headsAsColumns(out.keyValue.k)},
+                                        {x, attention.v.get(), headsAsColumns(out.keyValue.v)}}};
   ops_->linear(products);
   return out;
 }
@@ -121,11 +120,11 @@ void T5Layers::addCachedAttention(const T5Weights::Attention& attention, const P
 void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorView& hidden) {
   const ArenaScope scope(arena_);
   const TensorView normed = normalise(block.norm, hidden);
-  const bool isGated = block.linear.given();
+  const bool isGated = block.linear != nullptr;
   const TensorView gate = newRows(block.gate, normed.shape[0]);
   const TensorView linear = isGated ? newRows(block.linear, normed.shape[0]) : TensorView{};
   const std::array<Linear, 2> products{
-      {{normed, block.gate.packed.get(), gate}, {normed, block.linear.packed.get(), linear}}};
+      {{normed, block.gate.get(), gate}, {normed, block.linear.get(), linear}}};
   ops_->linear(std::span(products).first(isGated ? 2 : 1));
   GatedActivation activation;
   activation.activation = config_.activation;
@@ -138,7 +137,7 @@ void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorV
 
 void T5Layers::vocabulary(const T5Weights& weights, const ConstTensorView& normed,
                           const TensorView& logits) {
-  Linear linear{normed, weights.head.packed.get(), logits};
+  Linear linear{normed, weights.head.get(), logits};
   if (config_.scaleDecoderOutputs) {
     linear.alpha = 1.0f / std::sqrt(static_cast<float>(config_.dModel));
   }

@@ -205,7 +205,8 @@ void checkT5Parameters(const T5Config& config, const ParameterSet& parameters) {
   if (declared.size() == parameters.all().size()) return;
   ParameterSet names;
   for (const DeclaredParameter& expected : declared) {
-    names.add(Parameter(expected.name, expected.shape, DType::float32, nullptr, nullptr));
+    names.add(Parameter(expected.name, expected.shape, DType::float32,
+                        std::shared_ptr<const void>(), nullptr));
   }
   for (const auto& parameter : parameters.all()) {
     if (names.find(parameter->name()) == nullptr) {

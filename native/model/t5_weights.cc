@@ -13,7 +13,9 @@ class Packer {
   Packer(const T5Model& model, Ops& ops) : model_(model), config_(model.config()), ops_(ops) {}
 
   T5Weights::Projection projection(const Parameter& weight) const {
-    return {Buffer(), ops_.pack(weight.view(), model_.computeDtype())};
+    auto packed = ops_.pack(weight.view(), model_.computeDtype());
+    weight.releasePages();
+    return packed;
   }
 
   T5Weights::Stack stack(bool decoder, const StackParameters& parameters) const {
@@ -40,10 +42,10 @@ class Packer {
   T5Weights::Projection merged(AttentionModule module, const Parameter& base,
                                const Parameter& mergeWeight) const {
     const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
-    Buffer memory(static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
+    const Buffer memory(static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
     const TensorView view(memory.as<float>(), DType::float32, {rows, config_.dModel});
     mergeProjection(model_, ops_, module, base, mergeWeight, view);
-    return {std::move(memory), ops_.pack(view, model_.computeDtype())};
+    return ops_.pack(view, model_.computeDtype());
   }
 
   T5Weights::Attention attention(AttentionModule module,
@@ -87,14 +89,14 @@ T5Weights::T5Weights(const T5Model& model, Ops& ops)
       head(Packer(model, ops).projection(*model.bound().head)) {}
 
 std::int64_t T5Weights::bytes() const {
-  std::int64_t total = head.packed->bytes;
+  std::int64_t total = head->bytes;
   for (const Stack* stack : {&encoder, &decoder}) {
     for (const Block& block : stack->blocks) {
       for (const Projection* projection :
            {&block.self.q, &block.self.k, &block.self.v, &block.self.o, &block.cross.q,
             &block.cross.k, &block.cross.v, &block.cross.o, &block.feedForward.gate,
             &block.feedForward.linear, &block.feedForward.out}) {
-        if (projection->given()) total += projection->packed->bytes;
+        if (*projection != nullptr) total += (*projection)->bytes;
       }
     }
   }

@@ -14,8 +14,8 @@ namespace wgqa {
 
 class T5Model;
 
-/// Never changes once made, so any number of threads may read it. It borrows memory of the model's
-/// parameters (packing may, too), so it must not be used once they are written or freed:
+/// Never changes once made, so any number of threads may read it. Its embedding and tables are the
+/// model's parameters, so it must not be used once they are written or freed:
 /// T5Model::CurrentWeights sees to that.
 class T5Weights {
  public:
@@ -24,12 +24,8 @@ class T5Weights {
     Buffer widened;  // empty if the parameter is float32 already
     ConstTensorView values;
   };
-  struct Projection {
-    Buffer merged;  // float32 source of a merged projection, which packing may borrow
-    std::unique_ptr<PackedWeight> packed;
-
-    bool given() const { return packed != nullptr; }
-  };
+  /// Null where a layer has none.
+  using Projection = std::unique_ptr<PackedWeight>;
   struct Attention {
     Table norm;
     Projection q, k, v, o;
@@ -53,7 +49,7 @@ class T5Weights {
   /// Packs the parameters of `model` with `ops`, an instance of the model's backend.
   T5Weights(const T5Model& model, Ops& ops);
 
-  /// Bytes of packed weights, borrowed ones included.
+  /// Bytes of packed weights.
   std::int64_t bytes() const;
 
   const ConstTensorView embedding;  // [vocab, dModel] float32 | float16 | bfloat16

@@ -364,8 +364,7 @@ class Ops {
   virtual void rmsNorm(const RmsNorm& p) = 0;
   virtual void rmsNormBackward(const RmsNormBackward& p) = 0;
   /// Packs a [outFeatures, inFeatures] weight (float32 | float16 | bfloat16) for products in
-  /// `dtype` (float32 | bfloat16 | int8). `weight` need not outlive the call unless the backend
-  /// says that the packed weight borrows it; callers keep it alive as long as the result.
+  /// `dtype` (float32 | bfloat16 | int8); `weight` need not outlive the call.
   virtual std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) = 0;
   /// Products of the same rows: one x, weights of one dtype, outputs that do not overlap. One after
   /// the other would wait for all threads in between.

@@ -1,5 +1,5 @@
-// Products of rows with one block of a weight, by the processor's instructions for dot products.
-// The block is passed in the order in which it lies in memory: one row takes as long as reading it.
+// Kernels that multiply rows with a block of a weight's features, and how such a block lies. A
+// block is passed in the order in which it lies in memory: one row takes as long as reading it.
 #pragma once
 
 #include <cstdint>
@@ -8,39 +8,37 @@
 
 namespace wgqa::cpu {
 
-/// Features of a block.
-inline constexpr std::int64_t kBlockFeatures = 64;
+/// Rows of x and blocks are seen as words of 4 bytes: one float32, two bfloat16 or four bytes that
+/// follow each other in the depth. A row is padded with zeros to a whole word.
+inline constexpr std::int64_t kWordBytes = 4;
 
-/// Elements of x and of the weight that one instruction multiplies and adds: 4 bytes of them.
-constexpr std::int64_t elementGroup(DType dtype) {
-  return 4 / static_cast<std::int64_t>(bytesOf(dtype));
+constexpr std::int64_t wordsOf(std::int64_t inFeatures, DType dtype) {
+  return (inFeatures * static_cast<std::int64_t>(bytesOf(dtype)) + kWordBytes - 1) / kWordBytes;
 }
 
-/// Depth, padded with zeros, is a multiple of so many groups.
-inline constexpr std::int64_t kBlockGroups = 16;
-
-constexpr std::int64_t blockDepth(std::int64_t inFeatures, DType dtype) {
-  const std::int64_t step = kBlockGroups * elementGroup(dtype);
-  return (inFeatures + step - 1) / step * step;
-}
-
-/// sums[row][feature] = offsets[feature] + x[row] . weight[feature]. With g = elementGroup(dtype):
-/// bfloat16 with float32 sums, added in the order ..., 2 k + 1, 2 k, 2 k + 3, 2 k + 2, ... of the
-/// depth; or unsigned bytes with int8 and int32 sums.
+/// sums[row][feature] = x[row] . weight[feature] in float32; or, with bytes, offsets[feature] + the
+/// product of x as unsigned bytes and of the weight as signed ones, in int32.
 struct BlockRows {
-  DType dtype = DType::bfloat16;  // of the weight
-  const void* x = nullptr;        // [rows, depth]
-  std::int64_t xStride = 0;       // elements
+  const std::byte* x = nullptr;  // [rows, words]
+  std::int64_t xStride = 0;      // bytes
   std::int64_t rows = 0;
-  std::int64_t depth = 0;                 // a multiple of kBlockGroups groups
-  const void* weight = nullptr;           // [depth / g][kBlockFeatures][g]
-  const std::int32_t* offsets = nullptr;  // [kBlockFeatures] of int8
-  void* sums = nullptr;                   // [rows, kBlockFeatures]
+  std::int64_t words = 0;
+  const std::byte* weight = nullptr;      // [words, features]
+  const std::int32_t* offsets = nullptr;  // [features], of bytes
+  void* sums = nullptr;                   // [rows, features]
 };
 
-/// Whether this processor has the instructions: AVX512-BF16 for bfloat16, AVX512-VNNI for int8.
-bool hasBlockKernel(DType dtype);
+/// A row's sums have the same bits whatever other rows there are.
+struct BlockKernel {
+  std::int64_t features = 0;  // of a block
+  void (*multiply)(const BlockRows& p) = nullptr;
+};
 
-void multiplyBlock(const BlockRows& p);
+/// By the processor's instructions for dot products of short types, AVX512-BF16 for bfloat16 and
+/// AVX512-VNNI for int8; null where it lacks them.
+const BlockKernel* dotKernel(DType dtype);
+
+/// In float32 on any processor, for weights in float32 or bfloat16.
+const BlockKernel* floatKernel(DType dtype);
 
 }  // namespace wgqa::cpu

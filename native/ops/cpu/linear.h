@@ -3,32 +3,33 @@
 
 #include <memory>
 #include <span>
-#include <vector>
 
-#include "ops/cpu/blocked_products.h"
-#include "ops/cpu/row_products.h"
+#include "ops/cpu/library_products.h"
 #include "ops/cpu/scratch.h"
+#include "ops/cpu/weight_memory.h"
 #include "ops/ops.h"
 
 namespace wgqa::cpu {
 
-/// float32 weights stay where they are: rowProducts() on the borrowed rows reads memory as fast as
-/// oneDNN's blocked layout does at one row (faster from DRAM), stays within a quarter of it at many
-/// rows (at worst 30 %, with thousands of inputs), and spares load time the copy. A dense float32
-/// source must outlive its packed weight. bfloat16 and int8 weights are blocked for oneDNN, which
-/// has the processor's dot products of short types that Highway 1.0 lacks: twice and four times as
-/// fast from a few rows on.
+/// Whether there are products with int8 weights on this processor.
+bool hasInt8Products();
+
+/// float32 weights, and those of short types where the processor has dot products of them, are cut
+/// into blocks for kernels of our own (block_kernel.h): at one row these read at the rate of
+/// memory, where oneDNN's programs leave a third of it unused, and at many they are as fast. Other
+/// weights of short types go to the library, which has them for AVX-512 without AVX512-BF16; what
+/// it lacks is computed in float32.
 ///
 /// Either way a row's result does not depend on the other rows of the batch.
 class LinearProducts {
  public:
-  std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) const;
+  std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype);
   /// Of one x, with weights of one dtype.
   void run(std::span<const Linear> products, Scratch& scratch);
 
  private:
-  BlockedProducts blocked_;
-  std::vector<RowProducts> rows_;  // of the running call
+  WeightMemory memory_;
+  LibraryProducts library_;
 };
 
 }  // namespace wgqa::cpu

@@ -9,8 +9,6 @@
 
 namespace wgqa::cpu::onednn {
 
-using dnnl::memory;
-
 const dnnl::engine& engine() {
   static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
   return instance;
@@ -50,42 +48,6 @@ dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::m
 #else
   return {{a, b, c}, attributes, engine()};
 #endif
-}
-
-namespace {
-
-/// Of a blocked layout: the strides of its outer blocks, and the inner ones with their dimensions.
-struct Blocking {
-  memory::dims strides, inner, innerDimensions, paddedDims;
-};
-
-#if DNNL_VERSION_MAJOR >= 3
-Blocking blockingOf(const memory::desc& weight) {
-  if (weight.get_format_kind() != memory::format_kind::blocked) return {};
-  return {weight.get_strides(), weight.get_inner_blks(), weight.get_inner_idxs(),
-          weight.get_padded_dims()};
-}
-#else
-Blocking blockingOf(const memory::desc& weight) {
-  const dnnl_memory_desc_t& d = weight.data;
-  if (d.format_kind != dnnl_blocked) return {};
-  const dnnl_blocking_desc_t& blocking = d.format_desc.blocking;
-  return {{blocking.strides, blocking.strides + d.ndims},
-          {blocking.inner_blks, blocking.inner_blks + blocking.inner_nblks},
-          {blocking.inner_idxs, blocking.inner_idxs + blocking.inner_nblks},
-          {d.padded_dims, d.padded_dims + d.ndims}};
-}
-#endif
-
-}  // namespace
-
-bool liesInBlocks(const memory::desc& weight, std::int64_t features, std::int64_t groups,
-                  std::int64_t group) {
-  const Blocking blocking = blockingOf(weight);
-  return blocking.inner == memory::dims{groups, features, group} &&
-         blocking.innerDimensions == memory::dims{0, 1, 0} &&
-         blocking.strides ==
-             memory::dims{groups * features * group, blocking.paddedDims[0] * features};
 }
 
 int threadsFor(std::int64_t multiplications) {

@@ -27,11 +27,6 @@ dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::m
                                       const dnnl::memory::desc& c,
                                       const dnnl::primitive_attr& attributes = {});
 
-/// Whether a [depth, features] weight lies as blocks of `features` columns, each with its whole
-/// depth (padded to a multiple of `groups` groups) as [depth / group][features][group].
-bool liesInBlocks(const dnnl::memory::desc& weight, std::int64_t features, std::int64_t groups,
-                  std::int64_t group);
-
 /// Threads for a product of so many multiplications. The library itself would wake all of them for
 /// the smallest.
 int threadsFor(std::int64_t multiplications);

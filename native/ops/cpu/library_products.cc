@@ -1,17 +1,14 @@
-#include "ops/cpu/blocked_products.h"
+#include "ops/cpu/library_products.h"
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/parallel.h"
-#include "ops/cpu/block_kernel.h"
-#include "ops/cpu/cast.h"
+#include "ops/cpu/block_weight.h"
 #include "ops/cpu/grain.h"
 #include "ops/cpu/onednn.h"
-#include "ops/cpu/own_products.h"
 #include "ops/cpu/product_sums.h"
 #include "ops/cpu/quantise.h"
 
@@ -60,33 +57,24 @@ std::int64_t panelFeatures(std::int64_t outFeatures) {
 // Rows of the weight in the packed type, before the library blocks them.
 struct ConvertedRows {
   Buffer rows;
+  std::int64_t rowBytes = 0;
   std::vector<float> scales;  // of int8
 };
 
 ConvertedRows convert(const ConstTensorView& weight, DType dtype) {
   const std::int64_t count = weight.shape[0];
-  const std::int64_t columns = weight.shape[1];
+  const std::int64_t rowBytes = wordsOf(weight.shape[1], dtype) * kWordBytes;
   ConvertedRows result{
-      Buffer(static_cast<std::size_t>(count * columns) * bytesOf(dtype)),
+      Buffer(static_cast<std::size_t>(count * rowBytes)), rowBytes,
       std::vector<float>(dtype == DType::int8 ? static_cast<std::size_t>(count) : 0)};
-  parallelFor(count, rowGrain(columns), [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> floats(static_cast<std::size_t>(dtype == DType::int8 ? columns : 0));
-    for (std::int64_t row = begin; row < end; ++row) {
-      const void* from = weight.rows(row, 1).data;
-      if (dtype == DType::bfloat16) {
-        convertElements(from, weight.dtype, result.rows.as<BFloat16>() + row * columns, dtype,
-                        columns);
-      } else {
-        convertElements(from, weight.dtype, floats.data(), DType::float32, columns);
-        quantiseRow(floats.data(), columns, result.rows.as<std::int8_t>() + row * columns,
-                    result.scales[row]);
-      }
-    }
+  parallelFor(count, rowGrain(weight.shape[1]), [&](std::int64_t begin, std::int64_t end, int) {
+    convertRows(weight.rows(begin, end - begin), dtype,
+                result.rows.as<std::byte>() + begin * rowBytes, result.scales.data() + begin);
   });
   return result;
 }
 
-BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std::int64_t first,
+LibraryWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std::int64_t first,
                                std::int64_t features, std::int64_t inFeatures) {
   const Type type = inputType(dtype);
   const memory::desc layout =
@@ -95,51 +83,32 @@ BlockedWeight::Panel makePanel(const ConvertedRows& converted, DType dtype, std:
                        rowsOf(kRowBlocks.back(), features, features, outputType(dtype)),
                        attributes())
           .weights_desc();
-  BlockedWeight::Panel panel{first, features, Buffer(layout.get_size()), {}};
+  LibraryWeight::Panel panel{first, features, Buffer(layout.get_size()), {}};
   panel.memory = memory(layout, engine(), panel.data.as<void>());
+  const std::int64_t rowElements = converted.rowBytes / static_cast<std::int64_t>(bytesOf(dtype));
   const memory::desc transposed(memory::dims{inFeatures, features}, type,
-                                memory::dims{1, inFeatures});
-  const auto offset = static_cast<std::size_t>(first * inFeatures) * bytesOf(dtype);
-  memory source(transposed, engine(), converted.rows.as<std::byte>() + offset);
+                                memory::dims{1, rowElements});
+  memory source(transposed, engine(), converted.rows.as<std::byte>() + first * converted.rowBytes);
   dnnl::stream& queue = stream();
   dnnl::reorder(source, panel.memory).execute(queue, source, panel.memory);
   queue.wait();
   return panel;
 }
 
-bool liesInBlocks(const BlockedWeight& weight) {
-  return std::ranges::all_of(weight.panels, [&](const BlockedWeight::Panel& panel) {
-    return onednn::liesInBlocks(panel.memory.get_desc(), kBlockFeatures, kBlockGroups,
-                                elementGroup(weight.dtype));
-  });
-}
-
-// -128 times the sum of each feature's integers.
-std::vector<std::int32_t> offsetsOf(const ConvertedRows& converted, std::int64_t features,
-                                    std::int64_t inFeatures) {
-  std::vector<std::int32_t> offsets(
-      static_cast<std::size_t>(divideUp(features, kBlockFeatures) * kBlockFeatures));
-  const auto* row = converted.rows.as<std::int8_t>();
-  for (std::int64_t feature = 0; feature < features; ++feature, row += inFeatures) {
-    offsets[feature] = -128 * std::accumulate(row, row + inFeatures, 0);
-  }
-  return offsets;
-}
-
 }  // namespace
 
-bool hasInt8Products() {
+bool LibraryProducts::hasInt8() {
   static const bool has = [] {
     const float one = 1.0f;
-    return BlockedProducts().pack({&one, DType::float32, {1, 1}}, DType::int8) != nullptr;
+    return LibraryProducts().pack({&one, DType::float32, {1, 1}}, DType::int8) != nullptr;
   }();
   return has;
 }
 
-std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weight,
+std::unique_ptr<LibraryWeight> LibraryProducts::pack(const ConstTensorView& weight,
                                                      DType dtype) const try {
   const onednn::LibraryThreads ownThreadOnly(1);
-  auto packed = std::make_unique<BlockedWeight>();
+  auto packed = std::make_unique<LibraryWeight>();
   packed->outFeatures = weight.shape[0];
   packed->inFeatures = weight.shape[1];
   packed->dtype = dtype;
@@ -152,10 +121,6 @@ std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weig
     packed->panels.push_back(makePanel(converted, dtype, first, features, packed->inFeatures));
     packed->bytes += static_cast<std::int64_t>(packed->panels.back().data.bytes());
   }
-  packed->liesInBlocks = liesInBlocks(*packed);
-  if (dtype == DType::int8 && packed->liesInBlocks) {
-    packed->offsets = offsetsOf(converted, packed->outFeatures, packed->inFeatures);
-  }
   return packed;
 } catch (const dnnl::error& error) {
   if (error.status == dnnl_unimplemented) return nullptr;
@@ -165,7 +130,7 @@ std::unique_ptr<BlockedWeight> BlockedProducts::pack(const ConstTensorView& weig
 // ---------------------------------------------------------------------------- programs
 
 /// A product of the library, and the arguments that one thread at a time passes it.
-struct BlockedProducts::Program {
+struct LibraryProducts::Program {
   struct Arguments {
     memory x, out, scratchpad;
   };
@@ -202,11 +167,11 @@ struct BlockedProducts::Program {
   std::vector<Arguments> arguments;  // one for each thread
 };
 
-BlockedProducts::BlockedProducts() : programs_(kMaxPrograms) {}
-BlockedProducts::~BlockedProducts() = default;
+LibraryProducts::LibraryProducts() : programs_(kMaxPrograms) {}
+LibraryProducts::~LibraryProducts() = default;
 
-BlockedProducts::Program& BlockedProducts::program(const Key& key,
-                                                   const BlockedWeight::Panel& panel) {
+LibraryProducts::Program& LibraryProducts::program(const Key& key,
+                                                   const LibraryWeight::Panel& panel) {
   Program& found = programs_.find(key, [&] {
     const memory::desc x = rowsOf(key.rows, key.inFeatures, key.xStride, inputType(key.dtype));
     // Dense: the library has slow ways only to results with gaps.
@@ -220,12 +185,12 @@ BlockedProducts::Program& BlockedProducts::program(const Key& key,
 // ---------------------------------------------------------------------------- products
 
 /// Panel by panel, so that a panel is read from memory once.
-void BlockedProducts::plan(const Linear& p) {
-  const auto& weight = dynamic_cast<const BlockedWeight&>(*p.weight);
+void LibraryProducts::plan(const Linear& p) {
+  const auto& weight = dynamic_cast<const LibraryWeight&>(*p.weight);
   const bool isQuantised = weight.dtype == DType::int8;
   const auto& blocks = isQuantised ? kQuantisedRowBlocks : kRowBlocks;
   const std::int64_t count = p.x.shape[0];
-  for (const BlockedWeight::Panel& panel : weight.panels) {
+  for (const LibraryWeight::Panel& panel : weight.panels) {
     for (std::int64_t row = 0; row < count;) {
       const auto block =
           std::ranges::find_if(blocks, [&](std::int64_t rows) { return rows <= count - row; });
@@ -263,7 +228,7 @@ QuantisedRows quantiseRows(const ConstTensorView& x, Scratch& scratch) {
 
 }  // namespace
 
-void BlockedProducts::runTasks(std::span<const Linear> products, Scratch& scratch) {
+void LibraryProducts::runTasks(std::span<const Linear> products, Scratch& scratch) {
   const ConstTensorView& x = products.front().x;
   const bool isQuantised = products.front().weight->dtype == DType::int8;
   const QuantisedRows quantised = isQuantised ? quantiseRows(x, scratch) : QuantisedRows{};
@@ -316,8 +281,7 @@ void BlockedProducts::runTasks(std::span<const Linear> products, Scratch& scratc
   }
 }
 
-void BlockedProducts::run(std::span<const Linear> products, Scratch& scratch) try {
-  if (hasOwnProducts(products)) return ownProducts(products, scratch);
+void LibraryProducts::run(std::span<const Linear> products, Scratch& scratch) try {
   const onednn::LibraryThreads ownThreadOnly(1);
   tasks_.clear();
   for (const Linear& p : products) plan(p);

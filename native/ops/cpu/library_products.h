@@ -1,5 +1,4 @@
-// bfloat16 and int8 products with the weight in oneDNN's blocked layout: by kernels of our own
-// where the processor has the instructions (own_products.h), else through the library.
+// bfloat16 and int8 products through oneDNN, with the weight in the library's own blocked layout.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +14,8 @@
 
 namespace wgqa::cpu {
 
-/// Whether the library multiplies int8 matrices on this processor.
-bool hasInt8Products();
-
-/// A weight that only BlockedProducts reads: panels of rows, each a unit of parallel work.
-class BlockedWeight final : public PackedWeight {
+/// A weight that only LibraryProducts reads: panels of rows, each a unit of parallel work.
+class LibraryWeight final : public PackedWeight {
  public:
   struct Panel {
     std::int64_t firstFeature = 0;
@@ -29,11 +25,6 @@ class BlockedWeight final : public PackedWeight {
   };
   std::vector<Panel> panels;
   std::vector<float> scales;  // [outFeatures] of int8, else empty
-  /// Whether every panel lies as blocks that multiplyBlock() reads (block_kernel.h).
-  bool liesInBlocks = false;
-  /// [outFeatures, padded to whole blocks] of int8 in blocks: what takes the sums of unsigned
-  /// bytes, which are 128 too large, to those of the integers.
-  std::vector<std::int32_t> offsets;
 };
 
 /// Runs products with blocked weights, each panel on one of the project's own threads. The library
@@ -41,12 +32,14 @@ class BlockedWeight final : public PackedWeight {
 ///
 /// int8: weights are quantised per output feature when they are packed, rows of x per row when they
 /// are multiplied, both symmetrically; the sums of products are exact integers.
-class BlockedProducts {
+class LibraryProducts {
  public:
-  BlockedProducts();
-  ~BlockedProducts();
+  LibraryProducts();
+  ~LibraryProducts();
+  /// Whether the library multiplies int8 matrices on this processor.
+  static bool hasInt8();
   /// `dtype`: bfloat16 | int8. Nothing where the library lacks such products for this processor.
-  std::unique_ptr<BlockedWeight> pack(const ConstTensorView& weight, DType dtype) const;
+  std::unique_ptr<LibraryWeight> pack(const ConstTensorView& weight, DType dtype) const;
   /// Products of one x with blocked weights of one dtype.
   void run(std::span<const Linear> products, Scratch& scratch);
 
@@ -60,16 +53,16 @@ class BlockedProducts {
   struct Program;
   struct Task {
     const Linear* product;
-    const BlockedWeight* weight;
+    const LibraryWeight* weight;
     Program* program;
-    const BlockedWeight::Panel* panel;
+    const LibraryWeight::Panel* panel;
     std::int64_t row, rows;
   };
 
   // Room for every row count of the few shapes of a model.
   static constexpr std::size_t kMaxPrograms = 1024;
 
-  Program& program(const Key& key, const BlockedWeight::Panel& panel);
+  Program& program(const Key& key, const LibraryWeight::Panel& panel);
   void plan(const Linear& p);
   void runTasks(std::span<const Linear> products, Scratch& scratch);
 

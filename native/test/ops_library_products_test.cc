@@ -1,12 +1,13 @@
-// Products with blocked weights on a processor without the instructions of our own kernels go
-// through oneDNN: here the same products take both ways.
+// On a processor without the instructions of our own kernels, products of short types go through
+// oneDNN: here the same products take both ways.
 #include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "ops/cpu/blocked_products.h"
-#include "ops/cpu/own_products.h"
+#include "ops/cpu/block_kernel.h"
+#include "ops/cpu/library_products.h"
+#include "ops/cpu/linear.h"
 #include "test/harness.h"
 #include "test/ops_tensors.h"
 
@@ -21,27 +22,29 @@ void checkBothWays(std::int64_t rows, std::int64_t inFeatures, std::int64_t outF
   CaseTensors tensors(7);
   const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
   const auto weight = tensors.input("weight", float32Of({outFeatures, inFeatures}), normal());
-  cpu::BlockedProducts products;
-  const std::unique_ptr<cpu::BlockedWeight> packed = products.pack(weight, dtype);
-  if (packed == nullptr)
+  cpu::LibraryProducts products;
+  const std::unique_ptr<PackedWeight> foreign = products.pack(weight, dtype);
+  if (foreign == nullptr)
     return note("oneDNN has no " + std::string(dtypeName(dtype)) + " products");
-  const auto own = tensors.output("own", float32Of({rows, outFeatures}));
-  const auto library = tensors.output("library", float32Of({rows, outFeatures}));
-  cpu::Scratch scratch;
-  Linear product{.x = x, .weight = packed.get(), .out = own, .alpha = 0.5f};
-  if (!cpu::hasOwnProducts({&product, 1})) {
+  if (cpu::dotKernel(dtype) == nullptr) {
     return note("no " + std::string(dtypeName(dtype)) + " kernel for this processor");
   }
-  products.run({&product, 1}, scratch);
-  packed->liesInBlocks = false;
+  cpu::LinearProducts own;
+  const std::unique_ptr<PackedWeight> packed = own.pack(weight, dtype);
+  const auto result = tensors.output("own", float32Of({rows, outFeatures}));
+  const auto library = tensors.output("library", float32Of({rows, outFeatures}));
+  cpu::Scratch scratch;
+  Linear product{.x = x, .weight = packed.get(), .out = result, .alpha = 0.5f};
+  own.run({&product, 1}, scratch);
+  product.weight = foreign.get();
   product.out = library;
   products.run({&product, 1}, scratch);
   float largest = 0.0f;
   float difference = 0.0f;
-  for (std::int64_t i = 0; i < own.elements(); ++i) {
+  for (std::int64_t i = 0; i < result.elements(); ++i) {
     const float expected = library.as<float>()[i];
     largest = std::max(largest, std::fabs(expected));
-    difference = std::max(difference, std::fabs(own.as<float>()[i] - expected));
+    difference = std::max(difference, std::fabs(result.as<float>()[i] - expected));
   }
   CHECK(largest > 0.0f);
   CHECK(difference <= (dtype == DType::int8 ? 0.0f : 1e-5f * largest));
@@ -49,7 +52,7 @@ void checkBothWays(std::int64_t rows, std::int64_t inFeatures, std::int64_t outF
 
 }  // namespace
 
-WGQA_TEST(ownBlockedProductsAgreeWithTheLibrary) {
+WGQA_TEST(ownProductsAgreeWithTheLibrary) {
   for (const DType dtype : {DType::bfloat16, DType::int8}) {
     checkBothWays(1, 768, 384, dtype);
     checkBothWays(7, 100, 70, dtype);
