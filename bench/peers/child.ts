@@ -16,7 +16,7 @@ import type {
 
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 
-/** The contender said that it has no such feature. */
+/** The contender said that it has no such feature, or took more memory than there is. */
 export class Impossible extends Error {}
 
 export class Child implements AsyncDisposable {
@@ -31,7 +31,9 @@ export class Child implements AsyncDisposable {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.#exit = once(this.#process, 'exit').then(([status, signal]) => {
-      throw new Error(`${program} ended with ${String(signal ?? status)}`);
+      const message = `its process ended with ${String(signal ?? status)}`;
+      if (signal === 'SIGKILL') throw new Impossible(`${message}: it took too much memory`);
+      throw new Error(`${program}: ${message}`);
     });
     this.#exit.catch(() => undefined);
   }
@@ -59,6 +61,7 @@ export class Child implements AsyncDisposable {
   }
 
   async #ask(request: Request): Promise<unknown> {
+    if (!this.#process.connected) return this.#exit;
     const reply = once(this.#process, 'message') as Promise<[Answer]>;
     this.#process.send(request);
     const [answer] = await Promise.race([reply, this.#exit]);

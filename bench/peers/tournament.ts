@@ -31,11 +31,11 @@ export interface TournamentOptions extends Omit<LoadOptions, 'directory' | 'dtyp
   readonly onProgress: (text: string) => void;
 }
 
-/** Contenders stay loaded from round to round; what one cannot do is kept in `impossible`. */
+/** What a contender cannot do is kept in `impossible`. */
 export class Tournament implements AsyncDisposable {
   readonly impossible: ImpossibleCase[] = [];
   readonly #options: TournamentOptions;
-  /** Undefined: it could not be loaded. */
+  /** Of the running round. Undefined: it could not be loaded. */
   readonly #children = new Map<ContenderName, Child | undefined>();
 
   constructor(options: TournamentOptions) {
@@ -52,10 +52,11 @@ export class Tournament implements AsyncDisposable {
       const child = await this.#child(name);
       if (child === undefined) continue;
       onProgress(`${title}: ${name} encodes`);
-      const { milliseconds, residentBytes } = await child.encode(sources);
+      const encoded = await this.#attempt(`${name}, ${title}`, () => child.encode(sources));
+      if (encoded === undefined) continue;
       performances.set(name, {
-        encodeMilliseconds: milliseconds,
-        residentBytes,
+        encodeMilliseconds: encoded.milliseconds,
+        residentBytes: encoded.residentBytes,
         decoded: new Map(),
       });
     }
@@ -74,12 +75,14 @@ export class Tournament implements AsyncDisposable {
         }
       }
     }
-    for (const name of performances.keys()) await this.#children.get(name)?.release();
+    await this[Symbol.asyncDispose]();
     return performances;
   }
 
+  /** Ends all contenders: one that kept the memory of a long round would leave too little for the next. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#children.values()) await child?.[Symbol.asyncDispose]();
+    this.#children.clear();
   }
 
   async #decode(

@@ -101,6 +101,24 @@ WGQA_TEST(attentionDecodeChunksDependOnTheOwnLengthOnly) {
   CHECK(cutsOf(alone, 0, 1) == cutsOf(together, 1, 3));
 }
 
+WGQA_TEST(attentionDecodeChunksHoldSequencesOfTheSameBlocks) {
+  const std::vector<std::int32_t> lengths = {20, 20, 20, 17, 17, 20};
+  const std::vector<std::int32_t> table = {0, 1, 0, 1, 0, 2, 0, 2, 0, 2, 0, 2};
+  const std::vector<std::int32_t> offsets = {0, 2, 4, 6, 8, 10, 12};
+  AttentionDecode p;
+  p.cache = {.blockTable = table, .tableOffsets = offsets, .lengths = lengths};
+  p.cache.keys.shape = {3, kKvHeads, 16, 8};
+  p.kvHeadOf = kUnequalGroups;
+  Scratch scratch;
+  const auto plan = decodeChunks(p, 1, scratch, SharedScratch::first, SharedScratch::second);
+  std::vector<std::vector<int>> firstHeads;
+  for (const DecodeChunk& chunk : plan.chunks) {
+    if (chunk.firstKvHead == 0) firstHeads.push_back({chunk.sequence, chunk.sequences});
+  }
+  CHECK(firstHeads == (std::vector<std::vector<int>>{{0, 2}, {2, 1}, {3, 2}, {5, 1}}));
+  CHECK_EQUAL(plan.mostSequences, 2);
+}
+
 WGQA_TEST(attentionBiasByDistanceIsTheTablesBucket) {
   constexpr std::int64_t kHeads = 2;
   constexpr std::int32_t kBuckets = 8;

@@ -64,21 +64,24 @@ void checkProductsTogether(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
   }
 }
 
-// Every sequence of a paged batch, decoded alone, against the same row of the whole batch.
+// Every sequence of a paged batch, decoded alone, against the same row of the whole batch. Those of
+// one length behind each other share their blocks, as beams do.
 void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, DType cache) {
-  constexpr std::int64_t kHeads = 4, kKvHeads = 2, kHeadDim = 24, kBlockTokens = 16;
+  constexpr std::int32_t kHeads = 4, kKvHeads = 2, kHeadDim = 24, kBlockTokens = 16;
   const HeadMap map = equalGroups(kHeads, kKvHeads);
   std::vector<std::int32_t> offsets = {0};
   std::vector<std::int32_t> table;
+  std::int32_t blocks = 0;
+  std::int32_t last = 0;
   for (const std::int32_t length : lengths) {
-    for (std::int32_t key = 0; key < length; key += kBlockTokens) {
-      table.push_back(static_cast<std::int32_t>(table.size()));
-    }
+    const std::int32_t held = (length + kBlockTokens - 1) / kBlockTokens;
+    if (length != last) blocks += held;
+    for (std::int32_t i = 0; i < held; ++i) table.push_back(blocks - held + i);
+    last = length;
     offsets.push_back(static_cast<std::int32_t>(table.size()));
   }
   const auto sequences = static_cast<std::int64_t>(lengths.size());
   CaseTensors tensors(2);
-  const auto blocks = static_cast<std::int64_t>(table.size());
   const TensorSpec keys{cache, {blocks, kKvHeads, kHeadDim, kBlockTokens}};
   const TensorSpec values{cache, {blocks, kKvHeads, kBlockTokens, kHeadDim}};
   const TensorSpec rows = float32Of({sequences, kHeads, kHeadDim});
@@ -210,7 +213,7 @@ WGQA_TEST(cpuDecodeSequencesDoNotDependOnTheirBatch) {
   for (const int threads : {1, 2}) {
     setThreadCount(threads);
     for (const DType cache : {DType::float32, DType::bfloat16}) {
-      checkSequencesOfDecode(*ops, {1, 2, 17, 130, 64, 1000, 65}, cache);
+      checkSequencesOfDecode(*ops, {1, 2, 17, 17, 17, 130, 64, 1000, 1000, 65}, cache);
     }
   }
   setThreadCount(0);

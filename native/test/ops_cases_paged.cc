@@ -19,11 +19,20 @@ struct DecodeSpec {
   BiasSpec bias = {};
   float scale = 1.0f;
   DType out = DType::float32;
+  int sharers = 1;  // of the blocks of each of the lengths
 };
+
+// Each sequence several times, one after the other: they are given the same blocks, as beams are.
+std::vector<std::int32_t> repeated(const std::vector<std::int32_t>& lengths, int times) {
+  std::vector<std::int32_t> result;
+  for (const std::int32_t length : lengths) result.insert(result.end(), times, length);
+  return result;
+}
 
 std::string nameOf(const DecodeSpec& spec) {
   std::string name = "lengths";
   for (const std::int32_t length : spec.lengths) name += " " + std::to_string(length);
+  if (spec.sharers > 1) name += ", each by " + std::to_string(spec.sharers);
   return name + ", " + nameOf(spec.map) + ", headDim " + std::to_string(spec.headDim) +
          ", blocks of " + std::to_string(spec.blockTokens) + " " +
          std::string(dtypeName(spec.cache)) + ", " + nameOf(spec.bias) + ", scale " +
@@ -40,17 +49,25 @@ struct BlockPlan {
 BlockPlan planBlocks(Random& random, const DecodeSpec& spec) {
   constexpr std::int64_t kUnusedBlocks = 3;
   BlockPlan plan;
+  std::int64_t used = 0;
   for (const std::int64_t length : spec.lengths) {
-    const std::int64_t held = (length + spec.blockTokens - 1) / spec.blockTokens;
-    plan.offsets.push_back(plan.offsets.back() + static_cast<std::int32_t>(held));
+    used += (length + spec.blockTokens - 1) / spec.blockTokens;
   }
-  plan.blocks = plan.offsets.back() + kUnusedBlocks;
+  plan.blocks = used + kUnusedBlocks;
   std::vector<std::int32_t> ids(plan.blocks);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     ids[i] = static_cast<std::int32_t>(i);
     std::swap(ids[i], ids[random.integer(0, static_cast<std::int64_t>(i))]);
   }
-  plan.table.assign(ids.begin(), ids.begin() + plan.offsets.back());
+  auto next = ids.begin();
+  for (const std::int64_t length : spec.lengths) {
+    const auto end = next + (length + spec.blockTokens - 1) / spec.blockTokens;
+    for (int i = 0; i < spec.sharers; ++i) {
+      plan.table.insert(plan.table.end(), next, end);
+      plan.offsets.push_back(static_cast<std::int32_t>(plan.table.size()));
+    }
+    next = end;
+  }
   return plan;
 }
 
@@ -70,8 +87,9 @@ Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, P
   Wide values(plan.blocks * kvHeads * spec.blockTokens * spec.headDim,
               std::numeric_limits<double>::quiet_NaN());
   for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
+    const std::int32_t offset = plan.offsets[sequence * static_cast<std::size_t>(spec.sharers)];
     for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
-      const std::int64_t block = plan.table[plan.offsets[sequence] + key / spec.blockTokens];
+      const std::int64_t block = plan.table[offset + key / spec.blockTokens];
       for (std::int64_t head = 0; head < kvHeads; ++head) {
         const std::int64_t first = (block * kvHeads + head) * spec.blockTokens * spec.headDim;
         for (std::int64_t i = 0; i < spec.headDim; ++i) {
@@ -125,7 +143,8 @@ OpCase decodeCase(const DecodeSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const BlockPlan plan = planBlocks(tensors.random(), spec);
     const std::int64_t kvHeads = spec.map.kvHeads();
-    const auto sequences = static_cast<std::int64_t>(spec.lengths.size());
+    const std::vector<std::int32_t> lengths = repeated(spec.lengths, spec.sharers);
+    const auto sequences = static_cast<std::int64_t>(lengths.size());
     const std::vector<std::int64_t> rows = {sequences, spec.map.heads(), spec.headDim};
     // Scores with a deviation of about 2.
     const double deviation = std::sqrt(2.0) / std::pow(spec.headDim, 0.25);
@@ -138,7 +157,7 @@ OpCase decodeCase(const DecodeSpec& spec) {
                                    .values = valuesOf(both),
                                    .blockTable = plan.table,
                                    .tableOffsets = plan.offsets,
-                                   .lengths = spec.lengths},
+                                   .lengths = lengths},
                          .kvHeadOf = spec.map.kvHeadOf,
                          .scale = spec.scale,
                          .bias = makeBias(tensors, spec.bias, spec.map.heads()),
@@ -160,6 +179,7 @@ DecodeSpec randomDecode(Random& random) {
   spec.bias = randomBias(random);
   spec.scale = random.oneOf({1.0f, 0.25f});
   spec.out = random.oneOf({DType::float32, DType::bfloat16});
+  spec.sharers = random.oneOf({1, 1, 3});
   return spec;
 }
 
@@ -178,6 +198,12 @@ OpRow decodeRow() {
     row.cases.push_back(decodeCase({mixed, {{0, 0, 0, 1, 2, 2}}, 40, 1, cache, kBias}));
     row.cases.push_back(
         decodeCase({{1000, 1, 2049}, equalGroups(2, 1), 8, 16, cache, {8, 16, false}}));
+    DecodeSpec shared{{1000, 1, 40}, equalGroups(4, 2), 64, 16, cache, kBias};
+    shared.sharers = 4;
+    row.cases.push_back(decodeCase(shared));
+    shared.lengths = {30};
+    shared.sharers = 9;
+    row.cases.push_back(decodeCase(shared));
     for (const std::int64_t headDim : {8, 24, 32, 40, 64, 80, 128}) {
       row.cases.push_back(decodeCase(
           {{3, 33}, equalGroups(4, 2), headDim, 7, cache, kBias, 1.0f, DType::bfloat16}));

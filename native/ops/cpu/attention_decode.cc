@@ -15,13 +15,20 @@ HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
 
 // Most heads of a group that are taken at a time, as many as leave their sums in registers: of
-// scores one vector of each or several, of values kValueVectors.
-constexpr int kScoreHeads = kVectorRegisters / 4;
-constexpr int kValueHeads = kVectorRegisters == 32 ? 6 : 2;
+// scores kParts of each, so that additions need not wait for each other, of values kValueVectors.
+constexpr bool kHasManyRegisters = kVectorRegisters == 32;
+constexpr int kScoreHeads = kHasManyRegisters ? 6 : 3;
+constexpr int kParts = 4;
+constexpr int kValueHeads = kHasManyRegisters ? 6 : 2;
 constexpr int kValueVectors = 4;
 
+// Keys whose softmax is taken together: as many as a block usually has, so that keys and values are
+// read as they lie. Another number for other blocks would round differently.
+constexpr int kDecodeTileKeys = 16;
+static_assert(kDecodeTileKeys % kLanes == 0);
+
 // Scores of a tile, and room for what a last vector has too many.
-constexpr int kScoreStride = kTileKeys + kLanes;
+constexpr int kScoreStride = kDecodeTileKeys + kLanes;
 
 // scores[head][key] = q[head] . keys[.][key] for `count` keys that lie transposed, `stride`
 // elements between their components: a vector of keys meets one component of the query at a time,
@@ -30,8 +37,6 @@ template <int kHeads, typename T>
 void scoreHeads(const float* q, int qStride, const T* keys, std::ptrdiff_t stride, int count,
                 int headDim, float* scores) {
   const FloatTag d;
-  // Several sums of one head, so that additions need not wait for each other.
-  constexpr int kParts = kHeads == 1 ? 8 : kHeads == 2 ? 4 : kHeads <= 4 ? 2 : 1;
   for (int key = 0; key < count; key += kLanes) {
     FloatVector sum[kHeads][kParts];
     HWY_UNROLL(8)
@@ -61,14 +66,9 @@ void scoreHeads(const float* q, int qStride, const T* keys, std::ptrdiff_t strid
     }
     HWY_UNROLL(8)
     for (int head = 0; head < kHeads; ++head) {
-      HWY_UNROLL(8)
-      for (int half = kParts / 2; half > 0; half /= 2) {
-        HWY_UNROLL(8)
-        for (int part = 0; part < half; ++part) {
-          sum[head][part] = hn::Add(sum[head][part], sum[head][part + half]);
-        }
-      }
-      hn::StoreU(sum[head][0], d, scores + head * kScoreStride + key);
+      const auto even = hn::Add(sum[head][0], sum[head][2]);
+      const auto odd = hn::Add(sum[head][1], sum[head][3]);
+      hn::StoreU(hn::Add(even, odd), d, scores + head * kScoreStride + key);
     }
   }
 }
@@ -128,7 +128,7 @@ HWY_INLINE void forHeadCount(int heads, const Visit& visit) {
   }
 }
 
-// Calls visit.operator()<n>(firstHead) for the heads of a group in parts of nearly one size.
+// Calls visit.operator()<n>(first) for the rows of a group in parts of nearly one size.
 template <int kMost, typename Visit>
 HWY_INLINE void forHeadsAtOnce(const HeadGroup& group, const Visit& visit) {
   const int parts = (group.count + kMost - 1) / kMost;
@@ -158,7 +158,6 @@ class Decode {
         blockTokens_(static_cast<int>(p.cache.values.shape[2])),
         headDim_(static_cast<int>(p.q.shape[2])),
         width_(roundUpToLanes(headDim_)),
-        tileKeys_(tileKeysOf(blockTokens_)),
         partials_(scratch.shared<float>(
             SharedScratch::fourth, static_cast<std::size_t>(plan_.partials) * partialStride())) {}
 
@@ -172,42 +171,42 @@ class Decode {
     ScratchCarver carver(scratch);
     const Tiles tiles = carve(carver);
     load(chunk, tiles);
-    for (int key = 0; key < chunk.keys; key += tileKeys_) {
-      attend(chunk, {chunk.firstKey + key, std::min(tileKeys_, chunk.keys - key)}, tiles);
+    for (int key = 0; key < chunk.keys; key += kDecodeTileKeys) {
+      attend(chunk, {chunk.firstKey + key, std::min(kDecodeTileKeys, chunk.keys - key)}, tiles);
     }
-    for (int head = 0; head < heads_; ++head) {
-      if (!holds(chunk, p_.kvHeadOf[head])) continue;
-      const float sum = sumOfRow(tiles.sums + head * kLanes);
-      float* output = tiles.output + head * width_;
+    forEachRow(chunk, [&](int row, int sequence, int head) {
+      const float sum = sumOfRow(tiles.sums + row * kLanes);
+      float* output = tiles.output + row * width_;
       if (chunk.siblings == 1) {
-        finish(chunk.sequence, head, sum, output);
+        finish(sequence, head, sum, output);
       } else {
-        savePartial(partial(chunk, 0, head), tiles.maxima[head], sum, output);
+        savePartial(partial(chunk, 0, row), tiles.maxima[row], sum, output);
       }
-    }
+    });
   }
 
-  /// Joins the key chunks of one sequence, of which `first` is the first, in the order of the keys.
+  /// Joins the key chunks of which `first` is the first, in the order of the keys.
   void combine(const DecodeChunk& first) const {
-    for (int head = 0; head < heads_; ++head) {
-      if (!holds(first, p_.kvHeadOf[head])) continue;
-      float* joined = partial(first, 0, head);
+    forEachRow(first, [&](int row, int sequence, int head) {
+      float* joined = partial(first, 0, row);
       for (int sibling = 1; sibling < first.siblings; ++sibling) {
-        join(joined, partial(first, sibling, head));
+        join(joined, partial(first, sibling, row));
       }
-      finish(first.sequence, head, joined[1], joined + kPartialHeader);
-    }
+      finish(sequence, head, joined[1], joined + kPartialHeader);
+    });
   }
 
  private:
-  // One task's working memory. Rows are those of all query heads; a task uses its own.
+  // One task's working memory. A row is a query head of a sequence; those that read one K/V head
+  // follow each other. A task uses the rows of its own K/V heads.
   struct Tiles {
-    float* q;       // [heads, width], scaled
-    float* output;  // [heads, width]
-    float* maxima;  // [heads]
-    float* sums;    // [heads, kLanes]
-    float* scores;  // [heads, kScoreStride]
-    float* copies;  // [headDim, kTileKeys] keys or [kTileKeys, width] values not read in place
+    float* q;       // [rows, width], scaled
+    float* output;  // [rows, width]
+    float* maxima;  // [rows]
+    float* sums;    // [rows, kLanes]
+    float* scores;  // [rows, kScoreStride]
+    float*
+        copies;  // [headDim, kDecodeTileKeys] keys or [kDecodeTileKeys, width] values not in place
   };
 
   // Keys whose softmax is taken together.
@@ -216,61 +215,73 @@ class Decode {
     int keys = 0;
   };
 
-  // A block, if it is not very small or large: so keys and values are read as they lie.
-  static int tileKeysOf(int blockTokens) {
-    constexpr int kLeast = 16;
-    return std::clamp(blockTokens, kLeast, kTileKeys);
-  }
-
   // A partial state is the maximum, the sum, and the unnormalised output.
   static constexpr int kPartialHeader = 16;
 
   std::size_t partialStride() const { return kPartialHeader + width_; }
-  float* partial(const DecodeChunk& chunk, int sibling, int head) const {
-    const std::int64_t index = chunk.partial + std::int64_t{sibling} * heads_ + head;
+  float* partial(const DecodeChunk& chunk, int sibling, int row) const {
+    const std::int64_t index =
+        chunk.partial + std::int64_t{sibling} * chunk.sequences * heads_ + row;
     return partials_ + static_cast<std::size_t>(index) * partialStride();
   }
 
-  static bool holds(const DecodeChunk& chunk, int kvHead) {
-    return kvHead >= chunk.firstKvHead && kvHead < chunk.firstKvHead + chunk.kvHeads;
+  // The rows that read one K/V head.
+  HeadGroup rowsOf(const DecodeChunk& chunk, int kvHead) const {
+    const HeadGroup& heads = plan_.groups[kvHead];
+    return {heads.first * chunk.sequences, heads.count * chunk.sequences};
+  }
+
+  // Calls visit(row, sequence, head) for the rows of the chunk.
+  template <typename Visit>
+  void forEachRow(const DecodeChunk& chunk, const Visit& visit) const {
+    for (int kvHead = chunk.firstKvHead; kvHead < chunk.firstKvHead + chunk.kvHeads; ++kvHead) {
+      const HeadGroup& heads = plan_.groups[kvHead];
+      int row = rowsOf(chunk, kvHead).first;
+      for (int i = 0; i < chunk.sequences; ++i) {
+        for (int head = heads.first; head < heads.first + heads.count; ++head) {
+          visit(row++, chunk.sequence + i, head);
+        }
+      }
+    }
   }
 
   Tiles carve(ScratchCarver& carver) const {
-    const auto heads = static_cast<std::size_t>(heads_);
-    return {.q = carver.take(heads * width_),
-            .output = carver.take(heads * width_),
-            .maxima = carver.take(heads),
-            .sums = carver.take(heads * kLanes),
-            .scores = carver.take(heads * kScoreStride),
-            .copies = carver.take(static_cast<std::size_t>(kTileKeys) * width_)};
+    const auto rows = static_cast<std::size_t>(heads_ * plan_.mostSequences);
+    return {.q = carver.take(rows * width_),
+            .output = carver.take(rows * width_),
+            .maxima = carver.take(rows),
+            .sums = carver.take(rows * kLanes),
+            .scores = carver.take(rows * kScoreStride),
+            .copies = carver.take(static_cast<std::size_t>(kDecodeTileKeys) * width_)};
   }
 
   void load(const DecodeChunk& chunk, const Tiles& tiles) const {
-    const float* q = p_.q.as<float>() + std::int64_t{chunk.sequence} * heads_ * headDim_;
-    packRows(q, headDim_, heads_, headDim_, tiles.q, width_);
-    if (p_.scale != 1.0f) scaleRow(tiles.q, heads_ * width_, p_.scale);
-    std::fill(tiles.output, tiles.output + heads_ * width_, 0.0f);
-    std::fill(tiles.maxima, tiles.maxima + heads_, kNoScore);
-    std::fill(tiles.sums, tiles.sums + heads_ * kLanes, 0.0f);
+    forEachRow(chunk, [&](int row, int sequence, int head) {
+      const float* q = p_.q.as<float>() + (std::int64_t{sequence} * heads_ + head) * headDim_;
+      packRows(q, headDim_, 1, headDim_, tiles.q + row * width_, width_);
+      if (p_.scale != 1.0f) scaleRow(tiles.q + row * width_, width_, p_.scale);
+      std::fill_n(tiles.output + row * width_, width_, 0.0f);
+      tiles.maxima[row] = kNoScore;
+      std::fill_n(tiles.sums + row * kLanes, kLanes, 0.0f);
+    });
   }
 
   void attend(const DecodeChunk& chunk, const KeyTile& tile, const Tiles& tiles) const {
     forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
-      askFor(chunk, p_.cache.keys, kvHead, tile.firstKey + begin + tileKeys_);
+      askFor(chunk, p_.cache.keys, kvHead, tile.firstKey + begin + kDecodeTileKeys);
       score(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
     const int position = p_.cache.lengths[chunk.sequence] - 1;
-    for (int head = 0; head < heads_; ++head) {
-      if (!holds(chunk, p_.kvHeadOf[head])) continue;
-      const SoftmaxRow state{.maximum = tiles.maxima + head,
-                             .sums = tiles.sums + head * kLanes,
-                             .output = tiles.output + head * width_,
+    forEachRow(chunk, [&](int row, int, int head) {
+      const SoftmaxRow state{.maximum = tiles.maxima + row,
+                             .sums = tiles.sums + row * kLanes,
+                             .output = tiles.output + row * width_,
                              .outputSize = width_};
-      softmaxTileRow(tiles.scores + head * kScoreStride, bias_.at(head, tile.firstKey, position),
+      softmaxTileRow(tiles.scores + row * kScoreStride, bias_.at(head, tile.firstKey, position),
                      tile.keys, tile.keys, state);
-    }
+    });
     forEachRun(chunk, tile, [&](int kvHead, int begin, int count) {
-      askFor(chunk, p_.cache.values, kvHead, tile.firstKey + begin + tileKeys_);
+      askFor(chunk, p_.cache.values, kvHead, tile.firstKey + begin + kDecodeTileKeys);
       addUp(chunk, kvHead, tile.firstKey + begin, count, tiles, begin);
     });
   }
@@ -300,9 +311,9 @@ class Decode {
     const std::int64_t start =
         blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_;
     const auto of = [&](const auto* keys, std::ptrdiff_t stride) {
-      forHeadsAtOnce<kScoreHeads>(plan_.groups[kvHead], [&]<int kHeads>(int head) {
-        scoreHeads<kHeads>(tiles.q + head * width_, width_, keys, stride, count, headDim_,
-                           tiles.scores + head * kScoreStride + begin);
+      forHeadsAtOnce<kScoreHeads>(rowsOf(chunk, kvHead), [&]<int kHeads>(int row) {
+        scoreHeads<kHeads>(tiles.q + row * width_, width_, keys, stride, count, headDim_,
+                           tiles.scores + row * kScoreStride + begin);
       });
     };
     const bool isBFloat16 = cache.dtype == DType::bfloat16;
@@ -312,7 +323,7 @@ class Decode {
       } else {
         copyKeys(cache.as<float>() + start, count, tiles.copies);
       }
-      of(static_cast<const float*>(tiles.copies), kTileKeys);
+      of(static_cast<const float*>(tiles.copies), kDecodeTileKeys);
     } else if (isBFloat16) {
       of(cache.as<BFloat16>() + start, blockTokens_);
     } else {
@@ -323,7 +334,7 @@ class Decode {
   // Whole vectors can be read of the copy.
   template <typename T>
   void copyKeys(const T* keys, int count, float* copies) const {
-    packRows(keys, blockTokens_, headDim_, count, copies, kTileKeys);
+    packRows(keys, blockTokens_, headDim_, count, copies, kDecodeTileKeys);
   }
 
   // Adds the values of keys [key, key + count), times their weights, to the outputs of the query
@@ -333,16 +344,16 @@ class Decode {
     const ConstTensorView& cache = p_.cache.values;
     const std::int64_t start = blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] +
                                key % blockTokens_ * headDim_;
-    const HeadGroup group = plan_.groups[kvHead];
+    const HeadGroup rows = rowsOf(chunk, kvHead);
     const auto of = [&](const auto* values) {
-      forHeadsAtOnce<kValueHeads>(group, [&]<int kHeads>(int head) {
-        addValues<kHeads>(tiles.scores + head * kScoreStride + begin, values, count, width_,
-                          tiles.output + head * width_);
+      forHeadsAtOnce<kValueHeads>(rows, [&]<int kHeads>(int row) {
+        addValues<kHeads>(tiles.scores + row * kScoreStride + begin, values, count, width_,
+                          tiles.output + row * width_);
       });
     };
     const bool isBFloat16 = cache.dtype == DType::bfloat16;
     // Widening a few times in registers is less work than once through memory.
-    const bool inPlace = headDim_ == width_ && (!isBFloat16 || group.count <= 2 * kValueHeads);
+    const bool inPlace = headDim_ == width_ && (!isBFloat16 || rows.count <= 2 * kValueHeads);
     if (!inPlace) {
       if (isBFloat16) {
         packRows(cache.as<BFloat16>() + start, headDim_, count, headDim_, tiles.copies, width_);
@@ -365,7 +376,7 @@ class Decode {
     const auto elementBytes = static_cast<std::int64_t>(bytesOf(cache.dtype));
     const std::int64_t start = blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1];
     const auto* bytes = cache.as<char>() + start * elementBytes;
-    const std::int64_t stream = std::min(blockTokens_, tileKeys_) * headDim_ * elementBytes;
+    const std::int64_t stream = std::min(blockTokens_, kDecodeTileKeys) * headDim_ * elementBytes;
     const std::int64_t wanted = stream <= kShortStream ? stream : kStreamStart;
     for (std::int64_t byte = 0; byte < wanted; byte += kLineBytes) {
       __builtin_prefetch(bytes + byte, 0, 2);
@@ -406,7 +417,6 @@ class Decode {
   int blockTokens_;
   int headDim_;
   int width_;
-  int tileKeys_;
   float* partials_;
 };
 

@@ -57,6 +57,23 @@ int appendChunks(const QueryChunk& whole, int chunkQueries, std::int64_t keys, Q
   return count;
 }
 
+std::span<const std::int32_t> tableOf(const PagedKv& cache, int sequence) {
+  const std::int32_t begin = cache.tableOffsets[sequence];
+  return cache.blockTable.subspan(begin, cache.tableOffsets[sequence + 1] - begin);
+}
+
+// How many sequences from this one on hold the same keys.
+int sharing(const PagedKv& cache, int sequence) {
+  const auto isSame = [&](int other) {
+    return cache.lengths[other] == cache.lengths[sequence] &&
+           std::ranges::equal(tableOf(cache, other), tableOf(cache, sequence));
+  };
+  const int most = std::min(kMostSharing, static_cast<int>(cache.lengths.size()) - sequence);
+  int count = 1;
+  while (count < most && isSame(sequence + count)) ++count;
+  return count;
+}
+
 }  // namespace
 
 HeadGroup groupOf(std::span<const std::int32_t> kvHeadOf, int kvHead) {
@@ -112,9 +129,11 @@ QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& sc
 DecodeChunks decodeChunks(const AttentionDecode& p, int threads, Scratch& scratch,
                           SharedScratch chunkSlot, SharedScratch groupSlot) {
   const int kvHeads = static_cast<int>(p.cache.keys.shape[1]);
+  const auto heads = static_cast<std::int64_t>(p.kvHeadOf.size());
+  const int sequences = static_cast<int>(p.cache.lengths.size());
   int keyChunks = 0;
-  for (const std::int32_t length : p.cache.lengths) {
-    keyChunks += ceilDivide(length, kDecodeChunkKeys);
+  for (int sequence = 0; sequence < sequences; sequence += sharing(p.cache, sequence)) {
+    keyChunks += ceilDivide(p.cache.lengths[sequence], kDecodeChunkKeys);
   }
   const int parts = std::clamp(ceilDivide(kDecodeChunksPerThread * threads, keyChunks), 1, kvHeads);
   auto* groups = scratch.shared<HeadGroup>(groupSlot, kvHeads);
@@ -124,15 +143,18 @@ DecodeChunks decodeChunks(const AttentionDecode& p, int threads, Scratch& scratc
   DecodeChunks result;
   result.groups = {groups, static_cast<std::size_t>(kvHeads)};
   std::size_t count = 0;
-  for (int sequence = 0; sequence < static_cast<int>(p.cache.lengths.size()); ++sequence) {
-    const int length = p.cache.lengths[sequence];
+  DecodeChunk chunk;
+  for (; chunk.sequence < sequences; chunk.sequence += chunk.sequences) {
+    const int length = p.cache.lengths[chunk.sequence];
     result.rows += std::int64_t{length} * kvHeads;
-    DecodeChunk chunk{.sequence = sequence, .siblings = ceilDivide(length, kDecodeChunkKeys)};
-    for (; chunk.index < chunk.siblings; ++chunk.index) {
+    chunk.sequences = sharing(p.cache, chunk.sequence);
+    result.mostSequences = std::max(result.mostSequences, chunk.sequences);
+    chunk.siblings = ceilDivide(length, kDecodeChunkKeys);
+    for (chunk.index = 0; chunk.index < chunk.siblings; ++chunk.index) {
       chunk.firstKey = chunk.index * kDecodeChunkKeys;
       chunk.keys = std::min(kDecodeChunkKeys, length - chunk.firstKey);
       chunk.partial = result.partials;
-      if (chunk.siblings > 1) result.partials += static_cast<std::int64_t>(p.kvHeadOf.size());
+      if (chunk.siblings > 1) result.partials += chunk.sequences * heads;
       for (int part = 0; part < parts; ++part) {
         chunk.firstKvHead = kvHeads * part / parts;
         chunk.kvHeads = kvHeads * (part + 1) / parts - chunk.firstKvHead;

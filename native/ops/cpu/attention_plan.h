@@ -59,23 +59,29 @@ QueryChunks prefillChunks(const AttentionShape& shape, int kvHeads, Scratch& scr
 QueryChunks backwardChunks(const AttentionShape& shape, int kvHeads, Scratch& scratch,
                            SharedScratch slot);
 
-/// Some keys of one sequence for some K/V heads: a task of decode.
+/// Sequences that read the same blocks are decoded together, so many at most.
+inline constexpr int kMostSharing = 8;
+
+/// Some keys for some K/V heads, of a sequence and of those behind it that hold the same keys in
+/// the same blocks (beams and samples of one source): a task of decode.
 struct DecodeChunk {
   int sequence = 0;
+  int sequences = 1;
   int firstKvHead = 0;
   int kvHeads = 0;
   int firstKey = 0;
   int keys = 0;
   int index = 0;  // among the key chunks of its sequence
   int siblings = 1;
-  std::int64_t partial = 0;  // index of the partial state of query head 0, if it has siblings
+  std::int64_t partial = 0;  // index of its first partial state, if it has siblings
 };
 
 struct DecodeChunks {
   std::span<const DecodeChunk> chunks;
   std::span<const HeadGroup> groups;  // [kvHeads] the query heads of each
+  int mostSequences = 1;              // of a chunk
   std::int64_t partials = 0;          // partial states of all chunks that have siblings
-  std::int64_t rows = 0;              // (key, K/V head) pairs of all chunks
+  std::int64_t rows = 0;              // (key, K/V head) pairs that are read
 };
 
 /// Chunks of kDecodeChunkKeys keys: how a sequence is cut depends on its own length alone. Heads
