@@ -101,9 +101,9 @@ void measureFewRows(Ops& ops, const Options& options, std::vector<Ratio>& ratios
 }
 
 void measureManyRows(Ops& ops, const Options& options, std::vector<Ratio>& ratios) {
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
     const auto limit = productRate(dtype);
-    if (!limit) continue;
+    if (!limit || ops.whyUnsupported({.dtype = dtype})) continue;
     std::vector<Subject> subjects;
     for (const Shape& shape : kShapes) {
       for (const std::int64_t rows : {32, 512}) {

@@ -9,8 +9,8 @@
 
 #include "ops/cpu/row_tiles.h"
 
-#define WGQA_BFLOAT16_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
-#define WGQA_INT8_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+// Which of the two a processor has is asked at run time, before either is used.
+#define WGQA_DOT_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni")))
 
 namespace wgqa::cpu {
 namespace {
@@ -28,47 +28,35 @@ inline std::int32_t wordAt(const std::byte* x) {
   return word;
 }
 
-template <int kRows>
-WGQA_BFLOAT16_TARGET void multiplyBFloat16(const BlockRows& p, std::int64_t firstRow) {
-  __m512 sum[kRows][kVectors];
-#pragma GCC unroll 6
-  for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) sum[row][i] = _mm512_setzero_ps();
+// Pairs of bfloat16, summed in float32.
+struct Pairs {
+  using Sum = __m512;
+  WGQA_DOT_TARGET static inline Sum first(const BlockRows&, int) { return _mm512_setzero_ps(); }
+  WGQA_DOT_TARGET static inline Sum added(Sum sum, __m512i x, __m512i weight) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(weight));
   }
-  const std::byte* x = p.x + firstRow * p.xStride;
-  const std::byte* weight = p.weight;
-  for (std::int64_t k = 0; k < p.words; ++k, x += kWordBytes, weight += kFeatures * kWordBytes) {
-    __m512bh w[kVectors];
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) {
-      w[i] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + i * kVectorWords * kWordBytes));
-    }
-#pragma GCC unroll 6
-    for (int row = 0; row < kRows; ++row) {
-      const auto pair = reinterpret_cast<__m512bh>(_mm512_set1_epi32(wordAt(x + row * p.xStride)));
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sum[row][i] = _mm512_dpbf16_ps(sum[row][i], pair, w[i]);
-    }
-  }
-  float* sums = static_cast<float*>(p.sums) + firstRow * kFeatures;
-#pragma GCC unroll 6
-  for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) {
-      _mm512_storeu_ps(sums + row * kFeatures + i * kVectorWords, sum[row][i]);
-    }
-  }
-}
+  WGQA_DOT_TARGET static inline __m512i bits(Sum sum) { return _mm512_castps_si512(sum); }
+};
 
-template <int kRows>
-WGQA_INT8_TARGET void multiplyInt8(const BlockRows& p, std::int64_t firstRow) {
-  __m512i sum[kRows][kVectors];
+// Four unsigned bytes of x by four signed ones, summed in int32.
+struct Bytes {
+  using Sum = __m512i;
+  WGQA_DOT_TARGET static inline Sum first(const BlockRows& p, int vector) {
+    return _mm512_loadu_si512(p.offsets + vector * kVectorWords);
+  }
+  WGQA_DOT_TARGET static inline Sum added(Sum sum, __m512i x, __m512i weight) {
+    return _mm512_dpbusd_epi32(sum, x, weight);
+  }
+  WGQA_DOT_TARGET static inline __m512i bits(Sum sum) { return sum; }
+};
+
+template <class Word, int kRows>
+WGQA_DOT_TARGET void multiplyTile(const BlockRows& p, std::int64_t firstRow) {
+  typename Word::Sum sum[kRows][kVectors];
 #pragma GCC unroll 6
   for (int row = 0; row < kRows; ++row) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i)
-      sum[row][i] = _mm512_loadu_si512(p.offsets + i * kVectorWords);
+    for (int i = 0; i < kVectors; ++i) sum[row][i] = Word::first(p, i);
   }
   const std::byte* x = p.x + firstRow * p.xStride;
   const std::byte* weight = p.weight;
@@ -80,35 +68,33 @@ WGQA_INT8_TARGET void multiplyInt8(const BlockRows& p, std::int64_t firstRow) {
     }
 #pragma GCC unroll 6
     for (int row = 0; row < kRows; ++row) {
-      const __m512i four = _mm512_set1_epi32(wordAt(x + row * p.xStride));
+      const __m512i own = _mm512_set1_epi32(wordAt(x + row * p.xStride));
 #pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sum[row][i] = _mm512_dpbusd_epi32(sum[row][i], four, w[i]);
+      for (int i = 0; i < kVectors; ++i) sum[row][i] = Word::added(sum[row][i], own, w[i]);
     }
   }
-  std::int32_t* sums = static_cast<std::int32_t*>(p.sums) + firstRow * kFeatures;
+  std::byte* sums = static_cast<std::byte*>(p.sums) + firstRow * kFeatures * kWordBytes;
 #pragma GCC unroll 6
   for (int row = 0; row < kRows; ++row) {
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
-      _mm512_storeu_si512(sums + row * kFeatures + i * kVectorWords, sum[row][i]);
+      const std::int64_t place = row * kFeatures + i * kVectorWords;
+      _mm512_storeu_si512(sums + place * kWordBytes, Word::bits(sum[row][i]));
     }
   }
 }
 
-void multiplyBFloat16Rows(const BlockRows& p) {
+template <class Word>
+void multiply(const BlockRows& p) {
   forRowTiles<kRowTile>(p.rows,
-                        [&]<int kRows>(std::int64_t row) { multiplyBFloat16<kRows>(p, row); });
-}
-
-void multiplyInt8Rows(const BlockRows& p) {
-  forRowTiles<kRowTile>(p.rows, [&]<int kRows>(std::int64_t row) { multiplyInt8<kRows>(p, row); });
+                        [&]<int kRows>(std::int64_t row) { multiplyTile<Word, kRows>(p, row); });
 }
 
 }  // namespace
 
 const BlockKernel* dotKernel(DType dtype) {
-  static constexpr BlockKernel kBFloat16{kFeatures, multiplyBFloat16Rows};
-  static constexpr BlockKernel kInt8{kFeatures, multiplyInt8Rows};
+  static constexpr BlockKernel kBFloat16{kFeatures, multiply<Pairs>};
+  static constexpr BlockKernel kInt8{kFeatures, multiply<Bytes>};
   if (dtype == DType::bfloat16 && __builtin_cpu_supports("avx512bf16")) return &kBFloat16;
   if (dtype == DType::int8 && __builtin_cpu_supports("avx512vnni")) return &kInt8;
   return nullptr;
