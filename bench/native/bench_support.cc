@@ -88,10 +88,18 @@ Subject readBandwidth() {
   return {.name = "read bandwidth", .work = kBytes * 1.0, .run = [limit] { limit->run(); }};
 }
 
+namespace {
+
+ProductType productTypeOf(DType dtype) {
+  if (dtype == DType::bfloat16) return ProductType::bfloat16;
+  return dtype == DType::int8 ? ProductType::int8 : ProductType::float32;
+}
+
+}  // namespace
+
 std::optional<Subject> productRate(DType dtype) try {
   const Product product{.rows = 512, .depth = 2048, .columns = 512};
-  const ProductType type = dtype == DType::bfloat16 ? ProductType::bfloat16 : ProductType::float32;
-  const auto limit = std::make_shared<ProductLimit>(std::span(&product, 1), type);
+  const auto limit = std::make_shared<ProductLimit>(std::span(&product, 1), productTypeOf(dtype));
   return Subject{.name = "oneDNN " + std::string(dtypeName(dtype)),
                  .work = limit->flops(),
                  .run = [limit] { limit->run(); }};
