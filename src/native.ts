@@ -11,7 +11,7 @@ import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
 
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
 export type ComputeDtype = 'float32' | 'bfloat16' | 'int8';
-export type CacheDtype = 'float32' | 'bfloat16';
+export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 export type Activation = 'relu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
 export type AttentionModule = 'decoder.self' | 'decoder.cross' | 'encoder.self';

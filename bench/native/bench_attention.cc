@@ -45,9 +45,12 @@ class DecodeProblem {
 
   DecodeProblem(int kvHeads, DType dtype, bool isShuffled)
       : kvHeadOf_(equalGroups(kvHeads)),
-        sideElements_(std::int64_t{kvHeads} * kBlockTokens * kHeadDim),
-        // Zero bytes are the number 0 in both types: what is in the cache does not change the time.
-        memory_(static_cast<std::size_t>(2 * kBlocks * sideElements_) * bytesOf(dtype)),
+        sideBytes_(std::int64_t{kvHeads} * kBlockTokens * kHeadDim *
+                   static_cast<std::int64_t>(bytesOf(dtype))),
+        scaleBytes_(dtype == DType::int8 ? std::int64_t{kvHeads} * kBlockTokens * 4 : 0),
+        blockBytes_(2 * (sideBytes_ + scaleBytes_)),
+        // Zero bytes are the number 0 in every type: what is in the cache does not change the time.
+        memory_(static_cast<std::size_t>(kBlocks * blockBytes_)),
         q_(randomFloats(std::size_t{kSequences} * kHeads * kHeadDim, 1.0f)),
         table_(randomFloats(std::size_t{32} * kHeads, 1.0f)),
         out_(q_.size()),
@@ -57,15 +60,22 @@ class DecodeProblem {
     std::iota(blockTable_.begin(), blockTable_.end(), 0);
     if (isShuffled) std::shuffle(blockTable_.begin(), blockTable_.end(), std::mt19937(1));
     for (int i = 0; i <= kSequences; ++i) tableOffsets_[i] = i * (kTokens / kBlockTokens);
-    const auto side = [&](std::int64_t offset, std::int64_t rows, std::int64_t columns) {
-      const auto* data =
-          memory_.as<std::byte>() + offset * static_cast<std::int64_t>(bytesOf(dtype));
-      ConstTensorView view(data, dtype, {kBlocks, kvHeads, rows, columns});
-      view.strides[0] = 2 * sideElements_;
+    const auto part = [&](std::int64_t offset, DType type,
+                          std::initializer_list<std::int64_t> shape) {
+      ConstTensorView view(memory_.as<std::byte>() + offset, type, shape);
+      view.strides[0] = blockBytes_ / static_cast<std::int64_t>(bytesOf(type));
       return view;
     };
-    params_.cache = {side(0, kHeadDim, kBlockTokens), side(sideElements_, kBlockTokens, kHeadDim),
-                     blockTable_, tableOffsets_, lengths_};
+    params_.cache = {.keys = part(0, dtype, {kBlocks, kvHeads, kHeadDim, kBlockTokens}),
+                     .values = part(sideBytes_, dtype, {kBlocks, kvHeads, kBlockTokens, kHeadDim}),
+                     .blockTable = blockTable_,
+                     .tableOffsets = tableOffsets_,
+                     .lengths = lengths_};
+    if (scaleBytes_ > 0) {
+      const std::initializer_list<std::int64_t> shape = {kBlocks, kvHeads, kBlockTokens};
+      params_.cache.keyScales = part(2 * sideBytes_, DType::float32, shape);
+      params_.cache.valueScales = part(2 * sideBytes_ + scaleBytes_, DType::float32, shape);
+    }
     params_.kvHeadOf = kvHeadOf_;
     params_.bias.table = ConstTensorView(table_.data(), DType::float32, {32, kHeads});
     params_.q = ConstTensorView(q_.data(), DType::float32, {kSequences, kHeads, kHeadDim});
@@ -77,7 +87,9 @@ class DecodeProblem {
 
  private:
   std::vector<std::int32_t> kvHeadOf_;
-  std::int64_t sideElements_;
+  std::int64_t sideBytes_;
+  std::int64_t scaleBytes_;
+  std::int64_t blockBytes_;
   LargeArray memory_;
   std::vector<float> q_;
   std::vector<float> table_;
@@ -161,7 +173,7 @@ class PrefillProblem {
 
 void measureDecode(Ops& ops, const Options& options, std::vector<Ratio>& ratios) {
   std::vector<Subject> subjects;
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
     for (const int kvHeads : {kHeads, 4, 1}) {
       for (const bool isShuffled : {false, true}) {
         const auto problem = std::make_shared<DecodeProblem>(kvHeads, dtype, isShuffled);

@@ -22,7 +22,33 @@ BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHe
           .kvHeads = kvHeads,
           .blockTokens = options.blockTokens,
           .headDim = shape.headDim,
-          .elementBytes = static_cast<std::int64_t>(bytesOf(options.dtype))};
+          .elementBytes = static_cast<std::int64_t>(bytesOf(options.dtype)),
+          .scaleBytes = options.dtype == DType::int8 ? std::int64_t{sizeof(float)} : 0};
+}
+
+// Part of every block, `offset` bytes behind where it begins.
+TensorView partOfBlocks(std::byte* blocks, const BlockShape& shape, std::int64_t offset,
+                        DType dtype, std::initializer_list<std::int64_t> dimensions) {
+  TensorView view(blocks + offset, dtype, dimensions);
+  view.strides[0] = shape.bytesPerLayer() / static_cast<std::int64_t>(bytesOf(dtype));
+  return view;
+}
+
+LayerCache layerCache(std::byte* blocks, const BlockShape& shape, DType dtype, std::int64_t count) {
+  const std::int64_t side = shape.bytesPerSide();
+  LayerCache cache{
+      .keys = partOfBlocks(blocks, shape, 0, dtype,
+                           {count, shape.kvHeads, shape.headDim, shape.blockTokens}),
+      .values = partOfBlocks(blocks, shape, side, dtype,
+                             {count, shape.kvHeads, shape.blockTokens, shape.headDim})};
+  if (shape.scaleBytes == 0) return cache;
+  const auto scales = [&](std::int64_t offset) {
+    return partOfBlocks(blocks, shape, 2 * side + offset, DType::float32,
+                        {count, shape.kvHeads, shape.blockTokens});
+  };
+  cache.keyScales = scales(0);
+  cache.valueScales = scales(shape.scaleBytesPerSide());
+  return cache;
 }
 
 std::int64_t roundUpToPages(std::int64_t bytes) {
@@ -38,9 +64,14 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
     throw invalidArgument("blockTokens", "an integer from 1 to " + std::to_string(kMaxBlockTokens),
                           std::to_string(options.blockTokens));
   }
-  if (options.dtype != DType::float32 && options.dtype != DType::bfloat16) {
-    throw invalidArgument("cacheDtype", "'float32' or 'bfloat16'",
+  if (options.dtype != DType::float32 && options.dtype != DType::bfloat16 &&
+      options.dtype != DType::int8) {
+    throw invalidArgument("cacheDtype", "'float32', 'bfloat16' or 'int8'",
                           std::string(dtypeName(options.dtype)));
+  }
+  if (options.dtype == DType::int8 && shape.headDim % 2 != 0) {
+    throw invalidArgument("cacheDtype", "'float32' or 'bfloat16' where the size of a head is odd",
+                          "int8");
   }
   const std::int64_t least = blockShape(shape, shape.selfKvHeads, options).bytes() +
                              blockShape(shape, shape.crossKvHeads, options).bytes();
@@ -60,16 +91,9 @@ BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t ma
       pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
       layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer())),
       memory_(static_cast<std::size_t>(shape.layers * layerBytes_)) {
-  const auto side = [&](std::byte* data, std::int64_t rows, std::int64_t columns) {
-    TensorView view(data, dtype, {pool_.capacity(), shape.kvHeads, rows, columns});
-    view.strides[0] = 2 * shape.elementsPerSide();
-    return view;
-  };
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    std::byte* keys = memory_.data() + layer * layerBytes_;
-    std::byte* values = keys + shape.bytesPerLayer() / 2;
-    layers_.push_back({side(keys, shape.headDim, shape.blockTokens),
-                       side(values, shape.blockTokens, shape.headDim)});
+    layers_.push_back(
+        layerCache(memory_.data() + layer * layerBytes_, shape, dtype, pool_.capacity()));
   }
 }
 

@@ -17,9 +17,8 @@
 namespace wgqa {
 
 /// Blocks of one attention: a pool of ids and, per layer, blocks of keys [kvHeads, headDim,
-/// blockTokens] and behind them values [kvHeads, blockTokens, headDim], so that in all but the
-/// smallest models a layer's part of a block is whole pages. They take up memory once they are
-/// written.
+/// blockTokens] and behind them values [kvHeads, blockTokens, headDim], then in int8 the scales of
+/// both. They take up memory once they are written.
 class BlockStorage {
  public:
   BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock);

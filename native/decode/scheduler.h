@@ -20,7 +20,7 @@ namespace wgqa {
 struct EngineOptions {
   std::int64_t blockTokens = 16;      // tokens of a cache block
   std::int64_t maxCacheBytes = 0;     // budget of self- and cross-attention together
-  DType cacheDtype = DType::float32;  // float32 | bfloat16
+  DType cacheDtype = DType::float32;  // float32 | bfloat16 | int8
   std::int64_t maxBatchSize = 64;     // sequences of a step; a beam or a sample is one
   /// Tokens of work that a step takes on beside one token of each running sequence: of encoding as
   /// much, and as much of tokens that are only fed (forced prefixes, and what a preempted request

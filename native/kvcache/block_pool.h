@@ -16,11 +16,16 @@ struct BlockShape {
   std::int64_t blockTokens = 0;
   std::int64_t headDim = 0;
   std::int64_t elementBytes = 0;
+  std::int64_t scaleBytes = 0;  // for each key, and each value, of a head
 
   /// Elements of the keys (or values) of one layer.
   std::int64_t elementsPerSide() const { return kvHeads * blockTokens * headDim; }
-  /// Keys and values of one layer.
-  std::int64_t bytesPerLayer() const { return 2 * elementsPerSide() * elementBytes; }
+  /// Keys of one layer, or values.
+  std::int64_t bytesPerSide() const { return elementsPerSide() * elementBytes; }
+  /// Scales of one layer's keys, or values.
+  std::int64_t scaleBytesPerSide() const { return kvHeads * blockTokens * scaleBytes; }
+  /// Keys and values of one layer, with their scales.
+  std::int64_t bytesPerLayer() const { return 2 * (bytesPerSide() + scaleBytesPerSide()); }
   /// Keys and values of all layers.
   std::int64_t bytes() const { return layers * bytesPerLayer(); }
 };

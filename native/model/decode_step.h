@@ -10,10 +10,12 @@
 
 namespace wgqa {
 
-/// Cache storage of one decoder layer, as that of PagedKv; float32 | bfloat16.
+/// Cache storage of one decoder layer, as that of PagedKv; float32 | bfloat16 | int8.
 struct LayerCache {
-  TensorView keys;    // [blocks, kvHeads, headDim, blockTokens]
-  TensorView values;  // [blocks, kvHeads, blockTokens, headDim]
+  TensorView keys;         // [blocks, kvHeads, headDim, blockTokens]
+  TensorView values;       // [blocks, kvHeads, blockTokens, headDim]
+  TensorView keyScales;    // [blocks, kvHeads, blockTokens] of int8
+  TensorView valueScales;  // as keyScales
 };
 
 /// Which blocks each row of a step reads (the layout of PagedKv).

@@ -139,7 +139,8 @@ void T5Encoding::appendCross(const T5Weights& weights, Rows rows) {
     const ArenaScope scope(layers_.arena());
     const KeyValue keyValue = layers_.keyValue(weights.decoder.blocks[layer].cross, states);
     const LayerCache& cache = batch_.cache[layer];
-    layers_.ops().kvAppend({keyValue.k, keyValue.v, slots, cache.keys, cache.values});
+    layers_.ops().kvAppend({keyValue.k, keyValue.v, slots, cache.keys, cache.values,
+                            cache.keyScales, cache.valueScales});
   }
 }
 

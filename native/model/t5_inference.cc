@@ -9,6 +9,16 @@
 namespace wgqa {
 namespace {
 
+PagedKv pagedKv(const LayerCache& cache, const BlockTables& tables) {
+  return {.keys = cache.keys,
+          .values = cache.values,
+          .keyScales = cache.keyScales,
+          .valueScales = cache.valueScales,
+          .blockTable = tables.blocks,
+          .tableOffsets = tables.offsets,
+          .lengths = tables.lengths};
+}
+
 // Rows of logits made at a time when only the loss is wanted: bounds memory for large vocabularies.
 constexpr std::int64_t kLossRows = 256;
 
@@ -147,16 +157,15 @@ void T5Inference::decodeStep(const DecodeStep& step) {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.self.norm, hidden);
       const auto [queries, keyValue] = layers_.queryKeyValue(block.self, normed);
-      layers_.ops().kvAppend({keyValue.k, keyValue.v, step.selfSlots, self.keys, self.values});
-      const PagedKv cache{self.keys, self.values, step.self.blocks, step.self.offsets,
-                          step.self.lengths};
+      layers_.ops().kvAppend({keyValue.k, keyValue.v, step.selfSlots, self.keys, self.values,
+                              self.keyScales, self.valueScales});
+      const PagedKv cache = pagedKv(self, step.self);
       layers_.addCachedAttention(block.self, cache, bias, queries, hidden);
     }
     {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.cross.norm, hidden);
-      const PagedKv cache{cross.keys, cross.values, step.cross.blocks, step.cross.offsets,
-                          step.cross.lengths};
+      const PagedKv cache = pagedKv(cross, step.cross);
       layers_.addCachedAttention(block.cross, cache, RelativeBias{},
                                  layers_.query(block.cross, normed), hidden);
     }

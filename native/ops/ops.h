@@ -224,8 +224,12 @@ struct AttentionPrefillBackward {
 /// may be further apart than their size. Keys lie transposed: a query meets those of a block at
 /// once.
 struct PagedKv {
-  ConstTensorView keys;    // [blocks, kvHeads, headDim, blockTokens] float32 | bfloat16
+  ConstTensorView keys;    // [blocks, kvHeads, headDim, blockTokens] float32 | bfloat16 | int8
   ConstTensorView values;  // [blocks, kvHeads, blockTokens, headDim], of the keys' type
+  // [blocks, kvHeads, blockTokens] float32, given with int8: what a key's, or a value's, integers
+  // are multiplied by.
+  ConstTensorView keyScales;
+  ConstTensorView valueScales;
   std::span<const std::int32_t> blockTable;    // block ids of all sequences, one after another
   std::span<const std::int32_t> tableOffsets;  // [sequences + 1] into blockTable
   std::span<const std::int32_t> lengths;       // [sequences] keys held, >= 1
@@ -241,13 +245,16 @@ struct AttentionDecode {
   TensorView out;     // [sequences, heads, headDim] float32 | bfloat16
 };
 
-/// Writes rows of K and V into cache slots; slot = block * blockTokens + place in the block.
+/// Writes rows of K and V into cache slots; slot = block * blockTokens + place in the block. int8:
+/// each key and each value of a head is quantised by its own largest magnitude.
 struct KvAppend {
   ConstTensorView k;                    // [tokens, kvHeads, headDim] float32
   ConstTensorView v;                    // [tokens, kvHeads, headDim] float32
   std::span<const std::int64_t> slots;  // [tokens], all different
   TensorView keys;                      // as those of PagedKv
   TensorView values;                    // as those of PagedKv
+  TensorView keyScales;
+  TensorView valueScales;
 };
 
 // ---------------------------------------------------------------------------- merge weights

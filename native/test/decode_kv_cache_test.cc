@@ -28,6 +28,23 @@ WGQA_TEST(decodeCacheBytesFollowTheFormula) {
   }
 }
 
+WGQA_TEST(decodeCacheOfIntegersHasScalesBehindKeysAndValues) {
+  KvCache cache(kShape, {.blockTokens = 4, .maxBytes = 1 << 20, .dtype = DType::int8});
+  CHECK_EQUAL(cache.self().blockBytes(), 2 * 3 * 2 * 4 * (8 + 4));
+  const LayerCache& layer = cache.self().layers()[1];
+  const auto* keys = layer.keys.as<std::byte>();
+  CHECK_EQUAL(layer.values.as<std::byte>() - keys, 2 * 4 * 8);
+  CHECK_EQUAL(layer.keyScales.as<std::byte>() - keys, 2 * 2 * 4 * 8);
+  CHECK_EQUAL(layer.valueScales.as<std::byte>() - keys, 2 * 2 * 4 * 8 + 2 * 4 * 4);
+  CHECK_EQUAL(layer.keys.strides[0], 2 * 2 * 4 * (8 + 4));
+  CHECK_EQUAL(layer.keyScales.strides[0], 2 * 2 * 4 * (8 + 4) / 4);
+  // Scales would not be aligned.
+  EncoderDecoder::CacheShape odd = kShape;
+  odd.headDim = 7;
+  CHECK_THROWS(ErrorCode::invalidArgument,
+               KvCache(odd, {.blockTokens = 4, .maxBytes = 1 << 20, .dtype = DType::int8}));
+}
+
 WGQA_TEST(decodeCacheCopiesABlockInEveryLayer) {
   KvCache cache(kShape, {.blockTokens = 4, .maxBytes = 1 << 20, .dtype = DType::float32});
   const auto layers = cache.self().layers();

@@ -85,11 +85,17 @@ void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, 
   const TensorSpec keys{cache, {blocks, kKvHeads, kHeadDim, kBlockTokens}};
   const TensorSpec values{cache, {blocks, kKvHeads, kBlockTokens, kHeadDim}};
   const TensorSpec rows = float32Of({sequences, kHeads, kHeadDim});
-  const PagedKv all{.keys = tensors.input("keys", keys, normal(0.5)),
-                    .values = tensors.input("values", values, normal()),
-                    .blockTable = table,
-                    .tableOffsets = offsets,
-                    .lengths = lengths};
+  const bool isQuantised = cache == DType::int8;
+  PagedKv all{.keys = tensors.input("keys", keys, isQuantised ? integers(127) : normal(0.5)),
+              .values = tensors.input("values", values, isQuantised ? integers(127) : normal()),
+              .blockTable = table,
+              .tableOffsets = offsets,
+              .lengths = lengths};
+  if (isQuantised) {
+    const TensorSpec scales = float32Of({blocks, kKvHeads, kBlockTokens});
+    all.keyScales = tensors.input("key scales", scales, normal(0.01));
+    all.valueScales = tensors.input("value scales", scales, normal(0.01));
+  }
   AttentionDecode p{.cache = all,
                     .kvHeadOf = map.kvHeadOf,
                     .bias = makeBias(tensors, {32, 128, false}, kHeads),
@@ -212,7 +218,7 @@ WGQA_TEST(cpuDecodeSequencesDoNotDependOnTheirBatch) {
   const auto ops = makeCpuOps();
   for (const int threads : {1, 2}) {
     setThreadCount(threads);
-    for (const DType cache : {DType::float32, DType::bfloat16}) {
+    for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
       checkSequencesOfDecode(*ops, {1, 2, 17, 17, 17, 130, 64, 1000, 1000, 65}, cache);
     }
   }

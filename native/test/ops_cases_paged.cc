@@ -80,12 +80,13 @@ constexpr Place kValuePlace = [](const DecodeSpec& spec, std::int64_t token, std
   return token * spec.headDim + i;
 };
 
-// Random numbers where a sequence holds a key, NaN in every other place of the blocks.
+// Random numbers where a sequence holds a key, NaN in every other place of the blocks. int8 has no
+// NaN: there the scales of unused places are.
 Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, Place place,
                 double deviation) {
   const std::int64_t kvHeads = spec.map.kvHeads();
   Wide values(plan.blocks * kvHeads * spec.blockTokens * spec.headDim,
-              std::numeric_limits<double>::quiet_NaN());
+              spec.cache == DType::int8 ? -1.0 : std::numeric_limits<double>::quiet_NaN());
   for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
     const std::int32_t offset = plan.offsets[sequence * static_cast<std::size_t>(spec.sharers)];
     for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
@@ -93,12 +94,31 @@ Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, P
       for (std::int64_t head = 0; head < kvHeads; ++head) {
         const std::int64_t first = (block * kvHeads + head) * spec.blockTokens * spec.headDim;
         for (std::int64_t i = 0; i < spec.headDim; ++i) {
-          values[first + place(spec, key % spec.blockTokens, i)] = deviation * random.normal();
+          values[first + place(spec, key % spec.blockTokens, i)] =
+              spec.cache == DType::int8 ? static_cast<double>(random.integer(-127, 127))
+                                        : deviation * random.normal();
         }
       }
     }
   }
   return values;
+}
+
+// A scale where a sequence holds a key, for numbers of about that deviation.
+Wide fillScales(Random& random, const DecodeSpec& spec, const BlockPlan& plan, double deviation) {
+  const std::int64_t kvHeads = spec.map.kvHeads();
+  Wide scales(plan.blocks * kvHeads * spec.blockTokens, std::numeric_limits<double>::quiet_NaN());
+  for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
+    const std::int32_t offset = plan.offsets[sequence * static_cast<std::size_t>(spec.sharers)];
+    for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
+      const std::int64_t block = plan.table[offset + key / spec.blockTokens];
+      for (std::int64_t head = 0; head < kvHeads; ++head) {
+        scales[(block * kvHeads + head) * spec.blockTokens + key % spec.blockTokens] =
+            deviation * static_cast<double>(random.integer(1, 4)) / 200.0;
+      }
+    }
+  }
+  return scales;
 }
 
 // The engine keeps the keys of a block and its values one behind the other.
@@ -120,12 +140,10 @@ template <typename View>
 View valuesOf(const View& both) {
   View view = both;
   view.shape[1] /= 2;
-  const std::int64_t offset = view.shape[1] * view.strides[1];
-  if (both.dtype == DType::float32) {
-    view.data = both.template as<float>() + offset;
-  } else {
-    view.data = both.template as<BFloat16>() + offset;
-  }
+  const std::int64_t bytes =
+      view.shape[1] * view.strides[1] * static_cast<std::int64_t>(bytesOf(both.dtype));
+  using Byte = std::remove_pointer_t<decltype(both.template as<std::byte>())>;
+  view.data = static_cast<Byte*>(both.template as<std::byte>() + bytes);
   return view;
 }
 
@@ -153,11 +171,19 @@ OpCase decodeCase(const DecodeSpec& spec) {
     const ConstTensorView both = tensors.input(
         "keys and values", bothOf(spec.cache, plan.blocks, kvHeads, spec.blockTokens, spec.headDim),
         interleaved(keys, values, kvHeads * spec.blockTokens * spec.headDim));
-    ops.attentionDecode({.cache = {.keys = keysOf(both),
-                                   .values = valuesOf(both),
-                                   .blockTable = plan.table,
-                                   .tableOffsets = plan.offsets,
-                                   .lengths = lengths},
+    PagedKv cache{.keys = keysOf(both),
+                  .values = valuesOf(both),
+                  .blockTable = plan.table,
+                  .tableOffsets = plan.offsets,
+                  .lengths = lengths};
+    if (spec.cache == DType::int8) {
+      const TensorSpec scales = float32Of({plan.blocks, kvHeads, spec.blockTokens});
+      cache.keyScales =
+          tensors.input("key scales", scales, fillScales(tensors.random(), spec, plan, deviation));
+      cache.valueScales =
+          tensors.input("value scales", scales, fillScales(tensors.random(), spec, plan, 1.0));
+    }
+    ops.attentionDecode({.cache = cache,
                          .kvHeadOf = spec.map.kvHeadOf,
                          .scale = spec.scale,
                          .bias = makeBias(tensors, spec.bias, spec.map.heads()),
@@ -175,7 +201,7 @@ DecodeSpec randomDecode(Random& random) {
   spec.map = randomGroups(random);
   spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 32, 40, 64});
   spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16, 64});
-  spec.cache = random.oneOf({DType::float32, DType::bfloat16});
+  spec.cache = random.oneOf({DType::float32, DType::bfloat16, DType::int8});
   spec.bias = randomBias(random);
   spec.scale = random.oneOf({1.0f, 0.25f});
   spec.out = random.oneOf({DType::float32, DType::bfloat16});
@@ -190,7 +216,7 @@ OpRow decodeRow() {
             .randomCase = [](Random& random) { return decodeCase(randomDecode(random)); }};
   const std::vector<std::int32_t> mixed = {1, 130, 2, 17, 64, 65, 1};
   constexpr BiasSpec kBias{32, 128, false};
-  for (const DType cache : {DType::float32, DType::bfloat16}) {
+  for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
     row.cases.push_back(decodeCase({{1}, equalGroups(1, 1), 8, 16, cache}));
     row.cases.push_back(decodeCase({mixed, equalGroups(8, 8), 64, 16, cache, kBias}));
     row.cases.push_back(decodeCase({mixed, equalGroups(8, 2), 64, 16, cache, kBias}));
@@ -240,11 +266,17 @@ OpCase appendCase(const AppendSpec& spec) {
     const TensorView both = tensors.cache(
         "keys and values",
         bothOf(spec.cache, spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim));
-    ops.kvAppend({.k = tensors.input("k", rows, normal()),
-                  .v = tensors.input("v", rows, normal()),
-                  .slots = slots,
-                  .keys = keysOf(both),
-                  .values = valuesOf(both)});
+    KvAppend append{.k = tensors.input("k", rows, normal()),
+                    .v = tensors.input("v", rows, normal()),
+                    .slots = slots,
+                    .keys = keysOf(both),
+                    .values = valuesOf(both)};
+    if (spec.cache == DType::int8) {
+      const TensorSpec scales = float32Of({spec.blocks, spec.kvHeads, spec.blockTokens});
+      append.keyScales = tensors.cache("key scales", scales);
+      append.valueScales = tensors.cache("value scales", scales);
+    }
+    ops.kvAppend(append);
   };
   return {.name = std::to_string(spec.tokens) + " tokens, kvHeads " + std::to_string(spec.kvHeads) +
                   ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +
@@ -266,10 +298,10 @@ OpRow appendRow() {
               spec.blocks = random.integer(1, 9);
               spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16});
               spec.tokens = random.integer(1, spec.blocks * spec.blockTokens);
-              spec.cache = random.oneOf({DType::float32, DType::bfloat16});
+              spec.cache = random.oneOf({DType::float32, DType::bfloat16, DType::int8});
               return appendCase(spec);
             }};
-  for (const DType cache : {DType::float32, DType::bfloat16}) {
+  for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
     for (const AppendSpec& spec : {AppendSpec{1, 1, 8, 1, 1}, AppendSpec{1, 12, 64, 5, 16},
                                    AppendSpec{17, 3, 24, 4, 7}, AppendSpec{130, 4, 40, 9, 16},
                                    AppendSpec{64, 8, 64, 4, 16}, AppendSpec{3, 2, 128, 2, 64}}) {

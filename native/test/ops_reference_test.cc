@@ -272,13 +272,17 @@ WGQA_TEST(referenceDecodeEqualsTheLastRowOfPrefill) {
                                std::numeric_limits<float>::quiet_NaN());
   std::vector<float> valueBlocks = keyBlocks;
   const TensorView keyCache{
-      keyBlocks.data(), DType::float32, {4, kKvHeads, kBlockTokens, kHeadDim}};
+      keyBlocks.data(), DType::float32, {4, kKvHeads, kHeadDim, kBlockTokens}};
   const TensorView valueCache{
       valueBlocks.data(), DType::float32, {4, kKvHeads, kBlockTokens, kHeadDim}};
   ops->kvAppend({.k = keys, .v = values, .slots = slots, .keys = keyCache, .values = valueCache});
   std::vector<float> last(kHeads * kHeadDim);
   const std::size_t lastRow = q.size() - last.size();
-  ops->attentionDecode({.cache = {keyCache, valueCache, blockTable, tableOffsets, lengths},
+  ops->attentionDecode({.cache = {.keys = keyCache,
+                                  .values = valueCache,
+                                  .blockTable = blockTable,
+                                  .tableOffsets = tableOffsets,
+                                  .lengths = lengths},
                         .kvHeadOf = map.kvHeadOf,
                         .bias = bias,
                         .q = {q.data() + lastRow, DType::float32, {1, kHeads, kHeadDim}},

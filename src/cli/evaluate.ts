@@ -23,6 +23,7 @@ import { addGenerationOptions, generationOptions } from './generation.ts';
 import {
   addCommand,
   addComputeOptions,
+  cacheOptions,
   listOf,
   numeric,
   pick,
@@ -124,6 +125,7 @@ async function textsOf(
   { stderr, signal }: CliContext,
 ) {
   await using engine = new Engine(model, {
+    ...cacheOptions(options),
     maxBatchSize: options.batchSize * (options.numBeams ?? 1),
     tokenizer: await loadTokenizer(model.directory ?? ''),
   });

@@ -16,7 +16,14 @@ import { MAX_UNFINISHED_REQUESTS } from '../demo/generate-texts.ts';
 import { integerIn, numberIn } from '../options.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';
-import { addCommand, addComputeOptions, numeric, pick, type ComputeOptions } from './options.ts';
+import {
+  addCommand,
+  addComputeOptions,
+  cacheOptions,
+  numeric,
+  pick,
+  type ComputeOptions,
+} from './options.ts';
 
 interface Options extends ComputeOptions, GenerationOptions {
   readonly json?: boolean;
@@ -70,7 +77,7 @@ async function generate(
     ...pick(options, ['dtype', 'threads']),
     signal,
   });
-  await using engine = new Engine(model, { tokenizer });
+  await using engine = new Engine(model, { ...cacheOptions(options), tokenizer });
   const requests = readRequests(prompts, options, context);
   const { numBeams = 1, numReturnSequences = 1, json } = options;
   const single = numBeams === 1 && numReturnSequences === 1;

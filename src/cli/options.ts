@@ -1,6 +1,6 @@
 /** Options that several commands share, and parsers of their values. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { ComputeDtype, FloatDtype } from '../index.ts';
+import type { CacheDtype, ComputeDtype, EngineOptions, FloatDtype } from '../index.ts';
 import { integerIn, type Rule } from '../options.ts';
 
 /** A parser for numbers that satisfy `rule`; anything else is bad usage. */
@@ -51,10 +51,11 @@ export function addCommand(
 
 export interface ComputeOptions {
   readonly dtype: ComputeDtype;
+  readonly cacheDtype?: CacheDtype;
   readonly threads?: number;
 }
 
-/** `--dtype` and `--threads` of commands that only run a model. */
+/** `--dtype`, `--cache-dtype` and `--threads` of commands that only run a model. */
 export function addComputeOptions(command: Command): Command {
   return command
     .optionsGroup('Computation:')
@@ -63,7 +64,18 @@ export function addComputeOptions(command: Command): Command {
         .choices(['float32', 'bfloat16', 'int8'])
         .default('float32'),
     )
+    .addOption(
+      new Option(
+        '--cache-dtype <type>',
+        'type of the K/V cache (default: as --dtype, bfloat16 for int8)',
+      ).choices(['float32', 'bfloat16', 'int8']),
+    )
     .addOption(threadsOption());
+}
+
+/** The engine's options of `--cache-dtype`. */
+export function cacheOptions({ cacheDtype }: ComputeOptions): Pick<EngineOptions, 'kvCache'> {
+  return cacheDtype === undefined ? {} : { kvCache: { dtype: cacheDtype } };
 }
 
 export function threadsOption(): Option {

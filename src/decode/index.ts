@@ -1,2 +1,3 @@
 export { Engine } from './engine.ts';
+export type { CacheDtype } from '../native.ts';
 export type * from './types.ts';

@@ -170,7 +170,7 @@ const ENGINE_RULES = {
 const CACHE_RULES = {
   blockSize: integerIn(1, 4096),
   maxBytes: integerIn(1),
-  dtype: oneOf('float32', 'bfloat16'),
+  dtype: oneOf('float32', 'bfloat16', 'int8'),
 } satisfies Rules;
 
 const LIMIT_RULES = {

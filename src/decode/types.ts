@@ -128,7 +128,10 @@ export interface EngineOptions {
     readonly blockSize?: number;
     /** Budget of the cache in bytes. Default: 256 MiB. */
     readonly maxBytes?: number;
-    /** Default: the model's compute type, 'bfloat16' for int8. */
+    /**
+     * Default: the model's compute type, 'bfloat16' for int8. 'int8' keeps each key and each value
+     * of a head as integers with a scale: half as many bytes as 'bfloat16', and 4 for the scale.
+     */
     readonly dtype?: CacheDtype;
   };
   /** Sequences of a step, beams and samples counted. Default 64. */

@@ -19,6 +19,6 @@ void attentionPrefillBackward(const AttentionPrefillBackward& p, Scratch& scratc
 void attentionDecode(const AttentionDecode& p, Scratch& scratch);
 
 /// Writes K/V rows into cache slots.
-void kvAppend(const KvAppend& p);
+void kvAppend(const KvAppend& p, Scratch& scratch);
 
 }  // namespace wgqa::cpu

@@ -304,6 +304,19 @@ class Decode {
     return p_.cache.blockTable[p_.cache.tableOffsets[chunk.sequence] + key / blockTokens_];
   }
 
+  // Calls visit(elements) for the cache's elements from `start` on.
+  template <typename Visit>
+  static void withElements(const ConstTensorView& cache, std::int64_t start, const Visit& visit) {
+    switch (cache.dtype) {
+      case DType::bfloat16:
+        return visit(cache.as<BFloat16>() + start);
+      case DType::int8:
+        return visit(cache.as<std::int8_t>() + start);
+      default:
+        return visit(cache.as<float>() + start);
+    }
+  }
+
   // The scores of keys [key, key + count) of one block for the query heads of one K/V head.
   void score(const DecodeChunk& chunk, int kvHead, int key, int count, const Tiles& tiles,
              int begin) const {
@@ -316,25 +329,26 @@ class Decode {
                            tiles.scores + row * kScoreStride + begin);
       });
     };
-    const bool isBFloat16 = cache.dtype == DType::bfloat16;
-    if (blockTokens_ % kLanes != 0) {
-      if (isBFloat16) {
-        copyKeys(cache.as<BFloat16>() + start, count, tiles.copies);
-      } else {
-        copyKeys(cache.as<float>() + start, count, tiles.copies);
-      }
+    withElements(cache, start, [&](const auto* keys) {
+      if (blockTokens_ % kLanes == 0) return of(keys, blockTokens_);
+      // Whole vectors can be read of the copy.
+      packRows(keys, blockTokens_, headDim_, count, tiles.copies, kDecodeTileKeys);
       of(static_cast<const float*>(tiles.copies), kDecodeTileKeys);
-    } else if (isBFloat16) {
-      of(cache.as<BFloat16>() + start, blockTokens_);
-    } else {
-      of(cache.as<float>() + start, blockTokens_);
-    }
+    });
+    scaleScores(p_.cache.keyScales, chunk, kvHead, key, count, tiles, begin);
   }
 
-  // Whole vectors can be read of the copy.
-  template <typename T>
-  void copyKeys(const T* keys, int count, float* copies) const {
-    packRows(keys, blockTokens_, headDim_, count, copies, kDecodeTileKeys);
+  // Multiplies what a run's keys have as scores by the keys' own scales, if there are any.
+  void scaleScores(const ConstTensorView& scales, const DecodeChunk& chunk, int kvHead, int key,
+                   int count, const Tiles& tiles, int begin) const {
+    if (!scales.given()) return;
+    const float* own = scales.as<float>() + blockOf(chunk, key) * scales.strides[0] +
+                       kvHead * scales.strides[1] + key % blockTokens_;
+    const HeadGroup rows = rowsOf(chunk, kvHead);
+    for (int row = rows.first; row < rows.first + rows.count; ++row) {
+      float* scores = tiles.scores + row * kScoreStride + begin;
+      for (int i = 0; i < count; ++i) scores[i] *= own[i];
+    }
   }
 
   // Adds the values of keys [key, key + count), times their weights, to the outputs of the query
@@ -351,21 +365,16 @@ class Decode {
                           tiles.output + row * width_);
       });
     };
-    const bool isBFloat16 = cache.dtype == DType::bfloat16;
+    // The weights are in the sums already: scaled they stand for the values'.
+    scaleScores(p_.cache.valueScales, chunk, kvHead, key, count, tiles, begin);
     // Widening a few times in registers is less work than once through memory.
-    const bool inPlace = headDim_ == width_ && (!isBFloat16 || rows.count <= 2 * kValueHeads);
-    if (!inPlace) {
-      if (isBFloat16) {
-        packRows(cache.as<BFloat16>() + start, headDim_, count, headDim_, tiles.copies, width_);
-      } else {
-        packRows(cache.as<float>() + start, headDim_, count, headDim_, tiles.copies, width_);
-      }
+    const bool isFloat = cache.dtype == DType::float32;
+    const bool inPlace = headDim_ == width_ && (isFloat || rows.count <= 2 * kValueHeads);
+    withElements(cache, start, [&](const auto* values) {
+      if (inPlace) return of(values);
+      packRows(values, headDim_, count, headDim_, tiles.copies, width_);
       of(static_cast<const float*>(tiles.copies));
-    } else if (isBFloat16) {
-      of(cache.as<BFloat16>() + start);
-    } else {
-      of(cache.as<float>() + start);
-    }
+    });
   }
 
   // Asks for what the next tile reads of the block that holds a key.

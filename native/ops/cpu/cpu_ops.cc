@@ -90,7 +90,7 @@ void CpuOps::attentionDecode(const AttentionDecode& p) {
   cpu::attentionDecode(p, scratch_);
 }
 
-void CpuOps::kvAppend(const KvAppend& p) { cpu::kvAppend(p); }
+void CpuOps::kvAppend(const KvAppend& p) { cpu::kvAppend(p, scratch_); }
 
 void CpuOps::mergeHeads(const MergeHeads& p) { cpu::mergeHeads(p); }
 

@@ -70,6 +70,13 @@ HWY_INLINE FloatVector widened(const BFloat16* from) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
 }
 
+HWY_INLINE FloatVector widened(const std::int8_t* from) {
+  const FloatTag d;
+  const hn::Rebind<std::int8_t, FloatTag> bytes;
+  const hn::RebindToSigned<FloatTag> words;
+  return hn::ConvertTo(d, hn::PromoteTo(words, hn::LoadU(bytes, from)));
+}
+
 inline void copyRow(const float* HWY_RESTRICT from, int count, float* HWY_RESTRICT to) {
   const FloatTag d;
   int i = 0;
@@ -81,6 +88,12 @@ inline void copyRow(const BFloat16* HWY_RESTRICT from, int count, float* HWY_RES
   int i = 0;
   for (; i + kLanes <= count; i += kLanes) hn::StoreU(widened(from + i), FloatTag(), to + i);
   for (; i < count; ++i) to[i] = toFloat(from[i]);
+}
+
+inline void copyRow(const std::int8_t* HWY_RESTRICT from, int count, float* HWY_RESTRICT to) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(widened(from + i), FloatTag(), to + i);
+  for (; i < count; ++i) to[i] = from[i];
 }
 
 inline void copyRow(const float* HWY_RESTRICT from, int count, BFloat16* HWY_RESTRICT to) {

@@ -162,7 +162,7 @@ AttentionInputs loadInputs(const AttentionShape& shape, const ConstTensorView& q
 
 // The keys (or values) of all sequences, one sequence after another: [keyTokens, kvHeads, headDim].
 // Blocks as [blocks, kvHeads, blockTokens, headDim], with any strides.
-Wide gather(const PagedKv& cache, const ConstTensorView& blocks) {
+Wide gather(const PagedKv& cache, const ConstTensorView& blocks, const ConstTensorView& scales) {
   const std::int64_t kvHeads = blocks.shape[1];
   const std::int64_t blockTokens = blocks.shape[2];
   const std::int64_t headDim = blocks.shape[3];
@@ -174,8 +174,13 @@ Wide gather(const PagedKv& cache, const ConstTensorView& blocks) {
       for (std::int64_t head = 0; head < kvHeads; ++head) {
         const std::int64_t row = block * blocks.strides[0] + head * blocks.strides[1] +
                                  key % blockTokens * blocks.strides[2];
+        const double scale =
+            scales.given()
+                ? readElement(scales, block * scales.strides[0] + head * scales.strides[1] +
+                                          key % blockTokens * scales.strides[2])
+                : 1.0;
         for (std::int64_t i = 0; i < headDim; ++i) {
-          values.push_back(readElement(blocks, row + i * blocks.strides[3]));
+          values.push_back(scale * readElement(blocks, row + i * blocks.strides[3]));
         }
       }
     }
@@ -222,8 +227,8 @@ void ReferenceOps::attentionDecode(const AttentionDecode& p) {
                                   p.cache.keys.shape[1],
                                   p.cache.values.shape[3],
                                   load(p.q),
-                                  gather(p.cache, p.cache.keys.transposed()),
-                                  gather(p.cache, p.cache.values),
+                                  gather(p.cache, p.cache.keys.transposed(), p.cache.keyScales),
+                                  gather(p.cache, p.cache.values, p.cache.valueScales),
                                   loadIfGiven(p.bias.table),
                                   static_cast<std::int32_t>(p.bias.table.shape[0])};
   store(attention(inputs).out, p.out);

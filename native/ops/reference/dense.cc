@@ -28,18 +28,10 @@ class ReferenceWeight final : public PackedWeight {
 };
 
 // Rows of `columns` numbers, each rounded to a multiple of 1 / 127 of its row's largest magnitude.
-// In float32, as Linear's int8 is defined: which way a tie goes decides what is compared.
 void quantiseRows(Wide& values, std::int64_t columns) {
   for (auto row = values.begin(); row < values.end(); row += columns) {
-    float largest = 0.0f;
-    for (auto value = row; value < row + columns; ++value) {
-      largest = std::max(largest, std::abs(static_cast<float>(*value)));
-    }
-    const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
-    const float scale = largest / 127.0f;
-    for (auto value = row; value < row + columns; ++value) {
-      *value = std::nearbyint(static_cast<float>(*value) * factor) * double{scale};
-    }
+    const double scale = quantise(std::span(row, row + columns));
+    for (auto value = row; value < row + columns; ++value) *value *= scale;
   }
 }
 

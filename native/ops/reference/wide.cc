@@ -1,5 +1,8 @@
 #include "ops/reference/wide.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace wgqa::reference {
 namespace {
 
@@ -61,11 +64,23 @@ void writeElement(const TensorView& view, std::int64_t offset, double value) {
     case DType::bfloat16:
       view.as<BFloat16>()[offset] = toBFloat16(rounded);
       return;
-    case DType::int32:
     case DType::int8:
+      view.as<std::int8_t>()[offset] = static_cast<std::int8_t>(value);
+      return;
+    case DType::int32:
       break;
   }
   throw Error(ErrorCode::internal, "no operation writes this element type");
+}
+
+float quantise(std::span<double> values) {
+  float largest = 0.0f;
+  for (const double value : values) {
+    largest = std::max(largest, std::abs(static_cast<float>(value)));
+  }
+  const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
+  for (double& value : values) value = std::nearbyint(static_cast<float>(value) * factor);
+  return largest / 127.0f;
 }
 
 Wide load(const ConstTensorView& view) {
