@@ -1,4 +1,4 @@
-// The CPU backend: oneDNN for dense products, Highway kernels for the rest.
+// The CPU backend: kernels of our own, and oneDNN for the dense products of training.
 #pragma once
 
 #include "ops/cpu/linear.h"
