@@ -73,31 +73,29 @@ void checkSource(const TensorSource& source, std::size_t fileBytes) {
 }
 
 // Borrows the mapped bytes; copies them only where the file does not align the tensor.
-Parameter parameterOf(const TensorSource& source, const std::shared_ptr<MappedFile>& file) {
+Parameter parameterOf(const TensorSource& source, const std::shared_ptr<const MappedFile>& file) {
   checkSource(source, file->bytes());
   const std::byte* data = file->data() + source.offset;
   if (reinterpret_cast<std::uintptr_t>(data) % bytesOf(source.dtype) == 0) {
-    return {source.name, source.shape, source.dtype,
-            std::static_pointer_cast<const MappedFile>(file), data};
+    return {source.name, source.shape, source.dtype, file, data};
   }
   auto copy = std::make_shared<Buffer>(source.bytes);
   std::memcpy(copy->as<void>(), data, source.bytes);
   const void* aligned = copy->as<void>();
-  return {source.name, source.shape, source.dtype, std::shared_ptr<const void>(std::move(copy)),
-          aligned};
+  return {source.name, source.shape, source.dtype, std::move(copy), aligned};
 }
 
 using Progress = std::function<void(std::size_t)>;
 
 ParameterSet mapParameters(const std::vector<TensorSource>& sources, const AbortFlag* abort,
                            const Progress& progress) {
-  std::unordered_map<std::string, std::shared_ptr<MappedFile>> files;
+  std::unordered_map<std::string, std::shared_ptr<const MappedFile>> files;
   ParameterSet parameters;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     throwIfAborted(abort);
     const TensorSource& source = sources[i];
-    std::shared_ptr<MappedFile>& file = files[source.file];
-    if (!file) file = std::make_shared<MappedFile>(source.file);
+    std::shared_ptr<const MappedFile>& file = files[source.file];
+    if (!file) file = std::make_shared<const MappedFile>(source.file);
     parameters.add(parameterOf(source, file));
     progress(i + 1);
   }

@@ -138,9 +138,7 @@ void T5Encoding::appendCross(const T5Weights& weights, Rows rows) {
   for (std::size_t layer = 0; layer < batch_.cache.size(); ++layer) {
     const ArenaScope scope(layers_.arena());
     const KeyValue keyValue = layers_.keyValue(weights.decoder.blocks[layer].cross, states);
-    const LayerCache& cache = batch_.cache[layer];
-    layers_.ops().kvAppend({keyValue.k, keyValue.v, slots, cache.keys, cache.values,
-                            cache.keyScales, cache.valueScales});
+    layers_.append(keyValue, slots, batch_.cache[layer]);
   }
 }
 

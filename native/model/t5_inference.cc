@@ -157,8 +157,7 @@ void T5Inference::decodeStep(const DecodeStep& step) {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.self.norm, hidden);
       const auto [queries, keyValue] = layers_.queryKeyValue(block.self, normed);
-      layers_.ops().kvAppend({keyValue.k, keyValue.v, step.selfSlots, self.keys, self.values,
-                              self.keyScales, self.valueScales});
+      layers_.append(keyValue, step.selfSlots, self);
       const PagedKv cache = pagedKv(self, step.self);
       layers_.addCachedAttention(block.self, cache, bias, queries, hidden);
     }

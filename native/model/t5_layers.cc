@@ -72,6 +72,17 @@ KeyValue T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTe
   return out;
 }
 
+void T5Layers::append(const KeyValue& keyValue, std::span<const std::int64_t> slots,
+                      const LayerCache& cache) {
+  ops_->kvAppend({.k = keyValue.k,
+                  .v = keyValue.v,
+                  .slots = slots,
+                  .keys = cache.keys,
+                  .values = cache.values,
+                  .keyScales = cache.keyScales,
+                  .valueScales = cache.valueScales});
+}
+
 TensorView T5Layers::query(const T5Weights::Attention& attention, const ConstTensorView& x) {
   const TensorView out = newRows(attention.q, x.shape[0]);
   ops_->linear({x, attention.q.get(), out});

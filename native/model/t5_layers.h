@@ -6,8 +6,10 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "model/arena.h"
+#include "model/decode_step.h"
 #include "model/t5_config.h"
 #include "model/t5_weights.h"
 #include "ops/ops.h"
@@ -44,6 +46,9 @@ class T5Layers {
   void keyValue(const T5Weights::Attention& attention, const ConstTensorView& x,
                 const KeyValue& out);
   KeyValue keyValue(const T5Weights::Attention& attention, const ConstTensorView& x);
+  /// Writes them into `slots` of a layer's cache.
+  void append(const KeyValue& keyValue, std::span<const std::int64_t> slots,
+              const LayerCache& cache);
 
   /// Adds attention over whole sequences to `hidden`. The head map and the sizes of `shape` are
   /// those of `attention`.

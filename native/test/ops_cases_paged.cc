@@ -80,44 +80,48 @@ constexpr Place kValuePlace = [](const DecodeSpec& spec, std::int64_t token, std
   return token * spec.headDim + i;
 };
 
-// Random numbers where a sequence holds a key, NaN in every other place of the blocks. int8 has no
-// NaN: there the scales of unused places are.
-Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, Place place,
-                double deviation) {
+// Calls visit(row, token) for every key that a sequence holds, of every head: the block's and
+// head's row among all of them, and the key's place in the block.
+template <typename Visit>
+void forEachKey(const DecodeSpec& spec, const BlockPlan& plan, const Visit& visit) {
   const std::int64_t kvHeads = spec.map.kvHeads();
-  Wide values(plan.blocks * kvHeads * spec.blockTokens * spec.headDim,
-              spec.cache == DType::int8 ? -1.0 : std::numeric_limits<double>::quiet_NaN());
   for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
     const std::int32_t offset = plan.offsets[sequence * static_cast<std::size_t>(spec.sharers)];
     for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
       const std::int64_t block = plan.table[offset + key / spec.blockTokens];
       for (std::int64_t head = 0; head < kvHeads; ++head) {
-        const std::int64_t first = (block * kvHeads + head) * spec.blockTokens * spec.headDim;
-        for (std::int64_t i = 0; i < spec.headDim; ++i) {
-          values[first + place(spec, key % spec.blockTokens, i)] =
-              spec.cache == DType::int8 ? static_cast<double>(random.integer(-127, 127))
-                                        : deviation * random.normal();
-        }
+        visit(block * kvHeads + head, key % spec.blockTokens);
       }
     }
   }
+}
+
+// Random numbers where a sequence holds a key, NaN in every other place of the blocks. int8 has no
+// NaN: there the scales of unused places are.
+Wide fillBlocks(Random& random, const DecodeSpec& spec, const BlockPlan& plan, Place place,
+                double deviation) {
+  const std::int64_t blockElements = spec.blockTokens * spec.headDim;
+  const bool isQuantised = spec.cache == DType::int8;
+  Wide values(plan.blocks * spec.map.kvHeads() * blockElements,
+              isQuantised ? -1.0 : std::numeric_limits<double>::quiet_NaN());
+  forEachKey(spec, plan, [&](std::int64_t row, std::int64_t token) {
+    for (std::int64_t i = 0; i < spec.headDim; ++i) {
+      values[row * blockElements + place(spec, token, i)] =
+          isQuantised ? static_cast<double>(random.integer(-127, 127))
+                      : deviation * random.normal();
+    }
+  });
   return values;
 }
 
 // A scale where a sequence holds a key, for numbers of about that deviation.
 Wide fillScales(Random& random, const DecodeSpec& spec, const BlockPlan& plan, double deviation) {
-  const std::int64_t kvHeads = spec.map.kvHeads();
-  Wide scales(plan.blocks * kvHeads * spec.blockTokens, std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t sequence = 0; sequence < spec.lengths.size(); ++sequence) {
-    const std::int32_t offset = plan.offsets[sequence * static_cast<std::size_t>(spec.sharers)];
-    for (std::int64_t key = 0; key < spec.lengths[sequence]; ++key) {
-      const std::int64_t block = plan.table[offset + key / spec.blockTokens];
-      for (std::int64_t head = 0; head < kvHeads; ++head) {
-        scales[(block * kvHeads + head) * spec.blockTokens + key % spec.blockTokens] =
-            deviation * static_cast<double>(random.integer(1, 4)) / 200.0;
-      }
-    }
-  }
+  Wide scales(plan.blocks * spec.map.kvHeads() * spec.blockTokens,
+              std::numeric_limits<double>::quiet_NaN());
+  forEachKey(spec, plan, [&](std::int64_t row, std::int64_t token) {
+    scales[row * spec.blockTokens + token] =
+        deviation * static_cast<double>(random.integer(1, 4)) / 200.0;
+  });
   return scales;
 }
 

@@ -24,8 +24,9 @@ void checkBothWays(std::int64_t rows, std::int64_t inFeatures, std::int64_t outF
   const auto weight = tensors.input("weight", float32Of({outFeatures, inFeatures}), normal());
   cpu::LibraryProducts products;
   const std::unique_ptr<PackedWeight> foreign = products.pack(weight, dtype);
-  if (foreign == nullptr)
+  if (foreign == nullptr) {
     return note("oneDNN has no " + std::string(dtypeName(dtype)) + " products");
+  }
   if (cpu::dotKernel(dtype) == nullptr) {
     return note("no " + std::string(dtypeName(dtype)) + " kernel for this processor");
   }

@@ -9,6 +9,7 @@
 #include "ops/cpu/attention.h"
 #include "ops/cpu/attention_plan.h"
 #include "ops/cpu/attention_rows_inl.h"
+#include "ops/cpu/row_tiles.h"
 #include "ops/cpu/tile_matmul_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -116,30 +117,6 @@ void addValues(const float* weights, const T* values, int rows, int width, float
   }
 }
 
-// Calls visit.operator()<n>() for n = heads, at most kMost.
-template <int kMost, typename Visit>
-HWY_INLINE void forHeadCount(int heads, const Visit& visit) {
-  if constexpr (kMost == 1) {
-    visit.template operator()<1>();
-  } else if (heads == kMost) {
-    visit.template operator()<kMost>();
-  } else {
-    forHeadCount<kMost - 1>(heads, visit);
-  }
-}
-
-// Calls visit.operator()<n>(first) for the rows of a group in parts of nearly one size.
-template <int kMost, typename Visit>
-HWY_INLINE void forHeadsAtOnce(const HeadGroup& group, const Visit& visit) {
-  const int parts = (group.count + kMost - 1) / kMost;
-  for (int part = 0; part < parts; ++part) {
-    const int begin = group.count * part / parts;
-    const int end = group.count * (part + 1) / parts;
-    forHeadCount<kMost>(
-        end - begin, [&]<int kHeads>() { visit.template operator()<kHeads>(group.first + begin); });
-  }
-}
-
 // Heads' keys and values of a block lie one behind the other, and blocks often do: the hardware
 // streams them by itself. It is slowed down by being asked for more than the start of a stream, but
 // has none as short as kShortStream.
@@ -205,8 +182,8 @@ class Decode {
     float* maxima;  // [rows]
     float* sums;    // [rows, kLanes]
     float* scores;  // [rows, kScoreStride]
-    float*
-        copies;  // [headDim, kDecodeTileKeys] keys or [kDecodeTileKeys, width] values not in place
+    // [headDim, kDecodeTileKeys] keys or [kDecodeTileKeys, width] values that are not read in place
+    float* copies;
   };
 
   // Keys whose softmax is taken together.
@@ -324,7 +301,9 @@ class Decode {
     const std::int64_t start =
         blockOf(chunk, key) * cache.strides[0] + kvHead * cache.strides[1] + key % blockTokens_;
     const auto of = [&](const auto* keys, std::ptrdiff_t stride) {
-      forHeadsAtOnce<kScoreHeads>(rowsOf(chunk, kvHead), [&]<int kHeads>(int row) {
+      const HeadGroup rows = rowsOf(chunk, kvHead);
+      forRowTiles<kScoreHeads>(rows.count, [&]<int kHeads>(std::int64_t tile) {
+        const std::int64_t row = rows.first + tile;
         scoreHeads<kHeads>(tiles.q + row * width_, width_, keys, stride, count, headDim_,
                            tiles.scores + row * kScoreStride + begin);
       });
@@ -360,7 +339,8 @@ class Decode {
                                key % blockTokens_ * headDim_;
     const HeadGroup rows = rowsOf(chunk, kvHead);
     const auto of = [&](const auto* values) {
-      forHeadsAtOnce<kValueHeads>(rows, [&]<int kHeads>(int row) {
+      forRowTiles<kValueHeads>(rows.count, [&]<int kHeads>(std::int64_t tile) {
+        const std::int64_t row = rows.first + tile;
         addValues<kHeads>(tiles.scores + row * kScoreStride + begin, values, count, width_,
                           tiles.output + row * width_);
       });

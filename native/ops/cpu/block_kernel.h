@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "ops/cpu/grain.h"
 
 namespace wgqa::cpu {
 
@@ -13,7 +14,7 @@ namespace wgqa::cpu {
 inline constexpr std::int64_t kWordBytes = 4;
 
 constexpr std::int64_t wordsOf(std::int64_t inFeatures, DType dtype) {
-  return (inFeatures * static_cast<std::int64_t>(bytesOf(dtype)) + kWordBytes - 1) / kWordBytes;
+  return divideUp(inFeatures * static_cast<std::int64_t>(bytesOf(dtype)), kWordBytes);
 }
 
 /// sums[row][feature] = x[row] . weight[feature] in float32; or, with bytes, offsets[feature] + the

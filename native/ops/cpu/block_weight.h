@@ -21,7 +21,7 @@ class BlockWeight final : public PackedWeight {
   std::vector<std::int32_t> offsets;
 
   std::int64_t words() const { return wordsOf(inFeatures, dtype); }
-  std::int64_t blocks() const { return (outFeatures + kernel->features - 1) / kernel->features; }
+  std::int64_t blocks() const { return divideUp(outFeatures, kernel->features); }
   std::int64_t blockBytes() const { return words() * kernel->features * kWordBytes; }
 };
 

@@ -8,22 +8,19 @@
 
 #include "ops/cpu/block_kernel.h"
 #include "ops/cpu/row_tiles.h"
+#include "ops/cpu/tile_math_inl.h"
+#include "ops/cpu/tile_matmul_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
-using FloatTag = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<FloatTag>;
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
-constexpr int kLanes = static_cast<int>(hn::MaxLanes(FloatTag()));
 
 // Vectors of a block, and rows of x that are multiplied at a time: as many as leave every sum in a
-// register (there are 32 of 512 bits and on NEON, else 16).
-constexpr bool kHasManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON;
+// register.
 constexpr int kVectors = 4;
-constexpr int kRowTile = kHasManyRegisters ? 6 : 3;
+constexpr int kRowTile = kVectorRegisters == 32 ? 6 : 3;
 constexpr int kFeatures = kVectors * kLanes;
 
 // Sums over so many words are added up before the next ones: fewer roundings of large sums.

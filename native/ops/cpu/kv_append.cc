@@ -47,8 +47,9 @@ void storeColumns(const float* from, std::int64_t fromStride, int tokens, int he
   for (int i = 0; i < headDim; i += kSquare) {
     const int components = std::min(kSquare, headDim - i);
     packTransposed(from + i, fromStride, tokens, components, square, kSquare);
-    for (int j = 0; j < components; ++j)
+    for (int j = 0; j < components; ++j) {
       copyRow(square + j * kSquare, tokens, to + (i + j) * stride);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Vector building blocks of the attention kernels: exponential, packing, conversion, lane sums.
+// Vector building blocks of the attention kernels: exponential, packing, conversion.
 // Included once per Highway target.
 #if defined(WGQA_OPS_CPU_TILE_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef WGQA_OPS_CPU_TILE_MATH_INL_H_
@@ -181,41 +181,6 @@ inline void packTransposed(const float* from, std::ptrdiff_t fromStride, int row
     }
     std::fill(line + rows, line + padded, 0.0f);
   }
-}
-
-#if HWY_TARGET != HWY_SCALAR
-/// Adds up the 128-bit blocks of a vector.
-template <class D, class V>
-HWY_INLINE void storeBlockSum(D d, V v, float* to) {
-  if constexpr (hn::MaxLanes(D()) > 4) {
-    const hn::Half<D> half;
-    storeBlockSum(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), to);
-  } else {
-    hn::StoreU(v, d, to);
-  }
-}
-#endif
-
-/// to[i] = the sum of the lanes of the i-th vector: four at a time cost little more than one.
-HWY_INLINE void storeSums(FloatVector v0, FloatVector v1, FloatVector v2, FloatVector v3,
-                          float* to) {
-#if HWY_TARGET == HWY_SCALAR
-  to[0] = hn::GetLane(v0);
-  to[1] = hn::GetLane(v1);
-  to[2] = hn::GetLane(v2);
-  to[3] = hn::GetLane(v3);
-#else
-  const FloatTag d;
-  const hn::Repartition<std::uint64_t, FloatTag> pairs;
-  const auto sum01 =
-      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, v0, v1), hn::InterleaveUpper(d, v0, v1)));
-  const auto sum23 =
-      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, v2, v3), hn::InterleaveUpper(d, v2, v3)));
-  storeBlockSum(d,
-                hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, sum01, sum23)),
-                        hn::BitCast(d, hn::InterleaveUpper(pairs, sum01, sum23))),
-                to);
-#endif
 }
 
 }  // namespace wgqa::cpu::HWY_NAMESPACE
