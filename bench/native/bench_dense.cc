@@ -5,6 +5,7 @@
 
 #include "base/parallel.h"
 #include "bench_support.h"
+#include "host_limits.h"
 #include "ops/ops.h"
 
 namespace wgqa::bench {

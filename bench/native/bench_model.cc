@@ -5,6 +5,7 @@
 
 #include "bench_support.h"
 #include "decode/scheduler.h"
+#include "host_limits.h"
 #include "model/t5_model.h"
 
 namespace wgqa::bench {

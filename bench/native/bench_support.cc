@@ -4,18 +4,15 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <memory>
 #include <string_view>
 
-#include "base/error.h"
 #include "base/parallel.h"
-#include "limits/product_limit.h"
-#include "limits/read_limit.h"
 
 namespace wgqa::bench {
 namespace {
 
-constexpr double kGiga = 1e9;
+// What one of a unit is.
+double sizeOf(const std::string& unit) { return unit.starts_with('G') ? 1e9 : 1.0; }
 
 double secondsOf(const std::function<void()>& run) {
   const auto start = std::chrono::steady_clock::now();
@@ -43,8 +40,8 @@ bool writeJson(const std::string& title, const std::vector<Ratio>& ratios,
     std::fprintf(file,
                  "    {\"name\": \"%s\", \"rate\": %.4g, \"limitName\": \"%s\", \"limit\": %.4g, "
                  "\"unit\": \"%s\", \"spread\": [%.4f, %.4f]}%s\n",
-                 ratio.name.c_str(), ratio.rate / kGiga, ratio.limitName.c_str(),
-                 ratio.limit / kGiga, ratio.unit.c_str(), ratio.low, ratio.high,
+                 ratio.name.c_str(), ratio.rate / sizeOf(ratio.unit), ratio.limitName.c_str(),
+                 ratio.limit / sizeOf(ratio.unit), ratio.unit.c_str(), ratio.low, ratio.high,
                  i + 1 < ratios.size() ? "," : "");
   }
   std::fprintf(file, "  ]\n}\n");
@@ -82,32 +79,6 @@ void compare(Subject limit, std::vector<Subject> subjects, const std::string& un
   }
 }
 
-Subject readBandwidth() {
-  constexpr std::int64_t kBytes = std::int64_t{1} << 28;
-  const auto limit = std::make_shared<ReadLimit>(kBytes);
-  return {.name = "read bandwidth", .work = kBytes * 1.0, .run = [limit] { limit->run(); }};
-}
-
-namespace {
-
-ProductType productTypeOf(DType dtype) {
-  if (dtype == DType::bfloat16) return ProductType::bfloat16;
-  return dtype == DType::int8 ? ProductType::int8 : ProductType::float32;
-}
-
-}  // namespace
-
-std::optional<Subject> productRate(DType dtype) try {
-  const Product product{.rows = 512, .depth = 2048, .columns = 512};
-  const auto limit = std::make_shared<ProductLimit>(std::span(&product, 1), productTypeOf(dtype));
-  return Subject{.name = "oneDNN " + std::string(dtypeName(dtype)),
-                 .work = limit->flops(),
-                 .run = [limit] { limit->run(); }};
-} catch (const Error& error) {
-  if (error.code() != ErrorCode::unsupported) throw;
-  return std::nullopt;
-}
-
 bool parseOptions(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
@@ -136,8 +107,8 @@ int report(const std::string& title, const std::vector<Ratio>& ratios, const Opt
   std::printf("%s, %d threads\n", title.c_str(), threadCount());
   for (const Ratio& ratio : ratios) {
     std::printf("  %-44s %8.1f %-8s %5.1f %% of %s (%.1f)\n", ratio.name.c_str(),
-                ratio.rate / kGiga, ratio.unit.c_str(), 100.0 * ratio.share(),
-                ratio.limitName.c_str(), ratio.limit / kGiga);
+                ratio.rate / sizeOf(ratio.unit), ratio.unit.c_str(), 100.0 * ratio.share(),
+                ratio.limitName.c_str(), ratio.limit / sizeOf(ratio.unit));
   }
   if (options.jsonFile.empty() || writeJson(title, ratios, options.jsonFile)) return 0;
   std::fprintf(stderr, "cannot write %s\n", options.jsonFile.c_str());

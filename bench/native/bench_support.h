@@ -1,15 +1,12 @@
-// What the native benchmarks share: interleaved timing, the machine's limits measured in the same
-// run, and output as text and JSON.
+// What the native benchmarks share: interleaved timing, shares of limits measured in the same run,
+// and output as text and JSON.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
-
-#include "base/dtype.h"
 
 namespace wgqa::bench {
 
@@ -29,19 +26,13 @@ struct Subject {
 /// machine's speed meets all of them alike; sets the times of each.
 void measureInterleaved(std::vector<Subject>& subjects, int repetitions);
 
-/// Reads an array larger than any cache with all threads.
-Subject readBandwidth();
-
-/// oneDNN's product of 512 x 2048 by 2048 x 512 with all threads; nothing where it has none.
-std::optional<Subject> productRate(DType dtype);
-
 /// One line of a benchmark's result: a rate as a share of a limit from the same run.
 struct Ratio {
   std::string name;
   double rate = 0.0;
   std::string limitName;
   double limit = 0.0;
-  std::string unit;  // "GB/s" or "GFLOP/s"
+  std::string unit;  // "GB/s", "GFLOP/s" or "tokens/s"
   double low = 0.0;  // quartiles of the share, each repetition with the limit beside it
   double high = 0.0;
 

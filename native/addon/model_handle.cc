@@ -1,6 +1,5 @@
 #include "addon/model_handle.h"
 
-#include <cstring>
 #include <utility>
 
 #include "addon/abort_flag.h"
@@ -9,12 +8,6 @@
 
 namespace wgqa {
 namespace {
-
-void copyAs(Ops& ops, const Parameter& parameter, DType dtype, void* out) {
-  const std::int64_t elements = parameter.elements();
-  ops.cast({ConstTensorView(parameter.view().data, parameter.dtype(), {elements}),
-            TensorView(out, dtype, {elements})});
-}
 
 struct ForwardResult {
   FloatResult logits, encoderStates;
@@ -127,9 +120,10 @@ Napi::Value ModelHandle::readParameter(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_,
       [state = state_, name = info[0].ToString().Utf8Value()] {
-        const Parameter& parameter = state->model().parameters().at(name);
+        T5Model& model = state->model();
+        const Parameter& parameter = model.parameters().at(name);
         FloatResult result = FloatResult::make(parameter.elements());
-        parameter.copyTo(result.data());
+        parameter.copyTo(model.ops(), DType::float32, result.data());
         return result;
       },
       [](Napi::Env env, FloatResult& result) { return toFloat32Array(env, result); });
@@ -148,10 +142,11 @@ Napi::Value ModelHandle::readParameterBytes(const Napi::CallbackInfo& info) {
         if (dtype == DType::int8 || dtype == DType::int32) {
           throw invalidArgument("dtype", "'float32' | 'float16' | 'bfloat16'", dtypeText);
         }
-        const Parameter& parameter = state->model().parameters().at(name);
+        T5Model& model = state->model();
+        const Parameter& parameter = model.parameters().at(name);
         const std::size_t bytes = static_cast<std::size_t>(parameter.elements()) * bytesOf(dtype);
         auto memory = std::make_shared<Buffer>(bytes);
-        copyAs(state->model().ops(), parameter, dtype, memory->as<void>());
+        parameter.copyTo(model.ops(), dtype, memory->as<void>());
         return Bytes{memory, bytes};
       },
       [](Napi::Env env, Bytes& bytes) { return toUint8Array(env, bytes.memory, bytes.count); });
@@ -177,7 +172,8 @@ Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
                                 std::to_string(count));
         }
         const T5Model::ParameterUpdate update(model);
-        std::memcpy(update.writable(parameter).data, data, count * sizeof(float));
+        model.ops().upload(data, update.writable(parameter));
+        model.ops().finish();  // before others read it
         return Nothing{};
       },
       [keep](Napi::Env current, Nothing& nothing) { return undefinedResult(current, nothing); });

@@ -1,7 +1,5 @@
 #include "addon/trainer_handle.h"
 
-#include <cstring>
-
 #include "addon/abort_flag.h"
 #include "addon/arguments.h"
 #include "addon/model_handle.h"
@@ -33,9 +31,9 @@ struct NamedTensor {
   FloatResult data;
 };
 
-FloatResult copyOf(const ConstTensorView& view) {
+FloatResult copyOf(Ops& ops, const ConstTensorView& view) {
   FloatResult result = FloatResult::make(view.elements());
-  std::memcpy(result.data(), view.data, result.count * sizeof(float));
+  ops.download(view, result.data());
   return result;
 }
 
@@ -129,8 +127,8 @@ Napi::Value TrainerHandle::gradients(const Napi::CallbackInfo& info) {
         const auto views = viewsOf(batches, state->model()->model().config());
         std::vector<NamedTensor> tensors;
         for (const auto& gradient : trainer.gradients(views, abort.get())) {
-          tensors.push_back(
-              {gradient.parameter->name(), gradient.parameter->shape(), copyOf(gradient.grad)});
+          tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),
+                             copyOf(state->model()->model().ops(), gradient.grad)});
         }
         return tensors;
       },
@@ -154,7 +152,8 @@ Napi::Value TrainerHandle::readState(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_->model(),
       [state = state_, name = info[0].ToString().Utf8Value()] {
-        return copyOf(stateNamed(state->trainer(), name).value);
+        Trainer& trainer = state->trainer();
+        return copyOf(state->model()->model().ops(), stateNamed(trainer, name).value);
       },
       [](Napi::Env env, FloatResult& result) { return toFloat32Array(env, result); });
 }
@@ -171,7 +170,7 @@ Napi::Value TrainerHandle::writeState(const Napi::CallbackInfo& info) {
           throw invalidArgument(name, std::to_string(value.elements()) + " numbers",
                                 std::to_string(count));
         }
-        std::memcpy(value.data, data, count * sizeof(float));
+        state->model()->model().ops().upload(data, value);
         return Nothing{};
       },
       [keep](Napi::Env env, Nothing& nothing) { return undefinedResult(env, nothing); });

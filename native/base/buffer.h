@@ -1,24 +1,31 @@
-// Owned, cache-line aligned memory that grows only when asked for more than it has.
+// Owned memory that grows only when asked for more than it has.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <utility>
+
+#include "base/memory.h"
 
 namespace wgqa {
 
+/// Of every buffer's start, at least.
 inline constexpr std::size_t kBufferAlignmentBytes = 64;
 
 class Buffer {
  public:
   Buffer() = default;
-  /// Uninitialised memory. Throws ErrorCode::outOfMemory.
-  explicit Buffer(std::size_t bytes);
+  /// Uninitialised memory of the host. Throws ErrorCode::outOfMemory.
+  explicit Buffer(std::size_t bytes) : Buffer(hostMemory(), bytes) {}
+  /// Uninitialised memory of `memory`, which outlives it. Throws ErrorCode::outOfMemory.
+  Buffer(Memory& memory, std::size_t bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : memory_(other.memory_),
+        data_(std::exchange(other.data_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
     return *this;
@@ -37,6 +44,7 @@ class Buffer {
   }
 
  private:
+  Memory* memory_ = &hostMemory();
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };

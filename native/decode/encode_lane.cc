@@ -114,6 +114,7 @@ void EncodeLane::joinWaiting(Job& job, std::int64_t left) {
 
 void EncodeLane::start(Job& job, std::int64_t left) {
   joinWaiting(job, left);
+  cache_.prepareMemory();
   const std::int64_t blockTokens = cache_.cross().blockTokens();
   SourceBatch batch;
   batch.offsets.push_back(0);

@@ -1,20 +1,17 @@
 #include "decode/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
 
 #include "base/error.h"
-#include "base/parallel.h"
 
 namespace wgqa {
 namespace {
 
 constexpr std::int64_t kMaxBlockTokens = 4096;
 constexpr std::int64_t kMaxBlocks = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t kFetchBytes = 4 << 20;      // 1 to 4 ms
-constexpr std::int64_t kCopyGrainBytes = 1 << 17;  // that are worth a thread
+constexpr std::int64_t kFetchBytes = 4 << 20;  // 1 to 4 ms
 
 BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHeads,
                       const KvCacheOptions& options) {
@@ -51,8 +48,9 @@ LayerCache layerCache(std::byte* blocks, const BlockShape& shape, DType dtype, s
   return cache;
 }
 
-std::int64_t roundUpToPages(std::int64_t bytes) {
-  const auto page = static_cast<std::int64_t>(ReservedMemory::pageBytes());
+// Whole pages, so that no page holds parts of two layers.
+std::int64_t roundUpToPages(std::int64_t bytes, const Memory& memory) {
+  const auto page = static_cast<std::int64_t>(memory.pageBytes());
   return (bytes + page - 1) / page * page;
 }
 
@@ -86,14 +84,14 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
 }  // namespace
 
 BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes,
-                           UseClock& clock)
+                           UseClock& clock, Memory& memory)
     : shape_(shape),
       pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
-      layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer())),
-      memory_(static_cast<std::size_t>(shape.layers * layerBytes_)) {
+      layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer(), memory)),
+      memory_(memory.reserve(static_cast<std::size_t>(shape.layers * layerBytes_))) {
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
     layers_.push_back(
-        layerCache(memory_.data() + layer * layerBytes_, shape, dtype, pool_.capacity()));
+        layerCache(memory_->data() + layer * layerBytes_, shape, dtype, pool_.capacity()));
   }
 }
 
@@ -101,56 +99,62 @@ std::int64_t BlockStorage::blocksFor(std::int64_t tokens) const {
   return (tokens + shape_.blockTokens - 1) / shape_.blockTokens;
 }
 
-void BlockStorage::copy(std::span<const BlockCopy> copies) {
-  const std::int64_t bytes = shape_.bytesPerLayer();
-  const auto count = static_cast<std::int64_t>(copies.size());
-  const std::int64_t grain = std::max<std::int64_t>(kCopyGrainBytes / bytes, 1);
-  parallelFor(shape_.layers * count, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      std::byte* layer = memory_.data() + (i / count) * layerBytes_;
-      const BlockCopy& copy = copies[i % count];
-      std::memcpy(layer + copy.destination * bytes, layer + copy.source * bytes, bytes);
-    }
-  });
+TensorView BlockStorage::blocks() const {
+  TensorView view(memory_->data(), DType::int8,
+                  {shape_.layers, pool_.capacity(), shape_.bytesPerLayer()});
+  view.strides[0] = layerBytes_;
+  return view;
 }
 
 void BlockStorage::fetchNew() {
-  const std::int64_t bytes = shape_.bytesPerLayer();
-  const std::int64_t most = std::max<std::int64_t>(kFetchBytes / shape_.bytes(), 1);
-  const std::int64_t blocks = std::min(pool_.everUsed() - fetched_, most);
-  if (blocks <= 0) return;
-  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
-    memory_.fetch(static_cast<std::size_t>(layer * layerBytes_ + fetched_ * bytes),
-                  static_cast<std::size_t>(blocks * bytes));
+  for (const std::int32_t block : pool_.takeNewlyTouched()) unprovided_.push_back(block);
+  std::size_t count = unprovided_.size();
+  if (memory_->providesOnWrite()) {
+    const std::int64_t most = std::max<std::int64_t>(kFetchBytes / shape_.bytes(), 1);
+    count = std::min(count, static_cast<std::size_t>(most));
   }
-  fetched_ += blocks;
+  if (count == 0) return;
+  provide(std::span(unprovided_).first(count));
+  unprovided_.erase(unprovided_.begin(), unprovided_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+void BlockStorage::provide(std::span<std::int32_t> blocks) {
+  forRuns(blocks, [&](std::int64_t offset, std::int64_t bytes) {
+    memory_->provide(static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
+  });
 }
 
 void BlockStorage::giveBackFree() {
   std::vector<std::int32_t> blocks = pool_.forgetFree();
-  fetched_ = pool_.everUsed();  // some of the rest may be among those
-  std::sort(blocks.begin(), blocks.end());
-  // Runs of neighbours together: a page may span several blocks.
+  forRuns(blocks, [&](std::int64_t offset, std::int64_t bytes) {
+    memory_->giveBack(static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
+  });
+}
+
+// Calls visit(offset, bytes) for each run of neighbours among the blocks, in each layer: a page may
+// span several blocks. Sorts them.
+template <typename Visit>
+void BlockStorage::forRuns(std::span<std::int32_t> blocks, const Visit& visit) const {
+  std::ranges::sort(blocks);
+  const std::int64_t bytes = shape_.bytesPerLayer();
   for (std::size_t begin = 0; begin < blocks.size();) {
     std::size_t end = begin + 1;
     while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
-    giveBack(blocks[begin], static_cast<std::int64_t>(end - begin));
+    for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+      visit(layer * layerBytes_ + blocks[begin] * bytes,
+            static_cast<std::int64_t>(end - begin) * bytes);
+    }
     begin = end;
   }
 }
 
-void BlockStorage::giveBack(std::int64_t firstBlock, std::int64_t blocks) {
-  const std::int64_t bytes = shape_.bytesPerLayer();
-  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
-    memory_.giveBack(static_cast<std::size_t>(layer * layerBytes_ + firstBlock * bytes),
-                     static_cast<std::size_t>(blocks * bytes));
-  }
-}
-
-KvCache::KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options)
+KvCache::KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options,
+                 Memory& memory)
     : maxBytes_(checkedBudget(shape, options)),
-      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_, clock_),
-      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_, clock_),
+      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_, clock_,
+            memory),
+      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_, clock_,
+             memory),
       prefixes_(self_.pool(), options.blockTokens),
       sources_(cross_.pool(), options.blockTokens, clock_) {}
 

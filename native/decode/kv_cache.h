@@ -3,11 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/dtype.h"
-#include "decode/reserved_memory.h"
+#include "base/memory.h"
 #include "kvcache/block_pool.h"
 #include "kvcache/block_table.h"
 #include "kvcache/prefix_index.h"
@@ -21,7 +22,8 @@ namespace wgqa {
 /// both. They take up memory once they are written.
 class BlockStorage {
  public:
-  BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock);
+  BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock,
+               Memory& memory);
 
   BlockPool& pool() { return pool_; }
   const BlockPool& pool() const { return pool_; }
@@ -32,22 +34,24 @@ class BlockStorage {
   std::int64_t heldBytes() const { return pool_.held() * blockBytes(); }
   std::int64_t touchedBytes() const { return pool_.touched() * blockBytes(); }
 
-  /// Copies whole blocks in all layers.
-  void copy(std::span<const BlockCopy> copies);
-  /// Has the system provide the memory of blocks that were allocated for the first time, a bounded
-  /// part of it at a time: page by page, as they are written, costs several times as much.
+  /// [layers, blocks, bytes of a block in a layer], for CopyBlocks.
+  TensorView blocks() const;
+  /// Has the memory of blocks that were allocated for the first time provided. Where writes provide
+  /// it, too, but page by page and at several times the cost: a bounded part of it at a time.
   void fetchNew();
   /// Gives the memory of free blocks back to the system (whole pages of them).
   void giveBackFree();
 
  private:
-  void giveBack(std::int64_t firstBlock, std::int64_t blocks);
+  void provide(std::span<std::int32_t> blocks);
+  template <typename Visit>
+  void forRuns(std::span<std::int32_t> blocks, const Visit& visit) const;
 
   BlockShape shape_;
   BlockPool pool_;
   std::int64_t layerBytes_;  // all blocks of one layer, in whole pages
-  ReservedMemory memory_;
-  std::int64_t fetched_ = 0;  // blocks
+  std::unique_ptr<Reservation> memory_;
+  std::vector<std::int32_t> unprovided_;  // blocks whose memory may not be there yet
   std::vector<LayerCache> layers_;
 };
 
@@ -71,8 +75,10 @@ struct BlockCounts {
 /// replicated.
 class KvCache {
  public:
-  /// Throws ErrorCode::invalidArgument for a bad option or a budget below one block of each kind.
-  KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options);
+  /// Its blocks lie in `memory`. Throws ErrorCode::invalidArgument for a bad option or a budget
+  /// below one block of each kind.
+  KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options,
+          Memory& memory = hostMemory());
 
   BlockStorage& self() { return self_; }
   BlockStorage& cross() { return cross_; }

@@ -53,12 +53,23 @@ void StepBatch::rollBack(const Mark& mark) {
   copies_.resize(mark.copies);
 }
 
+void StepBatch::copyBlocks(EncoderDecoder& model, KvCache& cache) {
+  if (copies_.empty()) return;
+  sources_.clear();
+  destinations_.clear();
+  for (const BlockCopy& copy : copies_) {
+    sources_.push_back(copy.source);
+    destinations_.push_back(copy.destination);
+  }
+  model.copyBlocks({cache.self().blocks(), sources_, destinations_});
+}
+
 void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   vocab_ = model.vocabSize();
   const auto wanted = static_cast<std::int64_t>(logitRows_.size());
   logits_.reserve(static_cast<std::size_t>(wanted * vocab_) * sizeof(float));
   cache.prepareMemory();
-  cache.self().copy(copies_);
+  copyBlocks(model, cache);
   DecodeStep step;
   step.tokens = tokens_;
   step.selfCache = cache.self().layers();

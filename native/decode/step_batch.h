@@ -36,6 +36,8 @@ class StepBatch {
   std::span<float> logits(std::int64_t place);
 
  private:
+  void copyBlocks(EncoderDecoder& model, KvCache& cache);
+
   /// Block tables of the rows, one after another.
   struct Tables {
     std::vector<std::int32_t> blocks;
@@ -53,7 +55,8 @@ class StepBatch {
   std::vector<std::int64_t> selfSlots_;
   std::vector<std::int32_t> logitRows_;
   std::vector<BlockCopy> copies_;
-  Buffer logits_;  // [logitRows, vocab] float32
+  std::vector<std::int32_t> sources_, destinations_;  // of the copies
+  Buffer logits_;                                     // [logitRows, vocab] float32
   std::int64_t vocab_ = 0;
 };
 

@@ -26,15 +26,19 @@ std::int32_t BlockPool::allocate() {
   std::int32_t block = 0;
   if (!free_.empty()) {
     block = takeLast(free_);
-  } else if (!forgotten_.empty()) {
-    block = takeLast(forgotten_);
   } else {
-    block = static_cast<std::int32_t>(blocks_.size());
-    blocks_.emplace_back();
+    block = takeUntouched();
+    newlyTouched_.push_back(block);
   }
   at(block).references = 1;
   ++referenced_;
   return block;
+}
+
+std::int32_t BlockPool::takeUntouched() {
+  if (!forgotten_.empty()) return takeLast(forgotten_);
+  blocks_.emplace_back();
+  return static_cast<std::int32_t>(blocks_.size()) - 1;
 }
 
 void BlockPool::retain(std::int32_t block) {

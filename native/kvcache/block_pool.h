@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kvcache/use_clock.h"
@@ -68,8 +69,9 @@ class BlockPool {
   std::int64_t free() const { return capacity_ - held(); }
   std::int32_t references(std::int32_t block) const { return at(block).references; }
 
-  /// Blocks that were ever allocated: those below it.
-  std::int64_t everUsed() const { return static_cast<std::int64_t>(blocks_.size()); }
+  /// Blocks that were untouched when they were allocated since the last call, in that order: their
+  /// memory may not be there yet.
+  std::vector<std::int32_t> takeNewlyTouched() { return std::exchange(newlyTouched_, {}); }
   /// Blocks whose memory may have been written: those held and the free ones kept for reuse.
   std::int64_t touched() const { return held() + static_cast<std::int64_t>(free_.size()); }
   /// Takes the free blocks whose memory may have been written. They count as untouched from now on:
@@ -94,6 +96,7 @@ class BlockPool {
   Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
   const Block& at(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)]; }
   bool isCached(std::int32_t block) const { return at(block).isKept && at(block).references == 0; }
+  std::int32_t takeUntouched();
   void cache(std::int32_t block);
   void uncache(std::int32_t block);
   void checkFree(std::vector<bool>& isFree) const;
@@ -107,6 +110,7 @@ class BlockPool {
   std::vector<Block> blocks_;            // those handed out so far
   std::vector<std::int32_t> free_;       // touched
   std::vector<std::int32_t> forgotten_;  // free, untouched again
+  std::vector<std::int32_t> newlyTouched_;
   std::int32_t oldest_ = kNone;
   std::int32_t newest_ = kNone;
 };

@@ -12,6 +12,9 @@ namespace wgqa {
 
 class Arena {
  public:
+  /// Its tensors lie in `memory`, which outlives it.
+  explicit Arena(Memory& memory) : memory_(memory) {}
+
   struct Mark {
     std::size_t chunk = 0;
     std::size_t offset = 0;
@@ -23,7 +26,6 @@ class Arena {
   TensorView floats(std::initializer_list<std::int64_t> shape) {
     return make(DType::float32, shape);
   }
-  TensorView zeros(std::initializer_list<std::int64_t> shape);
   /// Makes room for `tensors` more tensors of `elements` float32 numbers in all, in one piece.
   void reserveFloats(std::int64_t elements, std::int64_t tensors);
 
@@ -39,6 +41,7 @@ class Arena {
   std::size_t peakBytes() const { return peak_; }
 
  private:
+  Memory& memory_;
   std::vector<Buffer> chunks_;
   std::size_t chunk_ = 0;
   std::size_t offset_ = 0;

@@ -6,11 +6,13 @@
 #include <span>
 #include <vector>
 
+#include "ops/host_ops.h"
 #include "ops/ops.h"
 
 namespace wgqa {
 
-/// Cache storage of one decoder layer, as that of PagedKv; float32 | bfloat16 | int8.
+/// Cache storage of one decoder layer, as that of PagedKv, in EncoderDecoder::memory(); float32 |
+/// bfloat16 | int8.
 struct LayerCache {
   TensorView keys;         // [blocks, kvHeads, headDim, blockTokens]
   TensorView values;       // [blocks, kvHeads, blockTokens, headDim]
@@ -56,7 +58,7 @@ struct DecodeStep {
   std::span<const LayerCache> crossCache;   // [decoderLayers]
   BlockTables cross;
   std::span<const std::int32_t> logitRows;  // rows whose logits are wanted, ascending
-  TensorView logits;                        // [logitRows, vocab] float32
+  TensorView logits;                        // [logitRows, vocab] float32, on the host
 };
 
 /// What the decode engine needs of an encoder-decoder model. Calls come from one thread; several
@@ -72,6 +74,10 @@ class EncoderDecoder {
   };
   virtual CacheShape cacheShape() const = 0;
   virtual std::int64_t vocabSize() const = 0;
+  /// Where the cache has to lie.
+  virtual Memory& memory() { return hostMemory(); }
+  /// In the order of the calls around it.
+  virtual void copyBlocks(const CopyBlocks& p) { copyHostBlocks(p); }
   /// The encoding refers to this object and must not outlive it.
   virtual std::unique_ptr<SourceEncoding> startEncoding(SourceBatch batch) = 0;
   virtual void decodeStep(const DecodeStep& step) = 0;

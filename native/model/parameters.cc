@@ -1,25 +1,20 @@
 #include "model/parameters.h"
 
-#include <cstring>
 #include <utility>
 
-#include "base/parallel.h"
+#include "model/host_result.h"
 
 namespace wgqa {
 namespace {
 
-constexpr std::int64_t kCopyGrain = 1 << 16;
-
-std::shared_ptr<Buffer> allocateFloats(std::int64_t elements) {
-  return std::make_shared<Buffer>(static_cast<std::size_t>(elements) * sizeof(float));
+std::shared_ptr<Buffer> allocateFloats(Memory& memory, std::int64_t elements) {
+  return std::make_shared<Buffer>(memory, static_cast<std::size_t>(elements) * sizeof(float));
 }
 
-template <typename T>
-void widen(const void* data, std::int64_t elements, float* out) {
-  const T* source = static_cast<const T*>(data);
-  parallelFor(elements, kCopyGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) out[i] = toFloat(source[i]);
-  });
+// All elements in one dimension.
+template <typename Pointer>
+BasicTensorView<Pointer> flat(Pointer data, DType dtype, std::int64_t elements) {
+  return {data, dtype, {elements}};
 }
 
 }  // namespace
@@ -40,9 +35,14 @@ Parameter::Parameter(std::string name, std::vector<std::int64_t> shape, DType dt
 
 Parameter::Parameter(std::string name, std::vector<std::int64_t> shape)
     : name_(std::move(name)), shape_(std::move(shape)), writable_(true) {
-  auto memory = allocateFloats(elements());
+  auto memory = allocateFloats(hostMemory(), elements());
   data_ = memory->as<float>();
   owner_ = std::move(memory);
+}
+
+float* Parameter::hostFloats() {
+  require(writable_ && memory_->isHost() && owner_.use_count() == 1, "a parameter is filled once");
+  return static_cast<float*>(const_cast<void*>(data_));
 }
 
 std::int64_t Parameter::elements() const {
@@ -70,12 +70,38 @@ ConstTensorView Parameter::view() const {
   }
 }
 
-TensorView Parameter::makeWritable() {
-  if (!isWritable()) {
-    auto memory = allocateFloats(elements());
-    copyTo(memory->as<float>());
+ConstTensorView Parameter::in(Ops& ops, Buffer& copy) const {
+  ConstTensorView values = view();
+  if (memory_ == &ops.memory()) return values;
+  require(memory_->isHost(), "a parameter lies on another device");
+  copy = Buffer(ops.memory(), static_cast<std::size_t>(values.bytes()));
+  ops.upload(data_, flat(copy.as<void>(), dtype_, elements()));
+  values.data = copy.as<void>();
+  return values;
+}
+
+ConstTensorView Parameter::asFloat32(Ops& ops, Buffer& copy) const {
+  if (dtype_ == DType::float32) return in(ops, copy);
+  Buffer given;
+  ConstTensorView values = in(ops, given);
+  const std::int64_t count = elements();
+  copy = Buffer(ops.memory(), static_cast<std::size_t>(count) * sizeof(float));
+  ops.cast({flat(values.data, dtype_, count), flat(copy.as<void>(), DType::float32, count)});
+  values.data = copy.as<void>();
+  values.dtype = DType::float32;
+  return values;
+}
+
+TensorView Parameter::makeWritable(Ops& ops) {
+  if (!isWritable(ops)) {
+    Buffer given;
+    const ConstTensorView values = in(ops, given);
+    const std::int64_t count = elements();
+    auto memory = allocateFloats(ops.memory(), count);
+    ops.cast({flat(values.data, dtype_, count), flat(memory->as<void>(), DType::float32, count)});
     data_ = memory->as<float>();
     owner_ = std::move(memory);
+    memory_ = &ops.memory();
     file_ = nullptr;
     dtype_ = DType::float32;
     writable_ = true;
@@ -89,24 +115,12 @@ TensorView Parameter::makeWritable() {
   return result;
 }
 
-ConstTensorView Parameter::asFloat32(Buffer& widened) const {
-  ConstTensorView values = view();
-  if (dtype_ == DType::float32) return values;
-  widened = Buffer(static_cast<std::size_t>(elements()) * sizeof(float));
-  copyTo(widened.as<float>());
-  values.data = widened.as<float>();
-  values.dtype = DType::float32;
-  return values;
-}
-
-void Parameter::copyTo(float* out) const {
-  const std::int64_t count = elements();
-  if (dtype_ == DType::bfloat16) return widen<BFloat16>(data_, count, out);
-  if (dtype_ == DType::float16) return widen<Float16>(data_, count, out);
-  parallelFor(count, kCopyGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    std::memcpy(out + begin, static_cast<const float*>(data_) + begin,
-                static_cast<std::size_t>(end - begin) * sizeof(float));
-  });
+void Parameter::copyTo(Ops& ops, DType dtype, void* out) const {
+  Buffer given;
+  const ConstTensorView values = in(ops, given);
+  const HostResult result(ops, flat(out, dtype, elements()));
+  ops.cast({flat(values.data, dtype_, elements()), result.view()});
+  result.deliver();
 }
 
 Parameter& ParameterSet::add(Parameter parameter) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "model/host_result.h"
+
 namespace wgqa {
 namespace {
 
@@ -83,18 +85,21 @@ Parameter meanPooled(T5Model& source, const Parameter& base, std::int64_t kvHead
   const T5Config& config = source.config();
   Parameter weight("mean", {config.heads, 1, 1});
   const float mean = static_cast<float>(kvHeads) / static_cast<float>(config.heads);
-  fillMergeWeight({weight.makeWritable().as<float>(), static_cast<std::size_t>(config.heads)},
-                  MergeInit::mean, mean, {});
-  Parameter base32 = base;
-  if (base32.dtype() != DType::float32) base32.makeWritable();
+  fillMergeWeight({weight.hostFloats(), static_cast<std::size_t>(config.heads)}, MergeInit::mean,
+                  mean, {});
   Parameter pooled(base.name(), {kvHeads * config.dKv, config.dModel});
+  const HostResult result(
+      source.ops(), {pooled.hostFloats(), DType::float32, {kvHeads, config.dKv, config.dModel}});
   const std::vector<std::int32_t> groups = neighbouringGroups(config.heads, kvHeads);
+  Buffer baseCopy;
+  Buffer weightCopy;
   MergeHeads merge;
-  merge.base = {base32.view().data, DType::float32, {config.heads, config.dKv, config.dModel}};
-  merge.weight = weight.view();
+  merge.base = rowsAsHeads(base.asFloat32(source.ops(), baseCopy), config.heads);
+  merge.weight = weight.in(source.ops(), weightCopy);
   merge.kvHeadOf = groups;
-  merge.merged = {pooled.makeWritable().data, DType::float32, {kvHeads, config.dKv, config.dModel}};
+  merge.merged = result.view();
   source.ops().mergeHeads(merge);
+  result.deliver();
   return pooled;
 }
 
@@ -103,8 +108,8 @@ Parameter initialMergeWeight(const T5Config& config, const ConvertOptions& optio
   Parameter weight(name,
                    mergeWeightShape(options.granularity, config.heads, config.dKv, config.dModel));
   const float mean = static_cast<float>(options.kvHeads) / static_cast<float>(config.heads);
-  fillMergeWeight({weight.makeWritable().as<float>(), static_cast<std::size_t>(weight.elements())},
-                  options.init, mean, RandomField{options.seed, stream});
+  fillMergeWeight({weight.hostFloats(), static_cast<std::size_t>(weight.elements())}, options.init,
+                  mean, RandomField{options.seed, stream});
   return weight;
 }
 
@@ -147,8 +152,12 @@ std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops) {
   forEachProjection(config, merged, [&](AttentionModule module, const std::string& projection) {
     const Parameter& base = source.parameters().at(projection + ".weight");
     const Parameter& weight = source.parameters().at(projection + ".merge_weight");
-    Parameter folded(base.name(), {config.module(module).kvHeads * config.dKv, config.dModel});
-    mergeProjection(source, source.ops(), module, base, weight, folded.makeWritable());
+    const std::int64_t rows = config.module(module).kvHeads * config.dKv;
+    Parameter folded(base.name(), {rows, config.dModel});
+    const HostResult result(source.ops(),
+                            {folded.hostFloats(), DType::float32, {rows, config.dModel}});
+    mergeProjection(source, source.ops(), module, base, weight, result.view());
+    result.deliver();
     rewrite.replace(std::move(folded));
     rewrite.remove(weight.name());
   });

@@ -11,9 +11,12 @@ constexpr std::int64_t kSliceRows = 64;
 // More of them at once would pay no further and only take scratch memory.
 constexpr std::int64_t kMaxRows = 8 * kSliceRows;
 
-TensorView floats(Buffer& memory, std::int64_t rows, std::int64_t heads, std::int64_t columns) {
-  memory = Buffer(static_cast<std::size_t>(rows * heads * columns) * sizeof(float));
-  return {memory.as<float>(), DType::float32, {rows, heads, columns}};
+TensorView allocated(Memory& memory, Buffer& buffer, DType dtype,
+                     std::initializer_list<std::int64_t> shape) {
+  TensorView view(nullptr, dtype, shape);
+  buffer = Buffer(memory, static_cast<std::size_t>(view.bytes()));
+  view.data = buffer.as<void>();
+  return view;
 }
 
 }  // namespace
@@ -40,10 +43,11 @@ T5Encoding::T5Encoding(T5Model& model, T5Layers& layers, SourceBatch batch)
 
 T5EncoderPass::State T5Encoding::allocate(const T5Config& config) {
   const std::int64_t kvHeads = config.module(AttentionModule::encoderSelf).kvHeads;
-  hidden_ = Buffer(static_cast<std::size_t>(tokens() * config.dModel) * sizeof(float));
-  return {{hidden_.as<float>(), DType::float32, {tokens(), config.dModel}},
-          {floats(keys_, tokens(), kvHeads, config.dKv),
-           floats(values_, tokens(), kvHeads, config.dKv)}};
+  Memory& memory = layers_.ops().memory();
+  const DType dtype = layers_.attentionInput();
+  return {allocated(memory, hidden_, DType::float32, {tokens(), config.dModel}),
+          {allocated(memory, keys_, dtype, {tokens(), kvHeads, config.dKv}),
+           allocated(memory, values_, dtype, {tokens(), kvHeads, config.dKv})}};
 }
 
 void T5Encoding::advance(std::int64_t work) {

@@ -24,8 +24,8 @@ struct EncodingCost {
   std::int64_t token;      // the unit of work: a row through all of it, attention not counted
 };
 
-/// Memory: the residual stream and one layer's keys and values of all tokens, in float32, freed
-/// with the encoding; slices use the scratch memory of `layers`.
+/// Memory: the residual stream and one layer's keys and values of all tokens, freed with the
+/// encoding; slices use the scratch memory of `layers`.
 ///
 /// If parameters change under way, the slices that are left use the new ones: the result is then
 /// that of neither, and weightsVersion() tells it.

@@ -1,7 +1,6 @@
 #include "model/t5_inference.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "model/t5_encoding.h"
@@ -18,6 +17,22 @@ PagedKv pagedKv(const LayerCache& cache, const BlockTables& tables) {
           .tableOffsets = tables.offsets,
           .lengths = tables.lengths};
 }
+
+// Lets the backend collect the operations of a step.
+class StepScope {
+ public:
+  explicit StepScope(Ops& ops) : ops_(&ops) { ops.beginStep(); }
+  ~StepScope() {
+    if (ops_ != nullptr) ops_->abandonStep();
+  }
+  StepScope(const StepScope&) = delete;
+  StepScope& operator=(const StepScope&) = delete;
+
+  void end() { std::exchange(ops_, nullptr)->endStep(); }
+
+ private:
+  Ops* ops_;  // null once it has ended
+};
 
 // Rows of logits made at a time when only the loss is wanted: bounds memory for large vocabularies.
 constexpr std::int64_t kLossRows = 256;
@@ -46,8 +61,8 @@ void T5Inference::encodeWhole(const T5Weights& weights, const TeacherForcedBatch
   const std::int64_t kvHeads = config_.module(AttentionModule::encoderSelf).kvHeads;
   T5EncoderPass pass(layers_, batch.encoder,
                      {arena.floats({all.count, config_.dModel}),
-                      {arena.floats({all.count, kvHeads, config_.dKv}),
-                       arena.floats({all.count, kvHeads, config_.dKv})}});
+                      {arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv}),
+                       arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv})}});
   pass.embed(weights, batch.encoderIds, all);
   for (std::int64_t layer = 0; layer < config_.encoderLayers; ++layer) {
     throwIfAborted(abort);
@@ -94,9 +109,10 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
   Arena& arena = layers_.arena();
   arena.reset();
   const TensorView states = encoderStates.given()
-                                ? encoderStates
+                                ? resultIn(encoderStates)
                                 : arena.floats({batch.encoder.tokens(), config_.dModel});
   encodeWhole(*weights, batch, states, abort);
+  if (encoderStates.given()) layers_.ops().download(states, encoderStates.data);
   const TensorView normed = decodeWhole(*weights, batch, layers_.toCompute(states), abort);
 
   TeacherForcedResult result;
@@ -108,9 +124,10 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
     throwIfAborted(abort);
     const ArenaScope scope(arena);
     const std::int64_t count = std::min(kLossRows, rows - begin);
-    const TensorView chunk =
-        logits.given() ? logits.rows(begin, count) : arena.floats({count, config_.vocabSize});
+    const TensorView chunk = logits.given() ? resultIn(logits.rows(begin, count))
+                                            : arena.floats({count, config_.vocabSize});
     layers_.vocabulary(*weights, normed.rows(begin, count), chunk);
+    if (logits.given()) layers_.ops().download(chunk, logits.rows(begin, count).data);
     if (batch.labels.empty()) continue;
     CrossEntropy loss;
     loss.logits = chunk;
@@ -136,21 +153,39 @@ TensorView T5Inference::rowsOf(const TensorView& hidden, std::span<const std::in
   const auto count = static_cast<std::int64_t>(rows.size());
   if (count == hidden.shape[0]) return hidden;
   const TensorView out = layers_.arena().floats({count, hidden.shape[1]});
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::memcpy(out.rows(i, 1).data, hidden.rows(rows[i], 1).data,
-                static_cast<std::size_t>(hidden.shape[1]) * sizeof(float));
-  }
+  layers_.ops().embedding({rows, hidden, out});
   return out;
+}
+
+// What operations write to give `host` its values, after a download: itself if they can.
+TensorView T5Inference::resultIn(const TensorView& host) {
+  if (layers_.ops().memory().isHost()) return host;
+  return layers_.arena().make(host.dtype, {host.shape[0], host.shape[1]});
 }
 
 void T5Inference::decodeStep(const DecodeStep& step) {
   const T5Model::CurrentWeights weights(model_, layers_.ops());
   layers_.arena().reset();
   const std::int64_t bytesBefore = layers_.ops().times().weightBytes;
-  const TensorView hidden = embedded(*weights, step.tokens);
-  const RelativeBias bias = layers_.bias(weights->decoder, false);
-  for (std::size_t layer = 0; layer < weights->decoder.blocks.size(); ++layer) {
-    const T5Weights::Block& block = weights->decoder.blocks[layer];
+  StepScope scope(layers_.ops());
+  const TensorView hidden = decoded(*weights, step);
+  TensorView logits;
+  if (!step.logitRows.empty()) {
+    logits = resultIn(step.logits);
+    const TensorView wanted = rowsOf(hidden, step.logitRows);
+    layers_.vocabulary(*weights, layers_.normalise(weights->decoder.finalNorm, wanted), logits);
+  }
+  scope.end();
+  if (logits.given()) layers_.ops().download(logits, step.logits.data);
+  weightBytesRead_ += layers_.ops().times().weightBytes - bytesBefore;
+}
+
+// The residual stream of the step's rows after the last block.
+TensorView T5Inference::decoded(const T5Weights& weights, const DecodeStep& step) {
+  const TensorView hidden = embedded(weights, step.tokens);
+  const RelativeBias bias = layers_.bias(weights.decoder, false);
+  for (std::size_t layer = 0; layer < weights.decoder.blocks.size(); ++layer) {
+    const T5Weights::Block& block = weights.decoder.blocks[layer];
     const LayerCache& self = step.selfCache[layer];
     const LayerCache& cross = step.crossCache[layer];
     {
@@ -170,12 +205,7 @@ void T5Inference::decodeStep(const DecodeStep& step) {
     }
     layers_.addFeedForward(block.feedForward, hidden);
   }
-  if (!step.logitRows.empty()) {
-    const TensorView wanted = rowsOf(hidden, step.logitRows);
-    layers_.vocabulary(*weights, layers_.normalise(weights->decoder.finalNorm, wanted),
-                       step.logits);
-  }
-  weightBytesRead_ += layers_.ops().times().weightBytes - bytesBefore;
+  return hidden;
 }
 
 }  // namespace wgqa

@@ -37,9 +37,11 @@ class T5Inference final : public EncoderDecoder {
   void decodeStep(const DecodeStep& step) override;
   std::int64_t weightBytesRead() const override { return weightBytesRead_; }
   std::uint64_t weightsVersion() const override { return model_.weightsVersion(); }
+  Memory& memory() override { return layers_.ops().memory(); }
+  void copyBlocks(const CopyBlocks& p) override { layers_.ops().copyBlocks(p); }
 
-  /// `logits` [decoder tokens, vocab] and `encoderStates` [encoder tokens, dModel] may be not
-  /// given. Throws ErrorCode::aborted between layers once `abort` is set.
+  /// `logits` [decoder tokens, vocab] and `encoderStates` [encoder tokens, dModel], both on the
+  /// host, may be not given. Throws ErrorCode::aborted between layers once `abort` is set.
   TeacherForcedResult teacherForced(const TeacherForcedBatch& batch, const TensorView& logits,
                                     const TensorView& encoderStates, const AbortFlag* abort);
 
@@ -52,6 +54,8 @@ class T5Inference final : public EncoderDecoder {
   TensorView decodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
                          const ConstTensorView& states, const AbortFlag* abort);
   TensorView rowsOf(const TensorView& hidden, std::span<const std::int32_t> rows);
+  TensorView resultIn(const TensorView& host);
+  TensorView decoded(const T5Weights& weights, const DecodeStep& step);
 
   T5Model& model_;
   const T5Config& config_;

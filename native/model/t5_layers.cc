@@ -16,7 +16,7 @@ TensorView headsAsColumns(const TensorView& heads) {
 
 void T5Layers::embed(const T5Weights& weights, std::span<const std::int32_t> ids,
                      const TensorView& hidden) {
-  ops_->embedding({ids, weights.embedding, hidden});
+  ops_->embedding({ids, weights.embedding.values, hidden});
 }
 
 void T5Layers::normalise(const T5Weights::Table& norm, const ConstTensorView& hidden,
@@ -43,8 +43,8 @@ ConstTensorView T5Layers::toCompute(const ConstTensorView& x) {
 }
 
 /// Room for a projection's outputs.
-TensorView T5Layers::newRows(const T5Weights::Projection& weight, std::int64_t rows) {
-  return arena_.floats({rows, weight->outFeatures});
+TensorView T5Layers::newRows(const T5Weights::Projection& weight, std::int64_t rows, DType dtype) {
+  return arena_.make(dtype, {rows, weight->outFeatures});
 }
 
 void T5Layers::addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
@@ -62,8 +62,8 @@ void T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensor
 }
 
 KeyValue T5Layers::newKeyValue(const T5Weights::Attention& attention, std::int64_t rows) {
-  return {arena_.floats({rows, attention.kvHeads, config_.dKv}),
-          arena_.floats({rows, attention.kvHeads, config_.dKv})};
+  return {arena_.make(attentionInput_, {rows, attention.kvHeads, config_.dKv}),
+          arena_.make(attentionInput_, {rows, attention.kvHeads, config_.dKv})};
 }
 
 KeyValue T5Layers::keyValue(const T5Weights::Attention& attention, const ConstTensorView& x) {
@@ -84,14 +84,15 @@ void T5Layers::append(const KeyValue& keyValue, std::span<const std::int64_t> sl
 }
 
 TensorView T5Layers::query(const T5Weights::Attention& attention, const ConstTensorView& x) {
-  const TensorView out = newRows(attention.q, x.shape[0]);
+  const TensorView out = newRows(attention.q, x.shape[0], attentionInput_);
   ops_->linear({x, attention.q.get(), out});
   return out;
 }
 
 T5Layers::QueryKeyValue T5Layers::queryKeyValue(const T5Weights::Attention& attention,
                                                 const ConstTensorView& x) {
-  const QueryKeyValue out{newRows(attention.q, x.shape[0]), newKeyValue(attention, x.shape[0])};
+  const QueryKeyValue out{newRows(attention.q, x.shape[0], attentionInput_),
+                          newKeyValue(attention, x.shape[0])};
   const std::array<Linear, 3> products{{{x, attention.q.get(), out.q},
                                         {x, attention.k.get(), headsAsColumns(out.keyValue.k)},
                                         {x, attention.v.get(), headsAsColumns(out.keyValue.v)}}};
@@ -132,8 +133,9 @@ void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorV
   const ArenaScope scope(arena_);
   const TensorView normed = normalise(block.norm, hidden);
   const bool isGated = block.linear != nullptr;
-  const TensorView gate = newRows(block.gate, normed.shape[0]);
-  const TensorView linear = isGated ? newRows(block.linear, normed.shape[0]) : TensorView{};
+  const TensorView gate = newRows(block.gate, normed.shape[0], DType::float32);
+  const TensorView linear =
+      isGated ? newRows(block.linear, normed.shape[0], DType::float32) : TensorView{};
   const std::array<Linear, 2> products{
       {{normed, block.gate.get(), gate}, {normed, block.linear.get(), linear}}};
   ops_->linear(std::span(products).first(isGated ? 2 : 1));

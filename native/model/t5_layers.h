@@ -1,8 +1,9 @@
 // What T5's passes without gradients are built of: each works on rows of a ragged batch, with
 // scratch memory that lives until the arena's next reset.
 //
-// Residual stream and attention inputs are float32; what enters a dense product has the compute
-// type (bfloat16 products accumulate in float32), since T5's feed-forward overflows half precision.
+// The residual stream is float32, since T5's feed-forward overflows half precision; what enters a
+// dense product has the compute type (bfloat16 products accumulate in float32), and queries, keys
+// and values have the type that the backend wants.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@
 
 namespace wgqa {
 
-/// Keys and values, [tokens, kvHeads, headDim] float32.
+/// Keys and values, [tokens, kvHeads, headDim] of T5Layers::attentionInput().
 struct KeyValue {
   TensorView k, v;
 };
@@ -26,12 +27,17 @@ class T5Layers {
  public:
   /// `dtype`: what enters products, linearInput() of the packed weights' type.
   T5Layers(const T5Config& config, DType dtype, std::shared_ptr<Ops> ops)
-      : config_(config), dtype_(dtype), ops_(std::move(ops)) {}
+      : config_(config),
+        dtype_(dtype),
+        ops_(std::move(ops)),
+        attentionInput_(ops_->attentionInput(dtype)),
+        arena_(ops_->memory()) {}
 
   const T5Config& config() const { return config_; }
   Ops& ops() { return *ops_; }
   Arena& arena() { return arena_; }
   const Arena& arena() const { return arena_; }
+  DType attentionInput() const { return attentionInput_; }
 
   /// Into `hidden` [ids, dModel] float32.
   void embed(const T5Weights& weights, std::span<const std::int32_t> ids, const TensorView& hidden);
@@ -55,7 +61,7 @@ class T5Layers {
   void addAttention(const T5Weights::Attention& attention, const AttentionShape& shape,
                     const ConstTensorView& queryInput, const KeyValue& keyValue,
                     const TensorView& hidden);
-  /// Queries of rows `x`, [rows, heads * headDim] float32.
+  /// Queries of rows `x`, [rows, heads * headDim].
   TensorView query(const T5Weights::Attention& attention, const ConstTensorView& x);
   /// Queries, keys and values of the same rows.
   struct QueryKeyValue {
@@ -80,13 +86,14 @@ class T5Layers {
 
  private:
   KeyValue newKeyValue(const T5Weights::Attention& attention, std::int64_t rows);
-  TensorView newRows(const T5Weights::Projection& weight, std::int64_t rows);
+  TensorView newRows(const T5Weights::Projection& weight, std::int64_t rows, DType dtype);
   void addProjection(const T5Weights::Projection& weight, const ConstTensorView& x,
                      const TensorView& hidden);
 
   const T5Config& config_;
   DType dtype_;
   std::shared_ptr<Ops> ops_;
+  DType attentionInput_;
   Arena arena_;
 };
 

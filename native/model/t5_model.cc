@@ -62,11 +62,11 @@ void mergeProjection(const T5Model& model, Ops& ops, AttentionModule module, con
   const std::int64_t kvHeads = config.module(module).kvHeads;
   MergeHeads merge;
   merge.granularity = config.granularity;
-  Buffer widenedBase;
-  Buffer widenedWeight;
+  Buffer baseCopy;
+  Buffer weightCopy;
   // Merging is float32 arithmetic: half-precision checkpoints are widened first.
-  merge.base = rowsAsHeads(base.asFloat32(widenedBase), config.heads);
-  merge.weight = mergeWeight.asFloat32(widenedWeight);
+  merge.base = rowsAsHeads(base.asFloat32(ops, baseCopy), config.heads);
+  merge.weight = mergeWeight.asFloat32(ops, weightCopy);
   merge.kvHeadOf = model.kvHeadOf(module);
   merge.merged = {merged.data, merged.dtype, {kvHeads, config.dKv, config.dModel}};
   ops.mergeHeads(merge);

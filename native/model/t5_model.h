@@ -64,9 +64,10 @@ class T5Model {
     ParameterUpdate(const ParameterUpdate&) = delete;
     ParameterUpdate& operator=(const ParameterUpdate&) = delete;
 
-    /// float32 memory of a parameter, which this model alone uses, with its current values. It may
-    /// be written whenever a ParameterUpdate lives, until the parameter is shared or freed.
-    TensorView writable(Parameter& parameter) const { return parameter.makeWritable(); }
+    /// float32 memory of a parameter where the backend computes, which this model alone uses, with
+    /// its current values. It may be written whenever a ParameterUpdate lives, until the parameter
+    /// is shared or freed.
+    TensorView writable(Parameter& parameter) const { return parameter.makeWritable(model_.ops()); }
 
    private:
     T5Model& model_;

@@ -84,7 +84,7 @@ class Declarations {
 
 void fillInitial(const DeclaredParameter& declared, Parameter& parameter,
                  const RandomField& random) {
-  float* values = parameter.makeWritable().as<float>();
+  float* values = parameter.hostFloats();
   parallelFor(parameter.elements(), kNormalGrain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       values[i] =

@@ -1,7 +1,5 @@
 #include "model/t5_training.h"
 
-#include <cstring>
-
 namespace wgqa {
 namespace {
 
@@ -11,10 +9,6 @@ TensorView likeShape(Arena& arena, const std::vector<std::int64_t>& shape) {
   return arena.floats({shape[0], shape[1], shape[2]});
 }
 
-void zero(const TensorView& view) {
-  std::memset(view.data, 0, static_cast<std::size_t>(view.bytes()));
-}
-
 bool isMergeWeight(const Parameter& parameter) {
   return parameter.name().ends_with(".merge_weight");
 }
@@ -22,7 +16,13 @@ bool isMergeWeight(const Parameter& parameter) {
 }  // namespace
 
 T5Training::T5Training(T5Model& model, const TrainingOptions& options)
-    : model_(model), config_(model.config()), ops_(model.ops()), options_(options) {
+    : model_(model),
+      config_(model.config()),
+      ops_(model.ops()),
+      options_(options),
+      arena_(ops_.memory()),
+      weightArena_(ops_.memory()),
+      gradientArena_(ops_.memory()) {
   if (const auto reason = ops_.whyUnsupported({options.computeDtype, config_.dKv, true})) {
     throw Error(ErrorCode::unsupported, *reason, "computeDtype", "'float32'");
   }
@@ -60,7 +60,7 @@ const TensorView* T5Training::gradientOf(const Parameter* parameter) const {
 T5Training::Weight T5Training::bind(Parameter* parameter) {
   if (parameter == nullptr) return {};
   const TensorView* grad = gradientOf(parameter);
-  if (grad != nullptr) zero(*grad);
+  if (grad != nullptr) ops_.zero(*grad);
   return {parameter->view(), {}, grad == nullptr ? TensorView{} : *grad};
 }
 
@@ -127,13 +127,13 @@ T5Training::StackWeights T5Training::bindStack(bool decoder, const StackParamete
   return stack;
 }
 
-// Float32 memory for all parameters, that of the trained ones the model's own. Most often it is
-// there already: then nobody who decodes with the model has to wait.
+// Float32 memory where the backend computes for all parameters, that of the trained ones the
+// model's own. Most often it is there already: then nobody who decodes with the model has to wait.
 void T5Training::makeParametersWritable() {
   std::vector<Parameter*> foreign;
   for (const auto& parameter : model_.parameters().all()) {
-    const bool fits = gradientOf(parameter.get()) != nullptr ? parameter->isWritable()
-                                                             : parameter->dtype() == DType::float32;
+    const bool fits = gradientOf(parameter.get()) != nullptr ? parameter->isWritable(ops_)
+                                                             : parameter->isFloat32In(ops_);
     if (!fits) foreign.push_back(parameter.get());
   }
   if (foreign.empty()) return;
@@ -145,7 +145,7 @@ void T5Training::begin() {
   model_.releaseInference();
   makeParametersWritable();
   for (Gradient& gradient : gradients_) {
-    gradient.value = gradient.parameter->makeWritable();
+    gradient.value = gradient.parameter->makeWritable(ops_);
   }
   gradBeta_ = 0.0f;
   weightArena_.reset();
@@ -198,13 +198,19 @@ TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, floa
   const TensorView gradDecoder = arena_.floats({batch.decoder.tokens(), config_.dModel});
   const TeacherForcedResult result = headForwardBackward(batch, gradScale, gradDecoder, abort);
   const TensorView gradEncoder =
-      encoderNeedsGradient_ ? arena_.zeros({batch.encoder.tokens(), config_.dModel}) : TensorView{};
+      encoderNeedsGradient_ ? zeros({batch.encoder.tokens(), config_.dModel}) : TensorView{};
   stackBackward(decoder_, batch.decoderIds, decoderTape_, gradDecoder, gradEncoder, abort);
   if (encoderNeedsGradient_) {
     stackBackward(encoder_, batch.encoderIds, encoderTape_, gradEncoder, {}, abort);
   }
   gradBeta_ = 1.0f;
   return result;
+}
+
+TensorView T5Training::zeros(std::initializer_list<std::int64_t> shape) {
+  const TensorView view = arena_.floats(shape);
+  ops_.zero(view);
+  return view;
 }
 
 std::int64_t T5Training::bytes() const {

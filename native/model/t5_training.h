@@ -145,6 +145,7 @@ class T5Training {
 
   // t5_training.cc: weights and gradients
   void allocateGradients();
+  TensorView zeros(std::initializer_list<std::int64_t> shape);
   void makeParametersWritable();
   Weight bind(Parameter* parameter);
   Weight bindProduct(Parameter* parameter);

@@ -18,7 +18,7 @@ void T5Training::normBackward(const Weight& norm, const NormTape& tape,
   op.inverseRms = tape.inverseRms;
   op.gradOut = gradOut;
   op.gradX = gradX;
-  op.gradWeight = norm.grad.given() ? norm.grad : arena_.zeros({config_.dModel});
+  op.gradWeight = norm.grad.given() ? norm.grad : zeros({config_.dModel});
   ops_.rmsNormBackward(op);
 }
 
@@ -64,7 +64,7 @@ void T5Training::attentionBackward(const AttentionWeights& weights, const Attent
   attention.gradV = arena_.make(dtype, {keys, weights.kvHeads, config_.dKv});
   if (tape.shape.bias.given()) {
     attention.gradBiasTable =
-        gradBias.given() ? gradBias : arena_.zeros({config_.relativeBuckets, config_.heads});
+        gradBias.given() ? gradBias : zeros({config_.relativeBuckets, config_.heads});
   }
   ops_.attentionPrefillBackward(attention);
 
@@ -119,7 +119,7 @@ void T5Training::stackBackward(const StackWeights& weights, std::span<const std:
                                const StackTape& tape, const TensorView& gradStates,
                                const TensorView& gradEncoderStates, const AbortFlag* abort) {
   const ArenaScope scope(arena_);
-  const TensorView gradHidden = arena_.zeros({gradStates.shape[0], config_.dModel});
+  const TensorView gradHidden = zeros({gradStates.shape[0], config_.dModel});
   normBackward(weights.finalNorm, tape.finalNorm,
                undropped(gradStates, tape.output, DType::float32), gradHidden);
   const TensorView& gradBias = weights.relativeBias.grad;

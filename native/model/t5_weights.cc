@@ -13,9 +13,16 @@ class Packer {
   Packer(const T5Model& model, Ops& ops) : model_(model), config_(model.config()), ops_(ops) {}
 
   T5Weights::Projection projection(const Parameter& weight) const {
-    auto packed = ops_.pack(weight.view(), model_.computeDtype());
+    Buffer copy;
+    auto packed = ops_.pack(weight.in(ops_, copy), model_.computeDtype());
     weight.releasePages();
     return packed;
+  }
+
+  T5Weights::Table embedding(const Parameter& parameter) const {
+    T5Weights::Table result;
+    result.values = parameter.in(ops_, result.copy);
+    return result;
   }
 
   T5Weights::Stack stack(bool decoder, const StackParameters& parameters) const {
@@ -35,14 +42,15 @@ class Packer {
  private:
   T5Weights::Table table(const Parameter& parameter) const {
     T5Weights::Table result;
-    result.values = parameter.asFloat32(result.widened);
+    result.values = parameter.asFloat32(ops_, result.copy);
     return result;
   }
 
   T5Weights::Projection merged(AttentionModule module, const Parameter& base,
                                const Parameter& mergeWeight) const {
     const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
-    const Buffer memory(static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
+    const Buffer memory(ops_.memory(),
+                        static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
     const TensorView view(memory.as<float>(), DType::float32, {rows, config_.dModel});
     mergeProjection(model_, ops_, module, base, mergeWeight, view);
     return ops_.pack(view, model_.computeDtype());
@@ -83,10 +91,12 @@ class Packer {
 }  // namespace
 
 T5Weights::T5Weights(const T5Model& model, Ops& ops)
-    : embedding(model.bound().embedding->view()),
+    : embedding(Packer(model, ops).embedding(*model.bound().embedding)),
       encoder(Packer(model, ops).stack(false, model.bound().encoder)),
       decoder(Packer(model, ops).stack(true, model.bound().decoder)),
-      head(Packer(model, ops).projection(*model.bound().head)) {}
+      head(Packer(model, ops).projection(*model.bound().head)) {
+  ops.finish();  // other instances of the backend read them
+}
 
 std::int64_t T5Weights::bytes() const {
   std::int64_t total = head->bytes;

@@ -14,20 +14,20 @@ namespace wgqa {
 
 class T5Model;
 
-/// Never changes once made, so any number of threads may read it. Its embedding and tables are the
-/// model's parameters, so it must not be used once they are written or freed:
+/// Never changes once made, so any number of threads may read it. Its embedding and tables may be
+/// the model's parameters, so it must not be used once they are written or freed:
 /// T5Model::CurrentWeights sees to that.
 class T5Weights {
  public:
-  /// A norm's weight or a bias table, in float32.
+  /// A parameter that is not packed, where the backend computes.
   struct Table {
-    Buffer widened;  // empty if the parameter is float32 already
+    Buffer copy;  // empty if the parameter can be read as it is
     ConstTensorView values;
   };
   /// Null where a layer has none.
   using Projection = std::unique_ptr<PackedWeight>;
   struct Attention {
-    Table norm;
+    Table norm;  // float32, as all norms
     Projection q, k, v, o;
     std::span<const std::int32_t> kvHeadOf;  // [heads]
     std::int64_t kvHeads = 0;
@@ -42,7 +42,7 @@ class T5Weights {
   };
   struct Stack {
     std::vector<Block> blocks;
-    Table relativeBias;  // [buckets, heads]
+    Table relativeBias;  // [buckets, heads] float32
     Table finalNorm;
   };
 
@@ -52,7 +52,7 @@ class T5Weights {
   /// Bytes of packed weights.
   std::int64_t bytes() const;
 
-  const ConstTensorView embedding;  // [vocab, dModel] float32 | float16 | bfloat16
+  const Table embedding;  // [vocab, dModel] float32 | float16 | bfloat16
   const Stack encoder;
   const Stack decoder;
   const Projection head;  // [vocab, dModel]

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/memory.h"
 #include "base/philox.h"
 #include "ops/tensor_view.h"
 
@@ -102,7 +103,7 @@ constexpr DType linearInput(DType weight) {
 struct Linear {
   ConstTensorView x;  // [rows, inFeatures] of linearInput(weight->dtype)
   const PackedWeight* weight = nullptr;
-  TensorView out;  // [rows, outFeatures] float32
+  TensorView out;  // [rows, outFeatures] float32 | Ops::attentionInput()
   float alpha = 1.0f;
   float beta = 0.0f;
 };
@@ -199,18 +200,18 @@ struct AttentionShape {
 /// scores. A query that sees no key gives zeros.
 struct AttentionPrefill {
   AttentionShape shape;
-  ConstTensorView q;     // [queryTokens, heads, headDim] float32
-  ConstTensorView k;     // [keyTokens, kvHeads, headDim] float32
-  ConstTensorView v;     // [keyTokens, kvHeads, headDim] float32
+  ConstTensorView q;     // [queryTokens, heads, headDim] float32 | Ops::attentionInput()
+  ConstTensorView k;     // [keyTokens, kvHeads, headDim], of q's type
+  ConstTensorView v;     // [keyTokens, kvHeads, headDim], of q's type
   TensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16
   TensorView logSumExp;  // [queryTokens, heads] float32, or not given: what the backward needs
 };
 
 struct AttentionPrefillBackward {
   AttentionShape shape;
-  ConstTensorView q;          // [queryTokens, heads, headDim] float32
-  ConstTensorView k;          // [keyTokens, kvHeads, headDim] float32
-  ConstTensorView v;          // [keyTokens, kvHeads, headDim] float32
+  ConstTensorView q;          // [queryTokens, heads, headDim] float32 | Ops::attentionInput()
+  ConstTensorView k;          // [keyTokens, kvHeads, headDim], of q's type
+  ConstTensorView v;          // [keyTokens, kvHeads, headDim], of q's type
   ConstTensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16
   ConstTensorView logSumExp;  // [queryTokens, heads] float32
   ConstTensorView gradOut;    // [queryTokens, heads, headDim] float32
@@ -241,20 +242,27 @@ struct AttentionDecode {
   std::span<const std::int32_t> kvHeadOf;  // [heads]
   float scale = 1.0f;
   RelativeBias bias;
-  ConstTensorView q;  // [sequences, heads, headDim] float32
+  ConstTensorView q;  // [sequences, heads, headDim] float32 | Ops::attentionInput()
   TensorView out;     // [sequences, heads, headDim] float32 | bfloat16
 };
 
 /// Writes rows of K and V into cache slots; slot = block * blockTokens + place in the block. int8:
 /// each key and each value of a head is quantised by its own largest magnitude.
 struct KvAppend {
-  ConstTensorView k;                    // [tokens, kvHeads, headDim] float32
-  ConstTensorView v;                    // [tokens, kvHeads, headDim] float32
+  ConstTensorView k;  // [tokens, kvHeads, headDim] float32 | Ops::attentionInput()
+  ConstTensorView v;  // [tokens, kvHeads, headDim], of k's type
   std::span<const std::int64_t> slots;  // [tokens], all different
   TensorView keys;                      // as those of PagedKv
   TensorView values;                    // as those of PagedKv
   TensorView keyScales;
   TensorView valueScales;
+};
+
+/// Copies whole blocks of a cache, in all layers; no block is both a source and a destination.
+struct CopyBlocks {
+  TensorView blocks;                           // [layers, blocks, blockBytes] int8
+  std::span<const std::int32_t> sources;       // [copies]
+  std::span<const std::int32_t> destinations;  // [copies], all different
 };
 
 // ---------------------------------------------------------------------------- merge weights
@@ -347,7 +355,8 @@ struct Adafactor {
 struct ComputeNeeds {
   DType dtype = DType::float32;
   std::int64_t headDim = 64;
-  bool matmul = false;  // Matmul in this type, too, as training needs it
+  bool matmul = false;                    // Matmul in this type, too, as training needs it
+  DType attentionInput = DType::float32;  // what q, k and v are; a backend's own choice, or float32
 };
 
 /// Where a backend's time went since the last reset.
@@ -365,6 +374,27 @@ class Ops {
   virtual std::string_view name() const = 0;
   /// Nothing if the backend can run such a model, else the reason, for people.
   virtual std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const = 0;
+
+  /// Where the tensors of every operation lie; spans and scalars lie on the host.
+  virtual Memory& memory() = 0;
+  // Copies, in the order of the operations around them. Views are dense and of equal type and
+  // element count; `host` lies on the host.
+  /// `host` need not outlive the call.
+  virtual void upload(const void* host, const TensorView& to) = 0;
+  /// Returns once `host` holds the values: what was asked for before is done then.
+  virtual void download(const ConstTensorView& from, void* host) = 0;
+  virtual void copy(const ConstTensorView& from, const TensorView& to) = 0;
+  virtual void zero(const TensorView& view) = 0;
+  /// Returns once all that was asked for is done. Throws what an operation failed with meanwhile.
+  virtual void finish() = 0;
+  /// Between the two, operations are those of a step like many before it, which a backend may
+  /// collect and run at once; none of them gives the host a value.
+  virtual void beginStep() {}
+  virtual void endStep() {}
+  /// Instead of endStep() where something failed: what was collected is forgotten.
+  virtual void abandonStep() noexcept {}
+  /// What queries, keys and values are in a model that computes in `compute`.
+  virtual DType attentionInput(DType /*compute*/) const { return DType::float32; }
 
   virtual void embedding(const Embedding& p) = 0;
   virtual void embeddingBackward(const EmbeddingBackward& p) = 0;
@@ -386,6 +416,7 @@ class Ops {
   virtual void attentionPrefillBackward(const AttentionPrefillBackward& p) = 0;
   virtual void attentionDecode(const AttentionDecode& p) = 0;
   virtual void kvAppend(const KvAppend& p) = 0;
+  virtual void copyBlocks(const CopyBlocks& p) = 0;
   virtual void mergeHeads(const MergeHeads& p) = 0;
   virtual void mergeHeadsBackward(const MergeHeadsBackward& p) = 0;
   virtual void crossEntropy(const CrossEntropy& p) = 0;

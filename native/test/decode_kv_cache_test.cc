@@ -58,8 +58,9 @@ WGQA_TEST(decodeCacheCopiesABlockInEveryLayer) {
       block(layers[layer].values, 5)[i] = -static_cast<float>(1000 * layer + i);
     }
   }
-  const std::vector<BlockCopy> copies = {{5, 7}, {5, 2}};
-  cache.self().copy(copies);
+  const std::vector<std::int32_t> sources = {5, 5};
+  const std::vector<std::int32_t> destinations = {7, 2};
+  copyHostBlocks({cache.self().blocks(), sources, destinations});
   for (const LayerCache& layer : layers) {
     for (const TensorView& side : {layer.keys, layer.values}) {
       for (const std::int64_t id : {7, 2}) {

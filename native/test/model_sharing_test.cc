@@ -20,10 +20,11 @@ constexpr int kRounds = 25;  // of each engine: some hundred calls between updat
 
 using Values = std::vector<std::vector<float>>;
 
-Values valuesOf(const T5Model& model) {
+Values valuesOf(T5Model& model) {
   Values values;
   for (const auto& parameter : model.parameters().all()) {
-    parameter->copyTo(values.emplace_back(parameter->elements()).data());
+    parameter->copyTo(model.ops(), DType::float32,
+                      values.emplace_back(parameter->elements()).data());
   }
   return values;
 }
@@ -32,8 +33,7 @@ void write(T5Model& model, const Values& values) {
   const T5Model::ParameterUpdate update(model);
   for (std::size_t i = 0; i < values.size(); ++i) {
     Parameter& parameter = *model.parameters().all()[i];
-    std::memcpy(update.writable(parameter).data, values[i].data(),
-                values[i].size() * sizeof(float));
+    model.ops().upload(values[i].data(), update.writable(parameter));
   }
 }
 

@@ -24,7 +24,7 @@ std::vector<float> elements(const ConstTensorView& view) {
 // Every row of a product, multiplied alone, against the same row of the whole batch.
 void checkRowsOfLinear(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
                        std::int64_t outFeatures, DType dtype) {
-  CaseTensors tensors(1);
+  CaseTensors tensors(1, ops);
   const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
   const auto weight = tensors.input("weight", float32Of({outFeatures, inFeatures}), normal());
   const auto packed = ops.pack(weight, dtype);
@@ -43,7 +43,7 @@ void checkRowsOfLinear(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
 // Products of the same rows, one by one, against the same in one call.
 void checkProductsTogether(Ops& ops, std::int64_t rows, std::int64_t inFeatures,
                            const std::vector<std::int64_t>& outFeatures, DType dtype) {
-  CaseTensors tensors(4);
+  CaseTensors tensors(4, ops);
   const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
   std::vector<std::unique_ptr<PackedWeight>> weights;
   std::vector<Linear> products;
@@ -81,7 +81,7 @@ void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, 
     offsets.push_back(static_cast<std::int32_t>(table.size()));
   }
   const auto sequences = static_cast<std::int64_t>(lengths.size());
-  CaseTensors tensors(2);
+  CaseTensors tensors(2, ops);
   const TensorSpec keys{cache, {blocks, kKvHeads, kHeadDim, kBlockTokens}};
   const TensorSpec values{cache, {blocks, kKvHeads, kBlockTokens, kHeadDim}};
   const TensorSpec rows = float32Of({sequences, kHeads, kHeadDim});
@@ -120,7 +120,7 @@ void checkSequencesOfDecode(Ops& ops, const std::vector<std::int32_t>& lengths, 
 void checkQueriesOfPrefill(Ops& ops, const std::vector<SequenceSpec>& sequences, const HeadMap& map,
                            DType dtype, bool causal) {
   constexpr std::int64_t kHeadDim = 24;
-  CaseTensors tensors(3);
+  CaseTensors tensors(3, ops);
   const std::vector<std::int32_t> offsets = keyOffsets(sequences);
   const TensorSpec keySpec = float32Of({offsets.back(), map.kvHeads(), kHeadDim});
   const std::vector<std::int64_t> rows = {offsets.back(), map.heads(), kHeadDim};

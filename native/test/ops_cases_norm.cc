@@ -45,7 +45,7 @@ OpCase backwardCase(const Sizes& s) {
             const auto x = tensors.input("x", matrix, normal(s.magnitude));
             const auto weight = tensors.input("weight", float32Of({s.dModel}), normal());
             const auto forward =
-                reference::rmsNorm(reference::load(x), reference::load(weight), kEpsilon);
+                reference::rmsNorm(tensors.values(x), tensors.values(weight), kEpsilon);
             ops.rmsNormBackward(
                 {.x = x,
                  .weight = weight,

@@ -67,8 +67,8 @@ OpCase backwardCase(const PrefillSpec& spec) {
     makeInputs(tensors, spec, in);
     const auto& bias = in.shape.bias;
     const auto forward = reference::attention(
-        {in.shape, spec.map.kvHeads(), spec.headDim, reference::load(in.q), reference::load(in.k),
-         reference::load(in.v), reference::loadIfGiven(bias.table), spec.bias.buckets});
+        {in.shape, spec.map.kvHeads(), spec.headDim, tensors.values(in.q), tensors.values(in.k),
+         tensors.values(in.v), tensors.values(bias.table), spec.bias.buckets});
     ops.attentionPrefillBackward(
         {.shape = in.shape,
          .q = in.q,

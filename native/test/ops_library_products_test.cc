@@ -19,7 +19,8 @@ namespace {
 // additions that count, which is far below 1e-5 for these depths.
 void checkBothWays(std::int64_t rows, std::int64_t inFeatures, std::int64_t outFeatures,
                    DType dtype) {
-  CaseTensors tensors(7);
+  const auto host = makeReferenceOps();
+  CaseTensors tensors(7, *host);
   const auto x = tensors.input("x", {linearInput(dtype), {rows, inFeatures}}, normal());
   const auto weight = tensors.input("weight", float32Of({outFeatures, inFeatures}), normal());
   cpu::LibraryProducts products;

@@ -1,45 +1,13 @@
 #include "test/ops_table.h"
 
-#include <hwy/targets.h>
-
 #include "base/parallel.h"
 #include "test/harness.h"
+#include "test/ops_backends.h"
 
 namespace wgqa::test {
 namespace {
 
 constexpr std::uint64_t kTableSeed = 20240715;
-constexpr int kRandomCases = 200;
-
-struct Backend {
-  std::string name;
-  std::unique_ptr<Ops> (*make)();
-  std::int64_t simdTarget = 0;  // a bit of Highway's; 0: the best that this machine has
-};
-
-std::vector<Backend> backends() {
-  std::vector<Backend> all = {{"cpu", makeCpuOps}};
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    all.push_back({std::string("cpu/") + hwy::TargetName(target), makeCpuOps, target});
-  }
-  return all;
-}
-
-// Makes run-time dispatch choose one instruction set while it lives.
-class SimdTarget {
- public:
-  explicit SimdTarget(std::int64_t target) {
-    if (target == 0) return;
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(target);
-  }
-  ~SimdTarget() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().DeInit();
-  }
-  SimdTarget(const SimdTarget&) = delete;
-  SimdTarget& operator=(const SimdTarget&) = delete;
-};
 
 // Restores the default number of threads when a case throws.
 class ThreadCount {
@@ -53,14 +21,15 @@ class ThreadCount {
 void runWithThreads(const OpCase& testCase, Ops& ops, CaseTensors& tensors, int threads) {
   const ThreadCount count(threads);
   testCase.run(ops, tensors);
+  tensors.collect();
 }
 
 void runCase(const OpRow& row, const OpCase& testCase, Ops& ops, std::uint64_t seed) {
   const int failuresBefore = failuresOfRunningTest();
   const auto truth = makeReferenceOps();
-  CaseTensors expected(seed);
-  CaseTensors oneThread(seed);
-  CaseTensors twoThreads(seed);
+  CaseTensors expected(seed, *truth);
+  CaseTensors oneThread(seed, ops);
+  CaseTensors twoThreads(seed, ops);
   testCase.run(*truth, expected);
   runWithThreads(testCase, ops, oneThread, 1);
   runWithThreads(testCase, ops, twoThreads, 2);
@@ -82,7 +51,7 @@ bool accepts(const Ops& ops, const OpRow& row, const OpCase& testCase) {
 }
 
 void runTable(const OpRow& row, const Backend& backend) {
-  const SimdTarget target(backend.simdTarget);
+  const auto setting = backend.enter();
   const auto ops = backend.make();
   for (const OpCase& testCase : row.cases) {
     if (accepts(*ops, row, testCase)) runCase(row, testCase, *ops, kTableSeed);
@@ -90,9 +59,9 @@ void runTable(const OpRow& row, const Backend& backend) {
 }
 
 void runRandom(const OpRow& row, const Backend& backend) {
-  const SimdTarget target(backend.simdTarget);
+  const auto setting = backend.enter();
   const auto ops = backend.make();
-  for (std::uint64_t seed = 1; seed <= kRandomCases; ++seed) {
+  for (std::uint64_t seed = 1; seed <= static_cast<std::uint64_t>(backend.randomCases); ++seed) {
     Random random(seed);
     const OpCase testCase = row.randomCase(random);
     if (accepts(*ops, row, testCase)) runCase(row, testCase, *ops, seed);
@@ -106,7 +75,7 @@ bool addRows() {
       for (const Backend& backend : backends()) {
         const std::string name = "ops/" + backend.name + "/" + row.op;
         addTest(name, [row, backend] { runTable(row, backend); });
-        if (backend.simdTarget == 0) {
+        if (backend.randomCases > 0) {
           addTest(name + "/random", [row, backend] { runRandom(row, backend); });
         }
       }

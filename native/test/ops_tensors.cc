@@ -141,6 +141,22 @@ std::string GuardedTensor::bits() const {
           static_cast<std::size_t>(payloadBytes_)};
 }
 
+const TensorView& GuardedTensor::place(Ops& ops) {
+  placed_ = view_;
+  if (ops.memory().isHost()) return placed_;
+  copy_ = Buffer(ops.memory(), memory_.size());
+  const TensorView all(copy_.as<void>(), DType::int8, {std::ssize(memory_)});
+  ASAN_UNPOISON_MEMORY_REGION(memory_.data(), memory_.size());
+  ops.upload(memory_.data(), all);
+  placed_.data = copy_.as<std::byte>() + guardBytes_;
+  return placed_;
+}
+
+void GuardedTensor::collect(Ops& ops) {
+  if (copy_.bytes() == 0) return;
+  ops.download(TensorView(copy_.as<void>(), DType::int8, {std::ssize(memory_)}), memory_.data());
+}
+
 void GuardedTensor::remember() { before_ = bits(); }
 
 std::string GuardedTensor::damage() const {
@@ -180,7 +196,7 @@ ConstTensorView CaseTensors::input(const std::string& name, const TensorSpec& sp
   for (double& value : values) value = fill(random_);
   reference::store(values, tensor.view());
   tensor.remember();
-  return tensor.view();
+  return tensor.place(ops_);
 }
 
 ConstTensorView CaseTensors::input(const std::string& name, const TensorSpec& spec,
@@ -188,23 +204,34 @@ ConstTensorView CaseTensors::input(const std::string& name, const TensorSpec& sp
   GuardedTensor& tensor = add(name, Role::input, spec);
   reference::store(values, tensor.view());
   tensor.remember();
-  return tensor.view();
+  return tensor.place(ops_);
 }
 
 TensorView CaseTensors::output(const std::string& name, const TensorSpec& spec) {
-  return add(name, Role::output, spec).view();
+  return add(name, Role::output, spec).place(ops_);
 }
 
 TensorView CaseTensors::update(const std::string& name, const TensorSpec& spec, const Fill& fill) {
-  const TensorView view = add(name, Role::update, spec).view();
-  Wide values(view.elements());
+  GuardedTensor& tensor = add(name, Role::update, spec);
+  Wide values(tensor.view().elements());
   for (double& value : values) value = fill(random_);
-  reference::store(values, view);
-  return view;
+  reference::store(values, tensor.view());
+  return tensor.place(ops_);
 }
 
 TensorView CaseTensors::cache(const std::string& name, const TensorSpec& spec) {
-  return add(name, Role::cache, spec).view();
+  return add(name, Role::cache, spec).place(ops_);
+}
+
+Wide CaseTensors::values(const ConstTensorView& input) const {
+  for (const auto& tensor : tensors_) {
+    if (tensor->placed().data == input.data) return reference::load(tensor->view());
+  }
+  return {};
+}
+
+void CaseTensors::collect() {
+  for (const auto& tensor : tensors_) tensor->collect(ops_);
 }
 
 void CaseTensors::scalar(const std::string& name, double value) {

@@ -10,8 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/buffer.h"
+#include "ops/ops.h"
 #include "ops/reference/wide.h"
-#include "ops/tensor_view.h"
 
 namespace wgqa::test {
 
@@ -60,7 +61,9 @@ enum class Role {
   cache,   // starts as NaN and may keep it where nothing is written
 };
 
-/// One tensor between guard bytes. Guards and gaps are all ones: NaN in every floating type.
+/// One tensor between guard bytes. Guards and gaps are all ones: NaN in every floating type. It
+/// lies on the host, and for a backend that has memory of its own a copy of it, guards included,
+/// there.
 class GuardedTensor {
  public:
   GuardedTensor(std::string name, Role role, const TensorSpec& spec, std::int64_t guardBytes);
@@ -71,6 +74,11 @@ class GuardedTensor {
   const std::string& name() const { return name_; }
   Role role() const { return role_; }
   const TensorView& view() const { return view_; }
+  /// Copies it to where the operations of `ops` read and write; returns the view of that.
+  const TensorView& place(Ops& ops);
+  const TensorView& placed() const { return placed_; }
+  /// Copies back what place() copied.
+  void collect(Ops& ops);
   /// Takes what the tensor holds now as what an input must still hold at the end.
   void remember();
   /// What was damaged, or an empty string.
@@ -85,6 +93,8 @@ class GuardedTensor {
   std::int64_t guardBytes_;
   std::int64_t payloadBytes_;
   TensorView view_;
+  TensorView placed_;
+  Buffer copy_;
   std::string before_;
 };
 
@@ -92,7 +102,8 @@ class GuardedTensor {
 /// inputs, so a case run on two backends differs in nothing but the backend.
 class CaseTensors {
  public:
-  explicit CaseTensors(std::uint64_t seed) : random_(seed) {}
+  /// They lie where the operations of `ops` want them.
+  CaseTensors(std::uint64_t seed, Ops& ops) : random_(seed), ops_(ops) {}
 
   Random& random() { return random_; }
   ConstTensorView input(const std::string& name, const TensorSpec& spec, const Fill& fill);
@@ -102,6 +113,11 @@ class CaseTensors {
   TensorView cache(const std::string& name, const TensorSpec& spec);
   /// A result that is a number.
   void scalar(const std::string& name, double value);
+
+  /// The values of an input.
+  Wide values(const ConstTensorView& input) const;
+  /// After the run: brings the results to the host.
+  void collect();
 
   /// Fails the running test for a damaged guard, a changed input, or NaN in an output.
   void checkDamage(const std::string& who) const;
@@ -119,6 +135,7 @@ class CaseTensors {
     double value;
   };
   Random random_;
+  Ops& ops_;
   std::vector<std::unique_ptr<GuardedTensor>> tensors_;
   std::vector<Scalar> scalars_;
 };

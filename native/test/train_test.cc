@@ -39,12 +39,12 @@ NamedGradients gradientsOf(T5Model& model, const TrainerOptions& options,
   return result;
 }
 
-std::vector<float> allParameters(const T5Model& model) {
+std::vector<float> allParameters(T5Model& model) {
   std::vector<float> values;
   for (const auto& parameter : model.parameters().all()) {
     const std::size_t begin = values.size();
     values.resize(begin + static_cast<std::size_t>(parameter->elements()));
-    parameter->copyTo(values.data() + begin);
+    parameter->copyTo(model.ops(), DType::float32, values.data() + begin);
   }
   return values;
 }

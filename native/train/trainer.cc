@@ -36,14 +36,18 @@ void requireFinite(double value, const char* what) {
 }  // namespace
 
 Trainer::Trainer(T5Model& model, const TrainerOptions& options)
-    : model_(model), options_(options), training_(model, options.training) {
+    : model_(model),
+      options_(options),
+      training_(model, options.training),
+      stateArena_(model.ops().memory()) {
   allocateStates();
 }
 
 TensorView Trainer::addState(const std::string& name, std::vector<std::int64_t> shape) {
   std::int64_t elements = 1;
   for (const std::int64_t size : shape) elements *= size;
-  const TensorView value = stateArena_.zeros({elements});
+  const TensorView value = stateArena_.floats({elements});
+  model_.ops().zero(value);
   states_.push_back({name, std::move(shape), value});
   return value;
 }
@@ -116,6 +120,7 @@ StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float
   {
     const T5Model::ParameterUpdate exclusive(model_);
     update(learningRate, gradScale);
+    model_.ops().finish();  // before others read the parameters
   }
   for (const TeacherForcedBatch& batch : microBatches) {
     result.tokens += batch.encoder.tokens() + batch.decoder.tokens();

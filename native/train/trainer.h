@@ -51,7 +51,7 @@ struct StepResult {
 struct OptimizerState {
   std::string name;  // "<parameter>.firstMoment", ".secondMoment", ".rowMoment", ...
   std::vector<std::int64_t> shape;
-  TensorView value;  // float32
+  TensorView value;  // float32, where the model's backend computes
 };
 
 /// Updates parameters of one model; used by the model's thread.
@@ -64,7 +64,8 @@ class Trainer {
   StepResult step(std::span<const TeacherForcedBatch> microBatches, float learningRate,
                   const AbortFlag* abort);
 
-  /// The gradients alone, without dropout; valid until the next call.
+  /// The gradients alone, without dropout; valid until the next call. They lie where the model's
+  /// backend computes.
   std::span<const T5Training::Gradient> gradients(std::span<const TeacherForcedBatch> microBatches,
                                                   const AbortFlag* abort);
 

@@ -25,6 +25,10 @@ class Stopwatch {
 }  // namespace
 
 std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) const {
+  if (needs.attentionInput != DType::float32) {
+    return "the cpu backend takes queries, keys and values in float32, not in " +
+           std::string(dtypeName(needs.attentionInput));
+  }
   if (needs.dtype == DType::int8 && !cpu::hasInt8Products()) {
     return "oneDNN has no int8 products for this processor";
   }

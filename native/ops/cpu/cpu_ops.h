@@ -4,11 +4,11 @@
 #include "ops/cpu/linear.h"
 #include "ops/cpu/matmul.h"
 #include "ops/cpu/scratch.h"
-#include "ops/ops.h"
+#include "ops/host_ops.h"
 
 namespace wgqa {
 
-class CpuOps final : public Ops {
+class CpuOps final : public HostOps {
  public:
   std::string_view name() const override { return "cpu"; }
   std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;

@@ -4,7 +4,7 @@
 
 #include <chrono>
 
-#include "ops/ops.h"
+#include "ops/host_ops.h"
 
 namespace wgqa::reference {
 
@@ -22,7 +22,7 @@ class ScopeTimer {
   Clock::time_point start_ = Clock::now();
 };
 
-class ReferenceOps final : public Ops {
+class ReferenceOps final : public HostOps {
  public:
   std::string_view name() const override { return "reference"; }
   std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;
