@@ -1,0 +1,16 @@
+// The two kinds of attention over whole sequences.
+#pragma once
+
+#include "ops/cuda/session.h"
+#include "ops/ops.h"
+
+namespace wgqa::cuda {
+
+// attention_float.cc, attention_float_backward.cc: float32 q, k, v.
+void attentionPrefillFloat(const AttentionPrefill& p, Session& session);
+void attentionPrefillBackwardFloat(const AttentionPrefillBackward& p, Session& session);
+// attention_tensor.cc, attention_tensor_backward.cc: bfloat16 | float16 q, k, v.
+void attentionPrefillTensor(const AttentionPrefill& p, Session& session);
+void attentionPrefillBackwardTensor(const AttentionPrefillBackward& p, Session& session);
+
+}  // namespace wgqa::cuda

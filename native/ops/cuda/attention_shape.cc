@@ -1,0 +1,68 @@
+#include "ops/cuda/attention_shape.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace wgqa::cuda {
+
+DropoutArguments dropoutArguments(const DropoutSpec& dropout) {
+  return {dropout.random.seed, dropout.random.stream, dropout.threshold(),
+          1.0f / (1.0f - dropout.rate)};
+}
+
+RelativeBiasArguments relativeBiasArguments(const RelativeBias& bias, std::int64_t longest,
+                                            Session& session) {
+  if (!bias.given()) return {};
+  // Nearer than maxDistance each distance may have a bucket of its own.
+  const auto reach = static_cast<std::int32_t>(std::min<std::int64_t>(bias.maxDistance, longest));
+  const auto buckets = static_cast<std::int32_t>(bias.table.shape[0]);
+  std::vector<std::int32_t> bucketOf(2 * static_cast<std::size_t>(reach) + 1);
+  for (std::int32_t i = 0; i < std::ssize(bucketOf); ++i) {
+    bucketOf[static_cast<std::size_t>(i)] =
+        relativeBucket(i - reach, bias.bidirectional, buckets, bias.maxDistance);
+  }
+  return {.table = bias.table.as<float>(),
+          .buckets = session.table(std::span<const std::int32_t>(bucketOf)),
+          .reach = reach,
+          .heads = static_cast<std::int32_t>(bias.table.shape[1]),
+          .bucketCount = buckets};
+}
+
+AttentionShapeArguments attentionShapeArguments(const AttentionShape& shape, std::int64_t kvHeads,
+                                                std::int64_t headDim, Session& session) {
+  const std::int64_t sequences = shape.queries.sequences();
+  std::vector<std::int32_t> firstPositions(static_cast<std::size_t>(sequences));
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < sequences; ++i) {
+    firstPositions[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(shape.firstPosition(i));
+    longest = std::max({longest, shape.keys.length(i), shape.queries.length(i)});
+  }
+  return {.queryOffsets = session.table(shape.queries.offsets),
+          .keyOffsets = session.table(shape.keys.offsets),
+          .firstPositions = session.table(std::span<const std::int32_t>(firstPositions)),
+          .kvHeadOf = session.table(shape.kvHeadOf),
+          .heads = static_cast<std::int32_t>(shape.kvHeadOf.size()),
+          .kvHeads = static_cast<std::int32_t>(kvHeads),
+          .headDim = static_cast<std::int32_t>(headDim),
+          .scale = shape.scale,
+          .causal = shape.causal,
+          .bias = relativeBiasArguments(shape.bias, longest, session),
+          .dropout = dropoutArguments(shape.dropout)};
+}
+
+std::vector<SequenceTile> sequenceTiles(const RaggedOffsets& sequences, std::int64_t rows) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(sequences.sequences()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return sequences.length(a) > sequences.length(b);
+  });
+  std::vector<SequenceTile> tiles;
+  for (const std::int32_t sequence : order) {
+    for (std::int64_t first = 0; first < sequences.length(sequence); first += rows) {
+      tiles.push_back({sequence, static_cast<std::int32_t>(first)});
+    }
+  }
+  return tiles;
+}
+
+}  // namespace wgqa::cuda

@@ -1,0 +1,250 @@
+#include "ops/cuda/emulation/emulated_driver.h"
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/error.h"
+#include "ops/cuda/emulation/launch.h"
+#include "ops/cuda/kernels/registry.h"
+
+namespace wgqa::cuda {
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+constexpr std::align_val_t kAlignment{256};
+
+// What a stream was asked for while it recorded.
+using Recording = std::vector<std::function<void()>>;
+
+struct EmulatedStream {
+  std::unique_ptr<Recording> recording;  // while it records
+};
+
+thread_local std::string lastMessage;
+
+Outcome failed(Failure failure, std::string message) {
+  lastMessage = std::move(message);
+  return {failure, lastMessage.c_str()};
+}
+
+template <typename Work>
+Outcome outcomeOf(Work work) {
+  try {
+    work();
+    return {};
+  } catch (const std::exception& error) {
+    return failed(Failure::device, error.what());
+  }
+}
+
+// Does it at once, or when the recording is replayed.
+Outcome perform(void* stream, std::function<void()> work) {
+  auto& recording = static_cast<EmulatedStream*>(stream)->recording;
+  if (!recording) return outcomeOf(work);
+  recording->push_back(std::move(work));
+  return {};
+}
+
+// ---------------------------------------------------------------------------- memory
+
+Outcome allocate(std::int32_t, std::size_t bytes, void** data) {
+  *data = ::operator new(bytes == 0 ? 1 : bytes, kAlignment, std::nothrow);
+  if (*data == nullptr) return failed(Failure::outOfMemory, std::to_string(bytes) + " bytes");
+  std::memset(*data, 0xff, bytes);
+  return {};
+}
+
+Outcome release(std::int32_t, void* data) {
+  ::operator delete(data, kAlignment);
+  return {};
+}
+
+Outcome releaseReserved(std::int32_t device, void* data, std::size_t) {
+  return release(device, data);
+}
+
+Outcome mapped(std::int32_t, void*, std::size_t) { return {}; }
+
+Outcome freeBytes(std::int32_t, std::size_t* bytes) {
+  *bytes = std::size_t{1} << 30;
+  return {};
+}
+
+Outcome allocatePinned(std::size_t bytes, void** data) { return allocate(0, bytes, data); }
+Outcome releasePinned(void* data) { return release(0, data); }
+
+// ---------------------------------------------------------------------------- streams
+
+Outcome createStream(std::int32_t, void** stream) {
+  *stream = new EmulatedStream;
+  return {};
+}
+void destroyStream(void* stream) { delete static_cast<EmulatedStream*>(stream); }
+Outcome synchronize(void*) { return {}; }
+
+Outcome copyBytes(void* stream, void* to, const void* from, std::size_t bytes) {
+  return perform(stream, [=] { std::memmove(to, from, bytes); });
+}
+
+Outcome fill(void* stream, void* to, std::int32_t byte, std::size_t bytes) {
+  return perform(stream, [=] { std::memset(to, byte, bytes); });
+}
+
+// ---------------------------------------------------------------------------- kernels
+
+const void* find(std::int32_t, const char* name) {
+  static const std::vector<KernelEntry> kernels = allKernels();
+  for (const KernelEntry& entry : kernels) {
+    if (std::strcmp(entry.name, name) == 0) return &entry;
+  }
+  return nullptr;
+}
+
+Outcome launch(void* stream, const Launch* launch) {
+  const auto* first = static_cast<const std::byte*>(launch->arguments);
+  std::vector<std::byte> arguments(first, first + launch->argumentBytes);
+  return perform(stream, [copy = *launch, arguments = std::move(arguments)]() mutable {
+    copy.arguments = arguments.data();
+    emulation::run(*static_cast<const KernelEntry*>(copy.kernel), copy);
+  });
+}
+
+// ---------------------------------------------------------------------------- dense products
+
+double element(const void* data, ElementType type, std::int64_t index) {
+  switch (type) {
+    case ElementType::float32:
+      return static_cast<const float*>(data)[index];
+    case ElementType::float16:
+      return toFloat(static_cast<const Float16*>(data)[index]);
+    case ElementType::bfloat16:
+      return toFloat(static_cast<const BFloat16*>(data)[index]);
+    case ElementType::int8:
+      return static_cast<const std::int8_t*>(data)[index];
+    case ElementType::int32:
+      return static_cast<const std::int32_t*>(data)[index];
+  }
+  return 0.0;
+}
+
+void setElement(void* data, ElementType type, std::int64_t index, double value) {
+  const auto rounded = static_cast<float>(value);
+  switch (type) {
+    case ElementType::float32:
+      static_cast<float*>(data)[index] = rounded;
+      return;
+    case ElementType::float16:
+      static_cast<Float16*>(data)[index] = toFloat16(rounded);
+      return;
+    case ElementType::bfloat16:
+      static_cast<BFloat16*>(data)[index] = toBFloat16(rounded);
+      return;
+    case ElementType::int32:
+      static_cast<std::int32_t*>(data)[index] = static_cast<std::int32_t>(std::lrint(value));
+      return;
+    case ElementType::int8:
+      throw Error(ErrorCode::internal, "products do not give int8");
+  }
+}
+
+void multiplyNow(const DenseProduct& p) {
+  const auto at = [](bool transposed, std::int64_t stride, std::int64_t row, std::int64_t column) {
+    return transposed ? column * stride + row : row * stride + column;
+  };
+  for (std::int64_t row = 0; row < p.rows; ++row) {
+    for (std::int64_t column = 0; column < p.columns; ++column) {
+      double sum = 0.0;
+      for (std::int64_t k = 0; k < p.inner; ++k) {
+        sum += element(p.a, p.input, at(p.aTransposed, p.aStride, row, k)) *
+               element(p.b, p.input, at(p.bTransposed, p.bStride, k, column));
+      }
+      const std::int64_t place = row * p.outStride + column;
+      const double before = p.beta == 0.0f ? 0.0 : p.beta * element(p.out, p.output, place);
+      setElement(p.out, p.output, place, p.alpha * sum + before);
+    }
+  }
+}
+
+Outcome multiply(void* stream, const DenseProduct* product) {
+  return perform(stream, [copy = *product] { multiplyNow(copy); });
+}
+
+// ---------------------------------------------------------------------------- recordings
+
+Outcome beginRecording(void* stream) {
+  static_cast<EmulatedStream*>(stream)->recording = std::make_unique<Recording>();
+  return {};
+}
+
+Outcome endRecording(void* stream, void** recording) {
+  *recording = static_cast<EmulatedStream*>(stream)->recording.release();
+  return {};
+}
+
+Outcome replay(void* stream, void* recording) {
+  return outcomeOf([&] {
+    require(!static_cast<EmulatedStream*>(stream)->recording, "a recording inside a recording");
+    for (const auto& work : *static_cast<Recording*>(recording)) work();
+  });
+}
+
+void destroyRecording(void* recording) { delete static_cast<Recording*>(recording); }
+
+std::int32_t deviceCount(Outcome*) { return 1; }
+
+Outcome properties(std::int32_t, DeviceProperties* properties) {
+  *properties = {.name = "emulated on the CPU",
+                 .computeCapability = 80,
+                 .multiprocessors = 4,
+                 .sharedBytesPerBlock = 166912,
+                 .sharedBytesPerMultiprocessor = 167936,
+                 .registersPerMultiprocessor = 65536,
+                 .l2Bytes = 40 << 20,
+                 .memoryBytes = std::int64_t{1} << 30};
+  return {};
+}
+
+std::size_t pageBytes(std::int32_t) { return kPageBytes; }
+
+}  // namespace
+
+const Driver& emulatedDriver() {
+  static const Driver driver = {.version = kDriverVersion,
+                                .name = "cuda-emulated",
+                                .deviceCount = deviceCount,
+                                .properties = properties,
+                                .allocate = allocate,
+                                .release = release,
+                                .pageBytes = pageBytes,
+                                .reserve = allocate,
+                                .releaseReserved = releaseReserved,
+                                .map = mapped,
+                                .unmap = mapped,
+                                .freeBytes = freeBytes,
+                                .allocatePinned = allocatePinned,
+                                .releasePinned = releasePinned,
+                                .createStream = createStream,
+                                .destroyStream = destroyStream,
+                                .synchronize = synchronize,
+                                .copyToDevice = copyBytes,
+                                .copyToHost = copyBytes,
+                                .copyOnDevice = copyBytes,
+                                .fill = fill,
+                                .find = find,
+                                .launch = launch,
+                                .multiply = multiply,
+                                .beginRecording = beginRecording,
+                                .endRecording = endRecording,
+                                .replay = replay,
+                                .destroyRecording = destroyRecording};
+  return driver;
+}
+
+}  // namespace wgqa::cuda

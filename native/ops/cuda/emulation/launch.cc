@@ -1,0 +1,242 @@
+#include "ops/cuda/emulation/launch.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "ops/cuda/emulation/execution.h"
+#include "ops/cuda/emulation/fiber.h"
+
+namespace wgqa::cuda::emulation {
+namespace {
+
+constexpr int kWarpThreads = 32;
+constexpr std::size_t kSharedAlignment = 1024;
+
+struct PendingCopy {
+  void* to;
+  const void* from;  // null: zeros
+  int bytes;
+};
+
+enum class Waiting : std::uint8_t { no, forWarp, forBlock };
+
+struct Thread {
+  ThreadState state;
+  Fiber fiber;
+  Waiting waiting = Waiting::no;
+  int exchanges = 0;  // that this lane took part in
+  std::deque<std::vector<PendingCopy>> groups;
+  std::vector<PendingCopy> uncommitted;
+};
+
+struct Warp {
+  unsigned char slots[2][kWarpThreads * kSlotBytes];
+};
+
+struct FreeAligned {
+  void operator()(unsigned char* data) const {
+    ::operator delete(data, std::align_val_t{kSharedAlignment});
+  }
+};
+
+// The block that runs on this thread of the program, and the fibers that every block uses again.
+class BlockRunner {
+ public:
+  void run(const KernelEntry& kernel, const Launch& launch);
+
+  Thread& running() { return *running_; }
+  void wait(Waiting what) {
+    running_->waiting = what;
+    running_->fiber.leave();
+  }
+  const unsigned char* show(const void* value, int bytes);
+
+ private:
+  void prepare(const Launch& launch);
+  void start(const KernelEntry& kernel, const Launch& launch, const int (&block)[3]);
+  void runBlock(bool ascending);
+  bool runReady(int index);
+  void abandon();
+  bool releaseWaiting();
+  bool releaseIfAll(Waiting what, int begin, int end);
+
+  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<Warp> warps_;
+  std::unique_ptr<unsigned char[], FreeAligned> shared_;
+  int count_ = 0;
+  std::int64_t blocksRun_ = 0;
+  Thread* running_ = nullptr;
+  std::string failure_;
+};
+
+void BlockRunner::prepare(const Launch& launch) {
+  count_ = launch.threads;
+  if (count_ % kWarpThreads != 0 || count_ <= 0 || count_ > 1024) {
+    throw Error(ErrorCode::internal, "a block has " + std::to_string(count_) + " threads");
+  }
+  while (static_cast<int>(threads_.size()) < count_) threads_.push_back(std::make_unique<Thread>());
+  warps_.resize(static_cast<std::size_t>(count_ / kWarpThreads));
+  // As large as asked for, so that the address sanitizer sees what reaches beyond.
+  const auto bytes = static_cast<std::size_t>(std::max(launch.sharedBytes, 1));
+  shared_.reset(
+      static_cast<unsigned char*>(::operator new(bytes, std::align_val_t{kSharedAlignment})));
+}
+
+void BlockRunner::run(const KernelEntry& kernel, const Launch& launch) {
+  if (launch.argumentBytes != kernel.argumentBytes) {
+    throw Error(ErrorCode::internal, std::string(kernel.name) + ": arguments of another size");
+  }
+  prepare(launch);
+  int block[3];
+  for (block[2] = 0; block[2] < launch.grid[2]; ++block[2]) {
+    for (block[1] = 0; block[1] < launch.grid[1]; ++block[1]) {
+      for (block[0] = 0; block[0] < launch.grid[0]; ++block[0]) {
+        start(kernel, launch, block);
+        runBlock(++blocksRun_ % 2 == 0);
+        if (!failure_.empty()) {
+          throw Error(ErrorCode::internal, std::string(kernel.name) + ": " + failure_);
+        }
+      }
+    }
+  }
+}
+
+void BlockRunner::start(const KernelEntry& kernel, const Launch& launch, const int (&block)[3]) {
+  failure_.clear();
+  std::memset(shared_.get(), 0xff, static_cast<std::size_t>(launch.sharedBytes));
+  for (int i = 0; i < count_; ++i) {
+    Thread& thread = *threads_[static_cast<std::size_t>(i)];
+    thread.state.index = i;
+    thread.state.blockThreads = count_;
+    std::copy(block, block + 3, thread.state.block);
+    std::copy(launch.grid, launch.grid + 3, thread.state.grid);
+    thread.state.shared = shared_.get();
+    thread.waiting = Waiting::no;
+    thread.exchanges = 0;
+    thread.groups.clear();
+    thread.uncommitted.clear();
+    thread.fiber.begin([this, call = kernel.call, arguments = launch.arguments] {
+      try {
+        call(arguments);
+      } catch (const std::exception& error) {
+        if (failure_.empty()) failure_ = error.what();
+      }
+    });
+  }
+}
+
+bool BlockRunner::runReady(int index) {
+  Thread& thread = *threads_[static_cast<std::size_t>(index)];
+  if (thread.fiber.isDone() || thread.waiting != Waiting::no) return false;
+  running_ = &thread;
+  thread.fiber.enter();
+  running_ = nullptr;
+  return true;
+}
+
+// Lets go on those that all wait for the same thing.
+bool BlockRunner::releaseIfAll(Waiting what, int begin, int end) {
+  for (int i = begin; i < end; ++i) {
+    const Thread& thread = *threads_[static_cast<std::size_t>(i)];
+    if (thread.fiber.isDone() || thread.waiting != what) return false;
+  }
+  for (int i = begin; i < end; ++i) threads_[static_cast<std::size_t>(i)]->waiting = Waiting::no;
+  return true;
+}
+
+bool BlockRunner::releaseWaiting() {
+  bool released = releaseIfAll(Waiting::forBlock, 0, count_);
+  for (int begin = 0; begin < count_; begin += kWarpThreads) {
+    released |= releaseIfAll(Waiting::forWarp, begin, begin + kWarpThreads);
+  }
+  return released;
+}
+
+void BlockRunner::runBlock(bool ascending) {
+  const auto isDone = [](const std::unique_ptr<Thread>& t) { return t->fiber.isDone(); };
+  do {
+    bool ran = false;
+    for (int i = 0; i < count_; ++i) ran |= runReady(ascending ? i : count_ - 1 - i);
+    if (!ran && !releaseWaiting()) {
+      if (failure_.empty()) failure_ = "threads wait for others that never come";
+      abandon();
+      return;
+    }
+  } while (!std::all_of(threads_.begin(), threads_.begin() + count_, isDone));
+}
+
+// Stacks of unfinished threads cannot be unwound: they are kept, and new ones take their place.
+void BlockRunner::abandon() {
+  static std::vector<std::unique_ptr<Thread>>& kept = *new std::vector<std::unique_ptr<Thread>>;
+  for (auto& thread : threads_) kept.push_back(std::move(thread));
+  threads_.clear();
+}
+
+const unsigned char* BlockRunner::show(const void* value, int bytes) {
+  Thread& thread = *running_;
+  Warp& warp = warps_[static_cast<std::size_t>(thread.state.index / kWarpThreads)];
+  unsigned char* slots = warp.slots[thread.exchanges++ % 2];
+  if (bytes > 0) {
+    std::memcpy(slots + thread.state.index % kWarpThreads * kSlotBytes, value,
+                static_cast<std::size_t>(bytes));
+  }
+  wait(Waiting::forWarp);
+  return slots;
+}
+
+BlockRunner& runner() {
+  thread_local BlockRunner instance;
+  return instance;
+}
+
+// The fiber's own lookup of a thread-local would be hoisted over switches; fibers stay on a thread.
+thread_local BlockRunner* current = nullptr;
+
+void arrive(const PendingCopy& copy) {
+  const auto bytes = static_cast<std::size_t>(copy.bytes);
+  if (copy.from == nullptr) {
+    std::memset(copy.to, 0, bytes);
+  } else {
+    std::memcpy(copy.to, copy.from, bytes);
+  }
+}
+
+}  // namespace
+
+const ThreadState& self() { return current->running().state; }
+
+void waitForBlock() { current->wait(Waiting::forBlock); }
+
+const unsigned char* showToWarp(const void* value, int bytes) {
+  return current->show(value, bytes);
+}
+
+void copyLater(void* to, const void* from, int bytes) {
+  current->running().uncommitted.push_back({to, from, bytes});
+}
+
+void commitCopies() {
+  Thread& thread = current->running();
+  thread.groups.push_back(std::move(thread.uncommitted));
+  thread.uncommitted.clear();
+}
+
+void waitForCopies(int left) {
+  Thread& thread = current->running();
+  while (static_cast<int>(thread.groups.size()) > left) {
+    for (const PendingCopy& copy : thread.groups.front()) arrive(copy);
+    thread.groups.pop_front();
+  }
+}
+
+void run(const KernelEntry& kernel, const Launch& launch) {
+  current = &runner();
+  current->run(kernel, launch);
+}
+
+}  // namespace wgqa::cuda::emulation

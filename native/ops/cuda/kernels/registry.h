@@ -1,0 +1,35 @@
+// All kernels, by the file that defines them. A driver finds a kernel by its name in these lists.
+#pragma once
+
+#include <vector>
+
+#include "ops/cuda/kernels/kernel.h"
+
+namespace wgqa::cuda {
+
+std::vector<KernelEntry> attentionDecodeKernels();
+std::vector<KernelEntry> attentionFloatKernels();
+std::vector<KernelEntry> attentionFloatBackwardKernels();
+std::vector<KernelEntry> attentionTensorKernels();
+std::vector<KernelEntry> attentionTensorBackwardKernels();
+std::vector<KernelEntry> crossEntropyKernels();
+std::vector<KernelEntry> elementwiseKernels();
+std::vector<KernelEntry> embeddingKernels();
+std::vector<KernelEntry> kvAppendKernels();
+std::vector<KernelEntry> mergeKernels();
+std::vector<KernelEntry> normKernels();
+std::vector<KernelEntry> optimiserKernels();
+
+inline std::vector<KernelEntry> allKernels() {
+  std::vector<KernelEntry> all;
+  for (const auto& kernels :
+       {attentionDecodeKernels, attentionFloatKernels, attentionFloatBackwardKernels,
+        attentionTensorKernels, attentionTensorBackwardKernels, crossEntropyKernels,
+        elementwiseKernels, embeddingKernels, kvAppendKernels, mergeKernels, normKernels,
+        optimiserKernels}) {
+    for (const KernelEntry& entry : kernels()) all.push_back(entry);
+  }
+  return all;
+}
+
+}  // namespace wgqa::cuda
