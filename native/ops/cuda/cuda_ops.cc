@@ -97,6 +97,8 @@ void CudaOps::attentionDecode(const AttentionDecode& p) { cuda::attentionDecode(
 
 void CudaOps::kvAppend(const KvAppend& p) { cuda::kvAppend(p, operation()); }
 
+void CudaOps::copyBlocks(const CopyBlocks& p) { cuda::copyBlocks(p, operation()); }
+
 void CudaOps::mergeHeads(const MergeHeads& p) { cuda::mergeHeads(p, operation()); }
 
 void CudaOps::mergeHeadsBackward(const MergeHeadsBackward& p) {

@@ -41,6 +41,7 @@ class CudaOps final : public Ops {
   void attentionPrefillBackward(const AttentionPrefillBackward& p) override;
   void attentionDecode(const AttentionDecode& p) override;
   void kvAppend(const KvAppend& p) override;
+  void copyBlocks(const CopyBlocks& p) override;
   void mergeHeads(const MergeHeads& p) override;
   void mergeHeadsBackward(const MergeHeadsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;

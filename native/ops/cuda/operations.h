@@ -13,6 +13,9 @@ void embeddingBackward(const EmbeddingBackward& p, Session& session);
 // norm.cc
 void rmsNorm(const RmsNorm& p, Session& session);
 void rmsNormBackward(const RmsNormBackward& p, Session& session);
+/// out[i] += the sum of partial [slices, count] over the slices, in their order.
+void sumSlices(const float* partial, std::int64_t slices, std::int64_t count, float* out,
+               Session& session);
 // dense.cc
 std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype, Session& session);
 void linear(const Linear& p, Session& session);
@@ -27,13 +30,17 @@ void attentionPrefill(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackward(const AttentionPrefillBackward& p, Session& session);
 // attention_decode.cc
 void attentionDecode(const AttentionDecode& p, Session& session);
-// kv_append.cc
+// kv_cache.cc
 void kvAppend(const KvAppend& p, Session& session);
+void copyBlocks(const CopyBlocks& p, Session& session);
 // merge.cc
 void mergeHeads(const MergeHeads& p, Session& session);
 void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session);
 // cross_entropy.cc
 void crossEntropy(const CrossEntropy& p, Session& session);
+/// The sum of values[0, count), in an order that depends on the count alone; values[count] is
+/// scratch. Waits for it.
+double sumDoubles(double* values, std::int64_t count, Session& session);
 // optimiser.cc
 void adamW(const AdamW& p, Session& session);
 void adafactor(const Adafactor& p, Session& session);

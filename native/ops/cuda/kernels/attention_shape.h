@@ -23,7 +23,8 @@ struct AttentionShapeArguments {
   float scale;
   bool causal;
   RelativeBiasArguments bias;
-  DropoutArguments dropout;  // row = queryToken * heads + head, column = key's place in its sequence
+  DropoutArguments
+      dropout;  // row = queryToken * heads + head, column = key's place in its sequence
 };
 
 }  // namespace wgqa::cuda

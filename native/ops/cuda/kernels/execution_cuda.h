@@ -66,10 +66,16 @@ WGQA_DEVICE float fastExp(float x) { return __expf(x); }
 WGQA_DEVICE float fusedMultiplyAdd(float a, float b, float c) { return fmaf(a, b, c); }
 
 /// Bits of the nearest bfloat16 / float16, ties to even.
-WGQA_DEVICE std::uint16_t bfloat16Bits(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
+WGQA_DEVICE std::uint16_t bfloat16Bits(float x) {
+  return __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
 WGQA_DEVICE std::uint16_t float16Bits(float x) { return __half_as_ushort(__float2half_rn(x)); }
-WGQA_DEVICE float fromBFloat16Bits(std::uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
-WGQA_DEVICE float fromFloat16Bits(std::uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
+WGQA_DEVICE float fromBFloat16Bits(std::uint16_t bits) {
+  return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+WGQA_DEVICE float fromFloat16Bits(std::uint16_t bits) {
+  return __half2float(__ushort_as_half(bits));
+}
 WGQA_DEVICE std::uint32_t floatBits(float x) { return __float_as_uint(x); }
 WGQA_DEVICE float floatFromBits(std::uint32_t bits) { return __uint_as_float(bits); }
 
@@ -81,7 +87,8 @@ WGQA_DEVICE void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
                                     const std::uint32_t (&b)[2]) {
   if constexpr (kBFloat16) {
     asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, "
         "{%0,%1,%2,%3};\n"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -99,7 +106,8 @@ WGQA_DEVICE std::uint32_t sharedAddress(const void* pointer) {
 }
 
 /// Four 8 x 8 matrices of 16-bit elements from shared memory: lanes 8 i to 8 i + 7 give the rows
-/// (16 bytes, aligned) of matrix i; lane l gets elements 2 (l % 4) and the next of row l / 4 of each.
+/// (16 bytes, aligned) of matrix i; lane l gets elements 2 (l % 4) and the next of row l / 4 of
+/// each.
 WGQA_DEVICE void loadMatrices(std::uint32_t (&out)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -112,11 +120,13 @@ WGQA_DEVICE void loadMatricesTransposed(std::uint32_t (&out)[4], const void* row
                : "r"(sharedAddress(row)));
 }
 
-// ---------------------------------------------------------------------------- copies under way (sm_80)
+// ---------------------------------------------------------------------------- copies under way
+// (sm_80)
 
 /// Begins to copy 16 bytes, both sides aligned, from device to shared memory.
 WGQA_DEVICE void copyAsync16(void* shared, const void* device) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(sharedAddress(shared)), "l"(device));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(sharedAddress(shared)),
+               "l"(device));
 }
 /// The same, or zeros where `given` is false; `device` is not read then.
 WGQA_DEVICE void copyAsync16OrZero(void* shared, const void* device, bool given) {

@@ -15,8 +15,8 @@ struct Kernel {
 /// What a driver knows of a kernel.
 struct KernelEntry {
   const char* name;
-  const void* function;                   // what CUDA launches
-  void (*call)(const void* arguments);    // one thread's run, for the emulation
+  const void* function;                 // what CUDA launches
+  void (*call)(const void* arguments);  // one thread's run, for the emulation
   std::int32_t argumentBytes;
 };
 

@@ -15,7 +15,7 @@ std::vector<KernelEntry> attentionTensorBackwardKernels();
 std::vector<KernelEntry> crossEntropyKernels();
 std::vector<KernelEntry> elementwiseKernels();
 std::vector<KernelEntry> embeddingKernels();
-std::vector<KernelEntry> kvAppendKernels();
+std::vector<KernelEntry> kvCacheKernels();
 std::vector<KernelEntry> mergeKernels();
 std::vector<KernelEntry> normKernels();
 std::vector<KernelEntry> optimiserKernels();
@@ -25,7 +25,7 @@ inline std::vector<KernelEntry> allKernels() {
   for (const auto& kernels :
        {attentionDecodeKernels, attentionFloatKernels, attentionFloatBackwardKernels,
         attentionTensorKernels, attentionTensorBackwardKernels, crossEntropyKernels,
-        elementwiseKernels, embeddingKernels, kvAppendKernels, mergeKernels, normKernels,
+        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeKernels, normKernels,
         optimiserKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }

@@ -5,8 +5,8 @@
 
 namespace wgqa::cuda {
 
-/// RelativeBias as kernels get it. Distances (key position - query position) beyond `reach` have the
-/// bucket of those at it.
+/// RelativeBias as kernels get it. Distances (key position - query position) beyond `reach` have
+/// the bucket of those at it.
 struct RelativeBiasArguments {
   const float* table;           // [buckets, heads], or null: no bias
   const std::int32_t* buckets;  // [2 * reach + 1] by distance + reach
