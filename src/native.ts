@@ -56,7 +56,11 @@ export interface NativeTensorSource {
   bytes: number;
 }
 
+export type Device = 'cpu' | 'cuda';
+
 export interface NativeModelOptions {
+  /** 'auto': the GPU where there is one that can run the model. */
+  device: 'auto' | Device;
   /** Compute type of inference; training always computes in float32. */
   dtype: ComputeDtype;
   /** Threads of native work, 0 for the default. */
@@ -108,6 +112,7 @@ export interface NativeAbortFlag {
 
 export interface NativeModel {
   config(): NativeModelConfig;
+  device(): Device;
   parameters(): NativeParameterInfo[];
   /** Always float32, row-major. */
   readParameter(name: string): Promise<Float32Array>;

@@ -62,7 +62,10 @@ EngineState::EngineState(Environment& environment, std::shared_ptr<ModelState> m
       environment_(environment),
       // Whoever frees the model stops its dependents before, so the engine's thread finds it.
       engine_(
-          [owner = this->model().get()] { return owner->model().makeEncoderDecoder(makeCpuOps()); },
+          [owner = this->model().get()] {
+            T5Model& model = owner->model();
+            return model.makeEncoderDecoder(model.ops().makeAnother());
+          },
           options, threads > 0 ? threads : this->model()->threads(),
           [this](EngineEvents&& events) { take(std::move(events)); }) {}
 

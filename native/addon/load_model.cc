@@ -6,6 +6,7 @@
 
 #include "addon/abort_flag.h"
 #include "addon/arguments.h"
+#include "addon/choose_device.h"
 #include "addon/model_handle.h"
 #include "base/mapped_file.h"
 
@@ -121,11 +122,13 @@ Napi::Value createModel(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<std::uint64_t>(info[1].ToNumber().Int64Value());
   const auto options = info[2].As<Napi::Object>();
   const DType dtype = dtypeFromName(stringField(options, "dtype"), "dtype");
+  const std::string device = stringField(options, "device");
   return makeModel(info.Env(),
                    std::make_shared<ModelState>(static_cast<int>(integerField(options, "threads"))),
-                   [config, seed, dtype] {
+                   [config, seed, dtype, device] {
+                     auto ops = makeOpsFor(device, {dtype, config.dKv});
                      return std::make_unique<T5Model>(config, initialT5Parameters(config, seed),
-                                                      makeCpuOps(), dtype);
+                                                      std::move(ops), dtype);
                    });
 }
 
@@ -135,6 +138,7 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
   auto sources = sourcesArgument(info[1]);
   const auto options = info[2].As<Napi::Object>();
   const DType dtype = dtypeFromName(stringField(options, "dtype"), "dtype");
+  const std::string device = stringField(options, "device");
   auto state = std::make_shared<ModelState>(static_cast<int>(integerField(options, "threads")));
   const SharedAbortFlag abort = abortFlagArgument(info[3], *state);
   std::shared_ptr<Napi::FunctionReference> onProgress;
@@ -145,9 +149,10 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
   Progress progress = progressTo(env, onProgress.get(), sources.size());
   return makeModel(
       env, state,
-      [config, dtype, abort, sources = std::move(sources), progress = std::move(progress)] {
+      [config, dtype, device, abort, sources = std::move(sources), progress = std::move(progress)] {
+        auto ops = makeOpsFor(device, {dtype, config.dKv});
         return std::make_unique<T5Model>(config, mapParameters(sources, abort.get(), progress),
-                                         makeCpuOps(), dtype);
+                                         std::move(ops), dtype);
       },
       onProgress);
 }

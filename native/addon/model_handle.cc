@@ -56,6 +56,7 @@ Napi::Function ModelHandle::define(Napi::Env env) {
   return DefineClass(
       env, "NativeModel",
       {InstanceMethod<&ModelHandle::guarded<&ModelHandle::config>>("config"),
+       InstanceMethod<&ModelHandle::guarded<&ModelHandle::device>>("device"),
        InstanceMethod<&ModelHandle::guarded<&ModelHandle::parameters>>("parameters"),
        InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameter>>("readParameter"),
        InstanceMethod<&ModelHandle::guarded<&ModelHandle::readParameterBytes>>(
@@ -74,6 +75,7 @@ ModelHandle::ModelHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Mode
   }
   state_ = *info[0].As<Napi::External<std::shared_ptr<ModelState>>>().Data();
   config_ = state_->model().config();
+  device_ = state_->model().ops().name();
   for (const auto& parameter : state_->model().parameters().all()) {
     infos_.push_back({parameter->name(), parameter->shape()});
   }
@@ -96,6 +98,10 @@ std::shared_ptr<ModelState> modelArgument(const Napi::Value& value) {
 
 Napi::Value ModelHandle::config(const Napi::CallbackInfo& info) {
   return configToJs(info.Env(), config_);
+}
+
+Napi::Value ModelHandle::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), device_);
 }
 
 Napi::Value ModelHandle::parameters(const Napi::CallbackInfo& info) {
@@ -186,7 +192,8 @@ Napi::Value ModelHandle::convert(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_,
       [state = state_, converted, options] {
-        converted->setModel(convertModel(state->model(), options, makeCpuOps()));
+        T5Model& model = state->model();
+        converted->setModel(convertModel(model, options, model.ops().makeAnother()));
         return Nothing{};
       },
       [converted](Napi::Env env, Nothing&) { return wrapModel(env, converted); });
@@ -198,7 +205,8 @@ Napi::Value ModelHandle::fold(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_,
       [state = state_, folded] {
-        folded->setModel(foldModel(state->model(), makeCpuOps()));
+        T5Model& model = state->model();
+        folded->setModel(foldModel(model, model.ops().makeAnother()));
         return Nothing{};
       },
       [folded](Napi::Env env, Nothing&) { return wrapModel(env, folded); });

@@ -25,6 +25,7 @@ class ModelHandle : public Napi::ObjectWrap<ModelHandle> {
     return guardErrors(info.Env(), [&] { return (this->*method)(info); });
   }
   Napi::Value config(const Napi::CallbackInfo& info);
+  Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value parameters(const Napi::CallbackInfo& info);
   Napi::Value readParameter(const Napi::CallbackInfo& info);
   Napi::Value readParameterBytes(const Napi::CallbackInfo& info);
@@ -37,6 +38,7 @@ class ModelHandle : public Napi::ObjectWrap<ModelHandle> {
 
   std::shared_ptr<ModelState> state_;
   T5Config config_;
+  std::string device_;
   struct Info {
     std::string name;
     std::vector<std::int64_t> shape;

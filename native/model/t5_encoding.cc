@@ -8,8 +8,6 @@ namespace {
 
 // Rows that are always done together: enough that reading a layer's weights pays.
 constexpr std::int64_t kSliceRows = 64;
-// More of them at once would pay no further and only take scratch memory.
-constexpr std::int64_t kMaxRows = 8 * kSliceRows;
 
 TensorView allocated(Memory& memory, Buffer& buffer, DType dtype,
                      std::initializer_list<std::int64_t> shape) {
@@ -98,7 +96,8 @@ T5Encoding::Rows T5Encoding::nextRows(std::int64_t from) const {
 T5Encoding::Rows T5Encoding::rowsWithin(std::int64_t budget, std::int64_t& cost) const {
   Rows rows = nextRows(row_);
   cost = costOf(rows);
-  while (rows.count < kMaxRows && rows.end() < tokens()) {
+  // More of them at once would pay no further and only take scratch memory.
+  while (rows.count < layers_.ops().saturatingRows() && rows.end() < tokens()) {
     const Rows more = nextRows(rows.end());
     const std::int64_t moreCost = costOf(more);
     if (cost + moreCost > budget) break;

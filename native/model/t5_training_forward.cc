@@ -4,13 +4,6 @@
 #include "model/t5_training.h"
 
 namespace wgqa {
-namespace {
-
-// Rows of the vocabulary projection handled at a time: bounds the memory of the logits.
-constexpr std::int64_t kHeadRows = 512;
-
-}  // namespace
-
 T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensorView& x,
                                            DType dtype) {
   RmsNorm op;
@@ -152,10 +145,12 @@ TeacherForcedResult T5Training::headForwardBackward(const TeacherForcedBatch& ba
   result.lossTokens = static_cast<std::int64_t>(batch.labels.size()) -
                       std::count(batch.labels.begin(), batch.labels.end(), kIgnoredLabel);
   const std::int64_t rows = decoderTape_.states.shape[0];
-  for (std::int64_t begin = 0; begin < rows; begin += kHeadRows) {
+  // So many rows of logits at a time: more would be no faster, and logits are large.
+  const std::int64_t rowsAtOnce = ops_.saturatingRows();
+  for (std::int64_t begin = 0; begin < rows; begin += rowsAtOnce) {
     throwIfAborted(abort);
     const ArenaScope scope(arena_);
-    const std::int64_t count = std::min(kHeadRows, rows - begin);
+    const std::int64_t count = std::min(rowsAtOnce, rows - begin);
     const ConstTensorView states = decoderTape_.states.rows(begin, count);
     const TensorView logits = arena_.floats({count, config_.vocabSize});
     ops_.matmul({states, head_.operand.transposed(), logits, alpha});

@@ -372,6 +372,8 @@ class Ops {
  public:
   virtual ~Ops() = default;
   virtual std::string_view name() const = 0;
+  /// An instance of the same backend on the same device, for another thread. Any thread may ask.
+  virtual std::unique_ptr<Ops> makeAnother() const = 0;
   /// Nothing if the backend can run such a model, else the reason, for people.
   virtual std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const = 0;
 
@@ -393,6 +395,9 @@ class Ops {
   virtual void endStep() {}
   /// Instead of endStep() where something failed: what was collected is forgotten.
   virtual void abandonStep() noexcept {}
+  /// Rows of a dense product from which on more at once are no faster, each: how far work that can
+  /// be divided should be.
+  virtual std::int64_t saturatingRows() const { return 512; }
   /// What queries, keys and values are in a model that computes in `compute`.
   virtual DType attentionInput(DType /*compute*/) const { return DType::float32; }
 

@@ -79,6 +79,9 @@ std::string nameOf(const PrefillSpec& spec) {
   return name + ", " + nameOf(spec.map) + ", headDim " + std::to_string(spec.headDim) + ", " +
          nameOf(spec.bias) + ", dropout " + std::to_string(spec.rate) + ", scale " +
          std::to_string(spec.scale) + ", " + std::string(dtypeName(spec.out)) +
+         (spec.input == DType::float32 ? "" : " of " + std::string(dtypeName(spec.input))) +
+         (spec.gradOut == DType::float32 ? ""
+                                         : ", gradOut " + std::string(dtypeName(spec.gradOut))) +
          (spec.keepsLogSumExp ? "" : ", no logSumExp") +
          (spec.integerLimit > 0 ? ", large scores" : "") + placesOf(spec.firstPositions);
 }

@@ -56,6 +56,9 @@ struct PrefillSpec {
   float rate = 0.0f;
   float scale = 1.0f;
   DType out = DType::float32;
+  DType input = DType::float32;    // of q, k and v
+  DType gradOut = DType::float32;  // in the backward pass
+  bool aligned = false;            // all tensors: see TensorSpec
   bool keepsLogSumExp = true;
   /// Integer q and k of this size, so that even large scores are exact in float32; 0: q and k
   /// such that scores have a deviation of about 2.

@@ -20,6 +20,7 @@ struct DecodeSpec {
   float scale = 1.0f;
   DType out = DType::float32;
   int sharers = 1;  // of the blocks of each of the lengths
+  DType query = DType::float32;
 };
 
 // Each sequence several times, one after the other: they are given the same blocks, as beams are.
@@ -36,7 +37,8 @@ std::string nameOf(const DecodeSpec& spec) {
   return name + ", " + nameOf(spec.map) + ", headDim " + std::to_string(spec.headDim) +
          ", blocks of " + std::to_string(spec.blockTokens) + " " +
          std::string(dtypeName(spec.cache)) + ", " + nameOf(spec.bias) + ", scale " +
-         std::to_string(spec.scale) + ", " + std::string(dtypeName(spec.out));
+         std::to_string(spec.scale) + ", " + std::string(dtypeName(spec.query)) + " to " +
+         std::string(dtypeName(spec.out));
 }
 
 // Which blocks the sequences hold: ids in random order, with some blocks that nobody holds.
@@ -191,10 +193,15 @@ OpCase decodeCase(const DecodeSpec& spec) {
                          .kvHeadOf = spec.map.kvHeadOf,
                          .scale = spec.scale,
                          .bias = makeBias(tensors, spec.bias, spec.map.heads()),
-                         .q = tensors.input("q", float32Of(rows), normal(deviation)),
+                         .q = tensors.input("q", {spec.query, rows, 0, true}, normal(deviation)),
                          .out = tensors.output("out", {spec.out, rows})});
   };
-  return {.name = nameOf(spec), .run = run, .needs = {spec.cache, spec.headDim}};
+  return {.name = nameOf(spec),
+          .run = run,
+          .needs = {.headDim = spec.headDim, .attentionInput = spec.query},
+          // Beside bfloat16 queries the weights, too, may be rounded to that type before they meet
+          // the values.
+          .slack = spec.query == DType::bfloat16 ? 2.0 : 1.0};
 }
 
 DecodeSpec randomDecode(Random& random) {
@@ -213,11 +220,37 @@ DecodeSpec randomDecode(Random& random) {
   return spec;
 }
 
+// Queries in bfloat16, as a backend with tensor cores wants them: groups below and beyond the rows
+// of its tiles, lengths about the keys of a warp and of a block of threads.
+void addRoundedQueries(std::vector<OpCase>& cases) {
+  constexpr BiasSpec kBias{32, 128, false};
+  const std::vector<std::int32_t> lengths = {1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 600};
+  const auto add = [&](DecodeSpec spec) {
+    for (const DType cache : {DType::bfloat16, DType::int8}) {
+      spec.cache = cache;
+      spec.query = DType::bfloat16;
+      spec.out = DType::bfloat16;
+      cases.push_back(decodeCase(spec));
+    }
+  };
+  for (const std::int64_t headDim : {64, 128}) {
+    add({lengths, equalGroups(2, 2), headDim, 64, {}, kBias});
+    add({lengths, equalGroups(6, 2), headDim, 16, {}, kBias});
+    add({{65, 300}, equalGroups(12, 1), headDim, 64, {}, {8, 16, false}, 0.125f});
+    add({{130, 2}, {{0, 0, 0, 1, 2, 2}}, headDim, 32, {}, kBias});
+  }
+  add({{1, 700}, equalGroups(17, 1), 64, 64, {}, kBias});
+  add({{33, 1100}, equalGroups(40, 1), 64, 64, {}, kBias});
+  add({{3, 33}, equalGroups(4, 2), 40, 7, {}, kBias});  // no tile fits
+  add({{3, 33}, equalGroups(4, 2), 64, 7, {}, kBias});
+}
+
 OpRow decodeRow() {
   OpRow row{.op = "attentionDecode",
             .sameBitsForAnyThreads = true,
             .cases = {},
             .randomCase = [](Random& random) { return decodeCase(randomDecode(random)); }};
+  addRoundedQueries(row.cases);
   const std::vector<std::int32_t> mixed = {1, 130, 2, 17, 64, 65, 1};
   constexpr BiasSpec kBias{32, 128, false};
   for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
@@ -251,6 +284,7 @@ struct AppendSpec {
   std::int64_t blocks = 1;
   std::int64_t blockTokens = 16;
   DType cache = DType::float32;
+  DType input = DType::float32;
 };
 
 std::vector<std::int64_t> drawSlots(Random& random, const AppendSpec& spec) {
@@ -266,7 +300,7 @@ std::vector<std::int64_t> drawSlots(Random& random, const AppendSpec& spec) {
 OpCase appendCase(const AppendSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const auto slots = drawSlots(tensors.random(), spec);
-    const TensorSpec rows = float32Of({spec.tokens, spec.kvHeads, spec.headDim});
+    const TensorSpec rows{spec.input, {spec.tokens, spec.kvHeads, spec.headDim}};
     const TensorView both = tensors.cache(
         "keys and values",
         bothOf(spec.cache, spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim));
@@ -285,9 +319,10 @@ OpCase appendCase(const AppendSpec& spec) {
   return {.name = std::to_string(spec.tokens) + " tokens, kvHeads " + std::to_string(spec.kvHeads) +
                   ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +
                   " blocks of " + std::to_string(spec.blockTokens) + " " +
-                  std::string(dtypeName(spec.cache)),
+                  std::string(dtypeName(spec.cache)) + " from " +
+                  std::string(dtypeName(spec.input)),
           .run = run,
-          .needs = {spec.cache, spec.headDim},
+          .needs = {.headDim = spec.headDim, .attentionInput = spec.input},
           .slack = 0.0};  // a copy, or a rounding with one right answer
 }
 
@@ -311,6 +346,8 @@ OpRow appendRow() {
                                    AppendSpec{64, 8, 64, 4, 16}, AppendSpec{3, 2, 128, 2, 64}}) {
       AppendSpec typed = spec;
       typed.cache = cache;
+      row.cases.push_back(appendCase(typed));
+      typed.input = DType::bfloat16;
       row.cases.push_back(appendCase(typed));
     }
   }

@@ -32,8 +32,10 @@ void makeInputs(CaseTensors& tensors, const PrefillSpec& spec, Inputs& inputs) {
   inputs.shape.causal = spec.causal;
   inputs.shape.bias = makeBias(tensors, spec.bias, spec.map.heads());
   inputs.shape.dropout = {spec.rate, {99, 0x500000001u}};
-  inputs.querySpec = float32Of({inputs.queries.back(), spec.map.heads(), spec.headDim});
-  inputs.keySpec = float32Of({inputs.keys.back(), spec.map.kvHeads(), spec.headDim});
+  inputs.querySpec = {
+      spec.input, {inputs.queries.back(), spec.map.heads(), spec.headDim}, 0, spec.aligned};
+  inputs.keySpec = {
+      spec.input, {inputs.keys.back(), spec.map.kvHeads(), spec.headDim}, 0, spec.aligned};
   const Fill fill = spec.integerLimit > 0 ? integers(spec.integerLimit)
                                           : normal(std::sqrt(2.0) / std::pow(spec.headDim, 0.25));
   inputs.q = tensors.input("q", inputs.querySpec, fill);
@@ -41,23 +43,39 @@ void makeInputs(CaseTensors& tensors, const PrefillSpec& spec, Inputs& inputs) {
   inputs.v = tensors.input("v", inputs.keySpec, normal());
 }
 
+// As `spec`, of another type.
+TensorSpec ofType(DType dtype, TensorSpec spec) {
+  spec.dtype = dtype;
+  return spec;
+}
+
+ComputeNeeds needsOf(const PrefillSpec& spec) {
+  return {.dtype = spec.out, .headDim = spec.headDim, .attentionInput = spec.input};
+}
+
+// A bfloat16 input has probabilities and the scores' gradients rounded to bfloat16 before they are
+// multiplied (and a float32 gradOut, too): each by up to 2^-9, whatever the result's type.
+double slackOfRounding(const PrefillSpec& spec) {
+  if (spec.input == DType::float32) return 1.0;
+  return spec.out == DType::bfloat16 ? 2.0 : toleranceOf(DType::bfloat16) / toleranceOf(spec.out);
+}
+
 OpCase forwardCase(const PrefillSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     Inputs in;
     makeInputs(tensors, spec, in);
-    const TensorSpec outSpec{spec.out, in.querySpec.shape};
     ops.attentionPrefill(
         {.shape = in.shape,
          .q = in.q,
          .k = in.k,
          .v = in.v,
-         .out = tensors.output("out", outSpec),
+         .out = tensors.output("out", ofType(spec.out, in.querySpec)),
          .logSumExp =
              spec.keepsLogSumExp
                  ? tensors.output("logSumExp", float32Of({in.queries.back(), spec.map.heads()}))
                  : TensorView()});
   };
-  return {.name = nameOf(spec), .run = run, .needs = {spec.out, spec.headDim}};
+  return {.name = nameOf(spec), .run = run, .needs = needsOf(spec), .slack = slackOfRounding(spec)};
 }
 
 // `spec.out` is the type of the gradients, and of the output that they are taken from.
@@ -74,13 +92,13 @@ OpCase backwardCase(const PrefillSpec& spec) {
          .q = in.q,
          .k = in.k,
          .v = in.v,
-         .out = tensors.input("out", {spec.out, in.querySpec.shape}, forward.out),
+         .out = tensors.input("out", ofType(spec.out, in.querySpec), forward.out),
          .logSumExp = tensors.input("logSumExp", float32Of({in.queries.back(), spec.map.heads()}),
                                     forward.logSumExp),
-         .gradOut = tensors.input("gradOut", in.querySpec, normal()),
-         .gradQ = tensors.output("gradQ", {spec.out, in.querySpec.shape}),
-         .gradK = tensors.output("gradK", {spec.out, in.keySpec.shape}),
-         .gradV = tensors.output("gradV", {spec.out, in.keySpec.shape}),
+         .gradOut = tensors.input("gradOut", ofType(spec.gradOut, in.querySpec), normal()),
+         .gradQ = tensors.output("gradQ", ofType(spec.out, in.querySpec)),
+         .gradK = tensors.output("gradK", ofType(spec.out, in.keySpec)),
+         .gradV = tensors.output("gradV", ofType(spec.out, in.keySpec)),
          .gradBiasTable =
              bias.given()
                  ? tensors.update("gradBiasTable", float32Of({spec.bias.buckets, spec.map.heads()}),
@@ -89,10 +107,10 @@ OpCase backwardCase(const PrefillSpec& spec) {
   };
   return {.name = nameOf(spec),
           .run = run,
-          .needs = {spec.out, spec.headDim},
+          .needs = needsOf(spec),
           // gradOut . out, subtracted from every score's gradient, has the rounding of a bfloat16
           // out once more.
-          .slack = spec.out == DType::bfloat16 ? 4.0 : 1.0,
+          .slack = spec.out == DType::bfloat16 ? 4.0 : slackOfRounding(spec),
           // A query that sees one key has gradient 0: a difference of equal numbers of this size.
           .magnitude = 1.0};
 }
@@ -132,6 +150,74 @@ std::vector<PrefillSpec> sharedSpecs() {
     specs.push_back({selfSequences({17, 33}), equalGroups(4, 2), headDim, true, kCausalBias, 0.1f});
   }
   return specs;
+}
+
+// bfloat16 queries, keys and values, around the borders of the tensor cores' tiles. Their results
+// are float32 here, for the bias's gradient beside them; see inBFloat16().
+std::vector<PrefillSpec> tensorSpecs() {
+  const std::vector<SequenceSpec> cross = {{1, 130}, {17, 2}, {65, 64}, {2, 1}, {3, 17}};
+  const BiasSpec shortCausal{8, 16, false};
+  std::vector<PrefillSpec> specs = {
+      {selfSequences({1, 15, 16, 17}), equalGroups(4, 2), 64, true, kCausalBias},
+      {selfSequences({63, 64, 65}), equalGroups(2, 2), 64, false, kBothWaysBias, 0.0f, 0.125f},
+      {selfSequences({127, 128, 129}), equalGroups(2, 1), 64, true, {}, 0.1f},
+      {selfSequences({200}), equalGroups(1, 1), 128, true, shortCausal, 0.1f},
+      {selfSequences({31, 17}), equalGroups(2, 1), 128, false, kShortBias},
+      {cross, {{0, 1, 1}}, 40, false, kShortBias, 0.1f},
+      // Far beyond the largest distance, before and after.
+      {selfSequences({300}), equalGroups(1, 1), 8, false, kShortBias},
+      {{{3, 260}, {2, 2}}, equalGroups(2, 2), 16, true, shortCausal},
+      // Queries that see no key, and sequences of no queries.
+      {{{5, 3}, {4, 0}, {0, 7}, {1, 1}}, equalGroups(2, 1), 32, true, kCausalBias, 0.1f},
+      // Not in whole chunks of 16 bytes.
+      {selfSequences({17, 3}), equalGroups(2, 1), 20, true, kCausalBias, 0.1f},
+  };
+  for (PrefillSpec& spec : specs) {
+    spec.input = DType::bfloat16;
+    spec.aligned = true;
+  }
+  PrefillSpec misaligned = specs[0];
+  misaligned.aligned = false;
+  specs.push_back(misaligned);
+  return specs;
+}
+
+std::vector<OpCase> tensorForwardCases() {
+  std::vector<OpCase> cases;
+  for (PrefillSpec& spec : tensorSpecs()) {
+    spec.out = DType::bfloat16;
+    cases.push_back(forwardCase(spec));
+  }
+  PrefillSpec some{{{3, 130}, {65, 200}, {1, 67}, {17, 17}, {0, 9}, {64, 64}},
+                   {{0, 1, 1}},
+                   64,
+                   false,
+                   kBothWaysBias};
+  some.firstPositions = {0, 100, 66, 0, 5, 0};
+  some.input = DType::bfloat16;
+  some.aligned = true;
+  some.keepsLogSumExp = false;
+  cases.push_back(forwardCase(some));
+  some.causal = true;
+  some.bias = {8, 16, false};
+  cases.push_back(forwardCase(some));
+  return cases;
+}
+
+std::vector<OpCase> tensorBackwardCases() {
+  std::vector<OpCase> cases;
+  for (PrefillSpec& spec : tensorSpecs()) {
+    cases.push_back(backwardCase(spec));
+    PrefillSpec rounded = inBFloat16(spec);
+    cases.push_back(backwardCase(rounded));
+  }
+  PrefillSpec rounded = inBFloat16(tensorSpecs()[0]);
+  rounded.gradOut = DType::bfloat16;
+  cases.push_back(backwardCase(rounded));
+  PrefillSpec wide = tensorSpecs()[0];
+  wide.gradOut = DType::bfloat16;
+  cases.push_back(backwardCase(wide));
+  return cases;
 }
 
 std::vector<OpCase> forwardOnlyCases() {
@@ -186,6 +272,8 @@ std::vector<OpRow> prefillRows() {
                    return backwardCase(spec);
                  }};
   std::ranges::move(partialCases(), std::back_inserter(forward.cases));
+  std::ranges::move(tensorForwardCases(), std::back_inserter(forward.cases));
+  std::ranges::move(tensorBackwardCases(), std::back_inserter(backward.cases));
   for (const PrefillSpec& spec : sharedSpecs()) {
     forward.cases.push_back(forwardCase(spec));
     backward.cases.push_back(backwardCase(spec));

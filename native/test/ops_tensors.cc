@@ -181,10 +181,9 @@ std::string GuardedTensor::damage() const {
 }
 
 GuardedTensor& CaseTensors::add(const std::string& name, Role role, const TensorSpec& spec) {
-  // Every other tensor is aligned to its element only, as a row of a larger tensor may be.
   constexpr std::int64_t kAligned = 64;
   const std::int64_t misalign =
-      tensors_.size() % 2 == 0 ? 0 : static_cast<std::int64_t>(bytesOf(spec.dtype));
+      spec.aligned || tensors_.size() % 2 == 0 ? 0 : static_cast<std::int64_t>(bytesOf(spec.dtype));
   tensors_.push_back(std::make_unique<GuardedTensor>(name, role, spec, kAligned + misalign));
   return *tensors_.back();
 }

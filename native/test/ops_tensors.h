@@ -44,14 +44,17 @@ Fill normal(double deviation = 1.0);
 /// Integers in [-limit, limit]: sums and products of a few are exact in float32.
 Fill integers(std::int64_t limit);
 
-/// Shape of a tensor under test; `rowGap` elements that nothing may touch end each row.
+/// Shape of a tensor under test; `rowGap` elements that nothing may touch end each row. Every other
+/// tensor of a case is aligned to its element only, as a row of a larger tensor may be, unless it
+/// is `aligned`.
 struct TensorSpec {
   DType dtype = DType::float32;
   std::vector<std::int64_t> shape;
   std::int64_t rowGap = 0;
+  bool aligned = false;
 };
 inline TensorSpec float32Of(std::vector<std::int64_t> shape) {
-  return {DType::float32, std::move(shape), 0};
+  return {DType::float32, std::move(shape)};
 }
 
 enum class Role {

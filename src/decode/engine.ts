@@ -42,7 +42,7 @@ export class Engine implements AsyncDisposable {
    */
   constructor(model: Model, options: EngineOptions = {}) {
     const implementation = implementationOf(model);
-    const { native, limits, streamBuffer, tokenizer } = resolveEngineOptions(options, model.dtype);
+    const { native, limits, streamBuffer, tokenizer } = resolveEngineOptions(options, model);
     this.model = model;
     this.#model = implementation;
     this.#requests = new NativeRequests(implementation, native);

@@ -1,7 +1,12 @@
 /** Options of engines and of generation requests, with the defaults of the checkpoint. */
 import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import type { ComputeDtype, NativeEngineOptions, NativeGenerationOptions } from '../native.ts';
+import type {
+  ComputeDtype,
+  Device,
+  NativeEngineOptions,
+  NativeGenerationOptions,
+} from '../native.ts';
 import {
   anything,
   arrayOf,
@@ -182,7 +187,13 @@ const LIMIT_RULES = {
 
 const CLOSE_RULES = { mode: oneOf('drain', 'abort') } satisfies Rules;
 
-const DEFAULT_CACHE_BYTES = 256 * 1024 * 1024;
+/** A GPU reads larger blocks at full speed, and is filled by more tokens at once. */
+const DEFAULTS: Readonly<
+  Record<Device, { blockSize: number; maxBytes: number; maxBatchTokens: number }>
+> = {
+  cpu: { blockSize: 16, maxBytes: 256 * 2 ** 20, maxBatchTokens: 64 },
+  cuda: { blockSize: 64, maxBytes: 4 * 2 ** 30, maxBatchTokens: 4096 },
+};
 const DEFAULT_REQUESTS = 16_384;
 
 /** Limits with every field set: Infinity where there is none. */
@@ -203,18 +214,19 @@ export interface ResolvedEngineOptions {
 /** @throws WgqaError INVALID_ARGUMENT */
 export function resolveEngineOptions(
   options: EngineOptions,
-  computeDtype: ComputeDtype,
+  { dtype, device }: { readonly dtype: ComputeDtype; readonly device: Device },
 ): ResolvedEngineOptions {
   const given = checkOptions(options, ENGINE_RULES);
   const cache = checkOptions(given.kvCache, CACHE_RULES, 'kvCache');
   const limits = checkOptions(given.limits, LIMIT_RULES, 'limits');
+  const defaults = DEFAULTS[device];
   return {
     native: {
-      blockTokens: cache.blockSize ?? 16,
-      maxCacheBytes: cache.maxBytes ?? DEFAULT_CACHE_BYTES,
-      cacheDtype: cache.dtype ?? (computeDtype === 'int8' ? 'bfloat16' : computeDtype),
+      blockTokens: cache.blockSize ?? defaults.blockSize,
+      maxCacheBytes: cache.maxBytes ?? defaults.maxBytes,
+      cacheDtype: cache.dtype ?? (dtype === 'int8' ? 'bfloat16' : dtype),
       maxBatchSize: given.maxBatchSize ?? 64,
-      maxBatchTokens: given.maxBatchTokens ?? 64,
+      maxBatchTokens: given.maxBatchTokens ?? defaults.maxBatchTokens,
       threads: given.threads ?? 0,
     },
     limits: {

@@ -84,13 +84,11 @@ export async function createModel(
 }
 
 function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {
-  if (given.device === 'cuda') {
-    throw new WgqaError('UNSUPPORTED', 'this build has no CUDA backend', {
-      field: 'device',
-      allowed: "'auto' | 'cpu'",
-    });
-  }
-  return { dtype: given.dtype ?? 'float32', threads: given.threads ?? 0 };
+  return {
+    device: given.device ?? 'auto',
+    dtype: given.dtype ?? 'float32',
+    threads: given.threads ?? 0,
+  };
 }
 
 function toSource({ dtype, shape, ...entry }: TensorEntry): NativeTensorSource {

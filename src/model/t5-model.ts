@@ -32,7 +32,7 @@ export interface Origin {
 
 export class T5Model implements Model {
   readonly config: ModelConfig;
-  readonly device: Device = 'cpu';
+  readonly device: Device;
   readonly dtype: ComputeDtype;
   readonly directory: string | undefined;
   readonly parameterCount: number;
@@ -43,6 +43,7 @@ export class T5Model implements Model {
 
   constructor(handle: NativeModel, { config, dtype, directory }: Origin) {
     this.#native = handle;
+    this.device = handle.device();
     this.config = config;
     this.dtype = dtype;
     this.directory = directory;

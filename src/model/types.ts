@@ -2,12 +2,19 @@
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConversionConfig } from '../checkpoint/grouping.ts';
 import type { ConvertOptions } from '../convert/options.ts';
-import type { AttentionModule, ComputeDtype, FloatDtype, MergeGranularity } from '../native.ts';
+import type {
+  AttentionModule,
+  ComputeDtype,
+  Device,
+  FloatDtype,
+  MergeGranularity,
+} from '../native.ts';
 
 export type {
   AttentionModule,
   ComputeDtype,
   ConversionConfig,
+  Device,
   FloatDtype,
   MergeGranularity,
   ModelConfig,
@@ -32,12 +39,10 @@ export interface ParameterInfo {
   readonly dtype: FloatDtype;
 }
 
-export type Device = 'cpu' | 'cuda';
-
 export interface CreateModelOptions {
   /** Seed of the initial weights. Default 0. */
   readonly seed?: number;
-  /** Default 'auto': the best device there is. */
+  /** Default 'auto': the GPU where there is one that can run the model, else the CPU. */
   readonly device?: 'auto' | Device;
   /**
    * Compute type of inference. 'int8': weights quantised per output feature, and what they are

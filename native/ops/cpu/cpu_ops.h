@@ -11,6 +11,7 @@ namespace wgqa {
 class CpuOps final : public HostOps {
  public:
   std::string_view name() const override { return "cpu"; }
+  std::unique_ptr<Ops> makeAnother() const override { return makeCpuOps(); }
   std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;
 
   void embedding(const Embedding& p) override;

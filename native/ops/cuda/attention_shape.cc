@@ -10,11 +10,28 @@ DropoutArguments dropoutArguments(const DropoutSpec& dropout) {
           1.0f / (1.0f - dropout.rate)};
 }
 
+// Buckets grow with the distance, and from maxDistance on there is one to either side.
+std::int64_t relativeBiasReach(const RelativeBias& bias, std::int64_t longest) {
+  const auto buckets = static_cast<std::int32_t>(bias.table.shape[0]);
+  const auto bucketOf = [&](std::int64_t distance) {
+    return relativeBucket(distance, bias.bidirectional, buckets, bias.maxDistance);
+  };
+  const std::int32_t before = bucketOf(-bias.maxDistance);
+  const std::int32_t after = bucketOf(bias.maxDistance);
+  std::int64_t low = 0;
+  std::int64_t high = bias.maxDistance;
+  while (low < high) {
+    const std::int64_t middle = (low + high) / 2;
+    const bool isBeyond = bucketOf(-middle) == before && bucketOf(middle) == after;
+    (isBeyond ? high : low) = isBeyond ? middle : middle + 1;
+  }
+  return std::min(high, longest);
+}
+
 RelativeBiasArguments relativeBiasArguments(const RelativeBias& bias, std::int64_t longest,
                                             Session& session) {
   if (!bias.given()) return {};
-  // Nearer than maxDistance each distance may have a bucket of its own.
-  const auto reach = static_cast<std::int32_t>(std::min<std::int64_t>(bias.maxDistance, longest));
+  const auto reach = static_cast<std::int32_t>(relativeBiasReach(bias, longest));
   const auto buckets = static_cast<std::int32_t>(bias.table.shape[0]);
   std::vector<std::int32_t> bucketOf(2 * static_cast<std::size_t>(reach) + 1);
   for (std::int32_t i = 0; i < std::ssize(bucketOf); ++i) {
@@ -28,14 +45,20 @@ RelativeBiasArguments relativeBiasArguments(const RelativeBias& bias, std::int64
           .bucketCount = buckets};
 }
 
+std::int64_t longestDistance(const AttentionShape& shape) {
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < shape.queries.sequences(); ++i) {
+    longest = std::max({longest, shape.keys.length(i), shape.queries.length(i)});
+  }
+  return longest;
+}
+
 AttentionShapeArguments attentionShapeArguments(const AttentionShape& shape, std::int64_t kvHeads,
                                                 std::int64_t headDim, Session& session) {
   const std::int64_t sequences = shape.queries.sequences();
   std::vector<std::int32_t> firstPositions(static_cast<std::size_t>(sequences));
-  std::int64_t longest = 0;
   for (std::int64_t i = 0; i < sequences; ++i) {
     firstPositions[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(shape.firstPosition(i));
-    longest = std::max({longest, shape.keys.length(i), shape.queries.length(i)});
   }
   return {.queryOffsets = session.table(shape.queries.offsets),
           .keyOffsets = session.table(shape.keys.offsets),
@@ -46,7 +69,7 @@ AttentionShapeArguments attentionShapeArguments(const AttentionShape& shape, std
           .headDim = static_cast<std::int32_t>(headDim),
           .scale = shape.scale,
           .causal = shape.causal,
-          .bias = relativeBiasArguments(shape.bias, longest, session),
+          .bias = relativeBiasArguments(shape.bias, longestDistance(shape), session),
           .dropout = dropoutArguments(shape.dropout)};
 }
 

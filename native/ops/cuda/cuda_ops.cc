@@ -6,7 +6,7 @@
 
 namespace wgqa {
 
-std::string_view CudaOps::name() const { return "cuda"; }
+std::unique_ptr<Ops> CudaOps::makeAnother() const { return std::make_unique<CudaOps>(device_); }
 
 std::optional<std::string> CudaOps::whyUnsupported(const ComputeNeeds& needs) const {
   if (needs.dtype != DType::float32 && needs.dtype != DType::bfloat16) {

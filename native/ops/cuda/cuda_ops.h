@@ -9,11 +9,12 @@ namespace wgqa {
 class CudaOps final : public Ops {
  public:
   /// The device outlives it.
-  explicit CudaOps(cuda::Device& device) : session_(device) {}
+  explicit CudaOps(cuda::Device& device) : device_(device), session_(device) {}
 
-  std::string_view name() const override;
+  std::string_view name() const override { return "cuda"; }
+  std::unique_ptr<Ops> makeAnother() const override;
   std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;
-  Memory& memory() override { return session_.device(); }
+  Memory& memory() override { return device_; }
   void upload(const void* host, const TensorView& to) override;
   void download(const ConstTensorView& from, void* host) override;
   void copy(const ConstTensorView& from, const TensorView& to) override;
@@ -23,6 +24,7 @@ class CudaOps final : public Ops {
   void endStep() override { session_.endStep(); }
   void abandonStep() noexcept override { session_.abandonStep(); }
   const cuda::StepCounts& stepCounts() const { return session_.stepCounts(); }
+  std::int64_t saturatingRows() const override { return 8192; }
   DType attentionInput(DType compute) const override;
 
   void embedding(const Embedding& p) override;
@@ -55,6 +57,7 @@ class CudaOps final : public Ops {
  private:
   cuda::Session& operation();
 
+  cuda::Device& device_;
   cuda::Session session_;
   OpTimes times_;
 };

@@ -1,6 +1,7 @@
 #include "ops/cuda/kernels/merge.h"
 
 #include "ops/cuda/grids.h"
+#include "ops/cuda/head_groups.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
@@ -16,14 +17,6 @@ MergeWeightView weightView(const ConstTensorView& weight) {
     return weight.shape[dimension] == 1 ? 0 : weight.strides[dimension];
   };
   return {weight.as<float>(), stride(0), stride(1), stride(2)};
-}
-
-// The first head of each group; groups are runs of the ascending map.
-std::vector<std::int32_t> groupHeads(std::span<const std::int32_t> kvHeadOf, std::int64_t groups) {
-  std::vector<std::int32_t> first(static_cast<std::size_t>(groups) + 1, 0);
-  for (const std::int32_t group : kvHeadOf) ++first[static_cast<std::size_t>(group) + 1];
-  for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
-  return first;
 }
 
 MergeHeadsBackwardArguments argumentsOf(const MergeHeadsBackward& p, float* sums,

@@ -25,6 +25,7 @@ class ScopeTimer {
 class ReferenceOps final : public HostOps {
  public:
   std::string_view name() const override { return "reference"; }
+  std::unique_ptr<Ops> makeAnother() const override { return makeReferenceOps(); }
   std::optional<std::string> whyUnsupported(const ComputeNeeds& needs) const override;
 
   void embedding(const Embedding& p) override;

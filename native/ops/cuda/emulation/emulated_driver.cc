@@ -11,14 +11,20 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "ops/cuda/emulation/device_memory.h"
 #include "ops/cuda/emulation/launch.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
-constexpr std::align_val_t kAlignment{256};
+constexpr std::size_t kPageBytes = 65536;
+
+// Never destroyed: memory of it may be released by what is destroyed at the program's end.
+emulation::DeviceMemory& memory() {
+  static emulation::DeviceMemory& instance = *new emulation::DeviceMemory;
+  return instance;
+}
 
 // What a stream was asked for while it recorded.
 using Recording = std::vector<std::function<void()>>;
@@ -37,6 +43,7 @@ Outcome failed(Failure failure, std::string message) {
 template <typename Work>
 Outcome outcomeOf(Work work) {
   try {
+    const emulation::DeviceMemory::Access access(memory());
     work();
     return {};
   } catch (const std::exception& error) {
@@ -55,30 +62,45 @@ Outcome perform(void* stream, std::function<void()> work) {
 // ---------------------------------------------------------------------------- memory
 
 Outcome allocate(std::int32_t, std::size_t bytes, void** data) {
-  *data = ::operator new(bytes == 0 ? 1 : bytes, kAlignment, std::nothrow);
+  *data = memory().allocate(bytes);
   if (*data == nullptr) return failed(Failure::outOfMemory, std::to_string(bytes) + " bytes");
-  std::memset(*data, 0xff, bytes);
   return {};
 }
 
 Outcome release(std::int32_t, void* data) {
-  ::operator delete(data, kAlignment);
-  return {};
+  return outcomeOf([&] { memory().release(data); });
 }
 
-Outcome releaseReserved(std::int32_t device, void* data, std::size_t) {
-  return release(device, data);
+Outcome reserve(std::int32_t, std::size_t bytes, void** data) {
+  return outcomeOf([&] { *data = memory().reserve(bytes); });
 }
 
-Outcome mapped(std::int32_t, void*, std::size_t) { return {}; }
+Outcome releaseReserved(std::int32_t, void* data, std::size_t bytes) {
+  return outcomeOf([&] { memory().releaseReserved(data, bytes); });
+}
+
+Outcome map(std::int32_t, void* data, std::size_t bytes) {
+  return outcomeOf([&] { memory().map(data, bytes); });
+}
+
+Outcome unmap(std::int32_t, void* data, std::size_t bytes) {
+  return outcomeOf([&] { memory().unmap(data, bytes); });
+}
 
 Outcome freeBytes(std::int32_t, std::size_t* bytes) {
   *bytes = std::size_t{1} << 30;
   return {};
 }
 
-Outcome allocatePinned(std::size_t bytes, void** data) { return allocate(0, bytes, data); }
-Outcome releasePinned(void* data) { return release(0, data); }
+Outcome allocatePinned(std::size_t bytes, void** data) {
+  *data = ::operator new(bytes);
+  return {};
+}
+
+Outcome releasePinned(void* data) {
+  ::operator delete(data);
+  return {};
+}
 
 // ---------------------------------------------------------------------------- streams
 
@@ -223,10 +245,10 @@ const Driver& emulatedDriver() {
                                 .allocate = allocate,
                                 .release = release,
                                 .pageBytes = pageBytes,
-                                .reserve = allocate,
+                                .reserve = reserve,
                                 .releaseReserved = releaseReserved,
-                                .map = mapped,
-                                .unmap = mapped,
+                                .map = map,
+                                .unmap = unmap,
                                 .freeBytes = freeBytes,
                                 .allocatePinned = allocatePinned,
                                 .releasePinned = releasePinned,

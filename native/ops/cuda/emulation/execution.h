@@ -31,6 +31,8 @@ void waitForBlock();
 /// Shows `bytes` of `value` to the warp, waits for all lanes to do the same, and returns what they
 /// show: lane i's at i * kSlotBytes. Valid until the call after the next.
 const unsigned char* showToWarp(const void* value, int bytes);
+/// Throws unless the address is a multiple of `bytes`.
+void requireAligned(const void* address, std::size_t bytes);
 void copyLater(void* to, const void* from, int bytes);
 void commitCopies();
 void waitForCopies(int left);
@@ -107,6 +109,19 @@ inline int atomicMaxOf(int* address, int value) {
 }
 inline void deviceFence() {}
 
+template <typename T>
+T loadWhole(const void* from) {
+  emulation::requireAligned(from, sizeof(T));
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+template <typename T>
+void storeWhole(void* to, const T& value) {
+  emulation::requireAligned(to, sizeof(T));
+  std::memcpy(to, &value, sizeof(T));
+}
+
 // ---------------------------------------------------------------------------- arithmetic
 
 inline float fastExp2(float x) { return std::exp2(x); }
@@ -114,6 +129,9 @@ inline float fastExp(float x) { return std::exp(x); }
 inline float fusedMultiplyAdd(float a, float b, float c) { return std::fma(a, b, c); }
 inline std::uint16_t bfloat16Bits(float x) { return emulation::bfloat16Bits(x); }
 inline std::uint16_t float16Bits(float x) { return emulation::float16Bits(x); }
+inline std::uint32_t bfloat16PairBits(float low, float high) {
+  return bfloat16Bits(low) | std::uint32_t{bfloat16Bits(high)} << 16;
+}
 inline float fromBFloat16Bits(std::uint16_t bits) { return emulation::fromBFloat16Bits(bits); }
 inline float fromFloat16Bits(std::uint16_t bits) { return emulation::fromFloat16Bits(bits); }
 inline std::uint32_t floatBits(float x) { return std::bit_cast<std::uint32_t>(x); }

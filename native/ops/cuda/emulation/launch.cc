@@ -216,7 +216,13 @@ const unsigned char* showToWarp(const void* value, int bytes) {
   return current->show(value, bytes);
 }
 
+void requireAligned(const void* address, std::size_t bytes) {
+  require(reinterpret_cast<std::uintptr_t>(address) % bytes == 0, "an access is not aligned");
+}
+
 void copyLater(void* to, const void* from, int bytes) {
+  requireAligned(to, static_cast<std::size_t>(bytes));
+  if (from != nullptr) requireAligned(from, static_cast<std::size_t>(bytes));
   current->running().uncommitted.push_back({to, from, bytes});
 }
 

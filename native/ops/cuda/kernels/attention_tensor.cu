@@ -1,7 +1,204 @@
+// Attention over whole sequences on tensor cores, after FlashAttention-2 (Dao 2023,
+// arXiv 2307.08691): a block holds its queries and walks over the keys, softmax kept up to date as
+// it goes; scores and probabilities never leave the registers.
+#include "ops/cuda/kernels/attention_tensor.h"
+
+#include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
+namespace {
 
-std::vector<KernelEntry> attentionTensorKernels() { return {}; }
+/// Softmax of a lane's rows so far, in log2 units: sums of 2^(score - reference) over its columns.
+template <int kRows>
+struct SoftmaxRows {
+  float reference[kRows];
+  float sum[kRows];
+};
+
+// A row's reference follows its largest score only when that is this much larger: it is exact with
+// any reference, and outputs have to be scaled seldom.
+constexpr float kReferenceSlack = 8.0f;
+
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void largestOfRows(const float (&scores)[kRowTiles][kColumnTiles][4],
+                               float (&largest)[2 * kRowTiles]) {
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    largest[r] = -INFINITY;
+    WGQA_UNROLL
+    for (int n = 0; n < kColumnTiles; ++n) {
+      const float* pair = &scores[r / 2][n][r % 2 * 2];
+      largest[r] = fmaxf(largest[r], fmaxf(pair[0], pair[1]));
+    }
+    largest[r] = fmaxf(largest[r], shuffleXor(largest[r], 1));
+    largest[r] = fmaxf(largest[r], shuffleXor(largest[r], 2));
+  }
+}
+
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void raiseReferences(const float (&largest)[2 * kRowTiles],
+                                 SoftmaxRows<2 * kRowTiles>& rows,
+                                 float (&out)[kRowTiles][kColumnTiles][4]) {
+  bool isHigher = false;
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    isHigher |= largest[r] > rows.reference[r] + kReferenceSlack;
+  }
+  if (!warpAny(isHigher)) return;
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    if (!(largest[r] > rows.reference[r] + kReferenceSlack)) continue;
+    const float ratio = fastExp2(rows.reference[r] - largest[r]);
+    rows.reference[r] = largest[r];
+    rows.sum[r] *= ratio;
+    WGQA_UNROLL
+    for (int n = 0; n < kColumnTiles; ++n) {
+      out[r / 2][n][r % 2 * 2] *= ratio;
+      out[r / 2][n][r % 2 * 2 + 1] *= ratio;
+    }
+  }
+}
+
+/// Scores become probabilities but for their rows' common factor.
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void exponentiate(const ScoreTerms& terms, SoftmaxRows<2 * kRowTiles>& rows,
+                              float (&scores)[kRowTiles][kColumnTiles][4]) {
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    // A row that has seen no key: minus infinity less itself would be NaN.
+    const float reference = rows.reference[r] == -INFINITY ? 0.0f : rows.reference[r];
+    const float offset = terms.offset - reference;
+    WGQA_UNROLL
+    for (int n = 0; n < kColumnTiles; ++n) {
+      float* pair = &scores[r / 2][n][r % 2 * 2];
+      pair[0] = fastExp2(fusedMultiplyAdd(pair[0], terms.factor, offset));
+      pair[1] = fastExp2(fusedMultiplyAdd(pair[1], terms.factor, offset));
+      rows.sum[r] += pair[0] + pair[1];
+    }
+  }
+}
+
+template <int kHeadDim>
+WGQA_DEVICE void copyKeys(const AttentionTensorArguments& p, const QueryTile& tile, int firstKey,
+                          unsigned char* shared) {
+  using Tiles = AttentionTensorTiles<kHeadDim>;
+  const int stage = firstKey / Tiles::kKeys % Tiles::kStages;
+  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(
+      shared + Tiles::kKeysAt + stage * Tiles::kTileBytes, keyRows(p.shape, tile, p.k, firstKey));
+  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(
+      shared + Tiles::kValuesAt + stage * Tiles::kTileBytes, keyRows(p.shape, tile, p.v, firstKey));
+}
+
+template <int kHeadDim, bool kDropout, typename Tiles = AttentionTensorTiles<kHeadDim>>
+WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const QueryTile& tile, int warpRow,
+                            int firstKey, const unsigned char* shared,
+                            SoftmaxRows<2 * Tiles::kRowTiles>& rows,
+                            float (&out)[Tiles::kRowTiles][kHeadDim / 8][4]) {
+  std::uint32_t kept = 0;
+  if constexpr (kDropout) {
+    kept = keptOfQueries<Tiles::kRowTiles, Tiles::kStepKeys / 8>(p.shape, tile, warpRow, firstKey);
+  }
+  const int place = firstKey % (Tiles::kKeys * Tiles::kStages) * TileLayout<kHeadDim>::kRowBytes;
+  float scores[Tiles::kRowTiles][Tiles::kStepKeys / 8][4] = {};
+  multiplyRows<kHeadDim>(shared + warpRow * TileLayout<kHeadDim>::kRowBytes,
+                         shared + Tiles::kKeysAt + place, scores);
+  const int position = tile.position + warpRow;
+  const auto* window = reinterpret_cast<const float*>(shared + Tiles::kBiasAt);
+  const ScoreTerms terms =
+      addBias<true>(p.shape.bias, window, p.shape.scale * kLog2E, firstKey - position, scores);
+  maskKeys(p.shape.causal, position, firstKey, tile.keys, scores);
+  float largest[2 * Tiles::kRowTiles];
+  largestOfRows(scores, largest);
+  for (float& each : largest) each = fusedMultiplyAdd(each, terms.factor, terms.offset);
+  raiseReferences(largest, rows, out);
+  exponentiate(terms, rows, scores);
+  if constexpr (kDropout) applyKept(kept, 1.0f, scores);
+  multiplyFragment<kHeadDim>(scores, shared + Tiles::kValuesAt + place, out);
+}
+
+template <int kRowTiles>
+WGQA_DEVICE void storeLogSumExp(const AttentionTensorArguments& p, const QueryTile& tile,
+                                int warpRow, const SoftmaxRows<2 * kRowTiles>& rows) {
+  if (p.logSumExp == nullptr || laneIndex() % 4 != 0) return;
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    const int query = tile.first + warpRow + laneRow() + 8 * r;
+    if (query < 0 || query >= tile.queries) continue;
+    const std::int64_t token = std::int64_t{tile.queryOffset} + query;
+    p.logSumExp[token * p.shape.heads + tile.head] = logf(rows.sum[r]) + kLn2 * rows.reference[r];
+  }
+}
+
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void store(const AttentionTensorArguments& p, const QueryTile& tile, int warpRow,
+                       SoftmaxRows<2 * kRowTiles>& rows,
+                       const float (&out)[kRowTiles][kColumnTiles][4]) {
+  float factors[2 * kRowTiles];
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    rows.sum[r] = warpSum<4>(rows.sum[r]);
+    factors[r] = rows.sum[r] > 0.0f ? p.shape.dropout.keptScale / rows.sum[r] : 0.0f;
+  }
+  storeLogSumExp<kRowTiles>(p, tile, warpRow, rows);
+  const int row = tile.first + warpRow;
+  storeFragment(
+      out, factors, p.out, p.outIsFloat32,
+      {queryElement(p.shape, tile, warpRow), std::int64_t{p.shape.heads} * p.shape.headDim, -row,
+       tile.queries - row, p.shape.headDim});
+}
+
+/// Asked for again where it is needed again, rather than kept in registers.
+WGQA_DEVICE QueryTile blockTile(const AttentionTensorArguments& p) {
+  return queryTile(p.shape, p.tiles[blockX() / p.shape.heads], blockX() % p.shape.heads);
+}
+
+// The next keys are under way while the block works on those before: one barrier for each tile.
+template <int kHeadDim, bool kDropout>
+WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim == 64 ? 3 : 2)
+    attentionTensor(AttentionTensorArguments p) {
+  using Tiles = AttentionTensorTiles<kHeadDim>;
+  auto* shared = dynamicShared<unsigned char>();
+  const QueryTile tile = blockTile(p);
+  const int warpRow = warpIndex() * Tiles::kWarpQueries;
+  const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
+  const int seenByWarp = keysSeen(p.shape, tile, warpRow, Tiles::kWarpQueries);
+
+  copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
+  if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
+  commitCopies();
+  loadBiasWindow(p.shape.bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
+
+  float out[Tiles::kRowTiles][kHeadDim / 8][4] = {};
+  SoftmaxRows<2 * Tiles::kRowTiles> rows;
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * Tiles::kRowTiles; ++r) {
+    rows.reference[r] = -INFINITY;
+    rows.sum[r] = 0.0f;
+  }
+  for (int firstKey = 0; firstKey < seenByBlock; firstKey += Tiles::kStepKeys) {
+    if (firstKey % Tiles::kKeys == 0) {
+      waitForCopies<0>();
+      blockBarrier();
+      const int next = firstKey + Tiles::kKeys;
+      if (next < seenByBlock) copyKeys<kHeadDim>(p, tile, next, shared);
+      commitCopies();
+    }
+    if (firstKey < seenByWarp) {
+      attendKeys<kHeadDim, kDropout>(p, tile, warpRow, firstKey, shared, rows, out);
+    }
+  }
+  waitForCopies<0>();
+  store(p, blockTile(p), warpRow, rows, out);
+}
+
+}  // namespace
+
+std::vector<KernelEntry> attentionTensorKernels() {
+  return {kernelEntry<attentionTensor<64, false>>(kAttentionTensor64),
+          kernelEntry<attentionTensor<128, false>>(kAttentionTensor128),
+          kernelEntry<attentionTensor<64, true>>(kAttentionTensorDropout64),
+          kernelEntry<attentionTensor<128, true>>(kAttentionTensorDropout128)};
+}
 
 }  // namespace wgqa::cuda

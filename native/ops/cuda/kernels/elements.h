@@ -35,19 +35,18 @@ inline constexpr int kPer16Bytes = 16 / static_cast<int>(sizeof(T));
 
 template <int kCount, typename T>
 WGQA_DEVICE Vector<T, kCount> loadVector(const T* from) {
-  return *reinterpret_cast<const Vector<T, kCount>*>(from);
+  return loadWhole<Vector<T, kCount>>(from);
 }
 template <typename T, int kCount>
 WGQA_DEVICE void storeVector(T* to, const Vector<T, kCount>& vector) {
-  *reinterpret_cast<Vector<T, kCount>*>(to) = vector;
+  storeWhole(to, vector);
 }
 
 /// Two 16-bit numbers in a word, `low` in its lower half.
 template <bool kBFloat16>
 WGQA_DEVICE std::uint32_t packHalves(float low, float high) {
-  const std::uint32_t lowBits = kBFloat16 ? bfloat16Bits(low) : float16Bits(low);
-  const std::uint32_t highBits = kBFloat16 ? bfloat16Bits(high) : float16Bits(high);
-  return lowBits | highBits << 16;
+  if constexpr (kBFloat16) return bfloat16PairBits(low, high);
+  return float16Bits(low) | std::uint32_t{float16Bits(high)} << 16;
 }
 
 }  // namespace wgqa::cuda

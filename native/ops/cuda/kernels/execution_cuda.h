@@ -59,9 +59,24 @@ WGQA_DEVICE int atomicMaxOf(int* address, int value) { return atomicMax(address,
 /// Makes this thread's writes to device memory visible to the device before those after it.
 WGQA_DEVICE void deviceFence() { __threadfence(); }
 
+/// Reads or writes a T as one access; the address is a multiple of its size.
+template <typename T>
+WGQA_DEVICE T loadWhole(const void* from) {
+  return *static_cast<const T*>(from);
+}
+template <typename T>
+WGQA_DEVICE void storeWhole(void* to, const T& value) {
+  *static_cast<T*>(to) = value;
+}
+
 // ---------------------------------------------------------------------------- arithmetic
 
-WGQA_DEVICE float fastExp2(float x) { return exp2f(x); }
+/// Within two units in the last place; 0 where the result is below 2^-126.
+WGQA_DEVICE float fastExp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(result) : "f"(x));
+  return result;
+}
 WGQA_DEVICE float fastExp(float x) { return __expf(x); }
 WGQA_DEVICE float fusedMultiplyAdd(float a, float b, float c) { return fmaf(a, b, c); }
 
@@ -70,6 +85,12 @@ WGQA_DEVICE std::uint16_t bfloat16Bits(float x) {
   return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 WGQA_DEVICE std::uint16_t float16Bits(float x) { return __half_as_ushort(__float2half_rn(x)); }
+/// Two of them in a word, `low` in its lower half.
+WGQA_DEVICE std::uint32_t bfloat16PairBits(float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;\n" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
 WGQA_DEVICE float fromBFloat16Bits(std::uint16_t bits) {
   return __uint_as_float(static_cast<unsigned>(bits) << 16);
 }

@@ -133,7 +133,7 @@ WGQA_KERNEL void WGQA_BOUNDS(256, 4) copyBlocks(CopyBlocksArguments p) {
   const std::int64_t words = p.blockBytes / 4;
   if (p.blockBytes % 16 == 0) {
     for (std::int64_t i = threadIndex(); i < words / 4; i += blockThreads()) {
-      reinterpret_cast<Bytes16*>(to)[i] = reinterpret_cast<const Bytes16*>(from)[i];
+      storeWhole(to + 4 * i, loadWhole<Bytes16>(from + 4 * i));
     }
     return;
   }

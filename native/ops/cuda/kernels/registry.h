@@ -7,7 +7,9 @@
 
 namespace wgqa::cuda {
 
-std::vector<KernelEntry> attentionDecodeKernels();
+std::vector<KernelEntry> attentionDecodeCombineKernels();
+std::vector<KernelEntry> attentionDecodeScalarKernels();
+std::vector<KernelEntry> attentionDecodeTensorKernels();
 std::vector<KernelEntry> attentionFloatKernels();
 std::vector<KernelEntry> attentionFloatBackwardKernels();
 std::vector<KernelEntry> attentionTensorKernels();
@@ -23,10 +25,10 @@ std::vector<KernelEntry> optimiserKernels();
 inline std::vector<KernelEntry> allKernels() {
   std::vector<KernelEntry> all;
   for (const auto& kernels :
-       {attentionDecodeKernels, attentionFloatKernels, attentionFloatBackwardKernels,
-        attentionTensorKernels, attentionTensorBackwardKernels, crossEntropyKernels,
-        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeKernels, normKernels,
-        optimiserKernels}) {
+       {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
+        attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
+        attentionTensorBackwardKernels, crossEntropyKernels, elementwiseKernels, embeddingKernels,
+        kvCacheKernels, mergeKernels, normKernels, optimiserKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;
