@@ -88,7 +88,7 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "no CUDA device: %s\n", reason->c_str());
     return 1;
   }
-  cuda::Device& device = *cudaDevice(0);
+  cuda::Device& device = cudaDevice(0);
   const std::unique_ptr<Ops> ops = makeCudaOps();
   std::vector<Ratio> ratios;
   measureDecode(*ops, device, options, ratios);

@@ -117,7 +117,7 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "no CUDA device: %s\n", reason->c_str());
     return 1;
   }
-  cuda::Device& device = *cudaDevice(0);
+  cuda::Device& device = cudaDevice(0);
   std::vector<Ratio> ratios;
   measureGeneration(options, ratios);
   measureTraining(device, options, ratios);

@@ -6,8 +6,20 @@
 namespace wgqa::cuda {
 
 DropoutArguments dropoutArguments(const DropoutSpec& dropout) {
-  return {dropout.random.seed, dropout.random.stream, dropout.threshold(),
-          1.0f / (1.0f - dropout.rate)};
+  DropoutArguments arguments{.roundKeys = {},
+                             .stream = dropout.random.stream,
+                             .threshold = dropout.threshold(),
+                             .keptScale = 1.0f / (1.0f - dropout.rate)};
+  auto key0 = static_cast<std::uint32_t>(dropout.random.seed);
+  auto key1 = static_cast<std::uint32_t>(dropout.random.seed >> 32);
+  static_assert(kPhiloxRoundCount == kPhiloxRounds);
+  for (int round = 0; round < kPhiloxRoundCount; ++round) {
+    arguments.roundKeys[2 * round] = key0;
+    arguments.roundKeys[2 * round + 1] = key1;
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
+  }
+  return arguments;
 }
 
 // Buckets grow with the distance, and from maxDistance on there is one to either side.

@@ -1,12 +1,14 @@
 #include "test/ops_backends.h"
 
+#include "ops/cuda/backend.h"
 #include "ops/cuda/cuda_ops.h"
 #include "ops/cuda/emulation/emulated_driver.h"
 
 namespace wgqa::test {
 namespace {
 
-constexpr int kRandomCases = 20;  // a case takes the emulation milliseconds to seconds
+constexpr int kEmulatedRandomCases = 20;  // one takes the emulation milliseconds to seconds
+constexpr int kRandomCases = 200;
 
 }  // namespace
 
@@ -15,7 +17,13 @@ std::vector<Backend> backends() {
     static cuda::Device& device = *new cuda::Device(cuda::emulatedDriver(), 0);
     return std::make_unique<CudaOps>(device);
   };
-  return {{.name = "cuda-emulated", .make = makeEmulated, .randomCases = kRandomCases}};
+  std::vector<Backend> all = {
+      {.name = "cuda-emulated", .make = makeEmulated, .randomCases = kEmulatedRandomCases}};
+  if (!whyNoCuda()) {
+    all.push_back(
+        {.name = "cuda", .make = [] { return makeCudaOps(); }, .randomCases = kRandomCases});
+  }
+  return all;
 }
 
 }  // namespace wgqa::test

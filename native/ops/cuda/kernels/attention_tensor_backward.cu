@@ -68,38 +68,49 @@ WGQA_KERNEL void WGQA_BOUNDS(StatisticsTiles::kThreads, 4)
 
 // ---------------------------------------------------------------------------- bias
 
-/// A warp's sums of the gradients of scores by distance. The scores of one distance lie on a
-/// diagonal of a fragment, which its rows, laid side by side in shared memory, give to one lane.
+/// A warp's sums of the gradients of scores by distance, as a lane keeps them.
 struct DistanceSums {
-  float* rows;  // [8, 32] shared, of this warp
-  float* sums;  // [2 * reach + 1] shared, of this warp
-  int reach;
-  float before;   // this lane's part of the sum of the distances up to -reach
+  float before;   // its part of the sum of the distances up to -reach
   float after;    // and of those from reach on
   float pending;  // of distance pendingDistance + lane: the next fragment may have more of it
   int pendingDistance;
-
-  WGQA_DEVICE void settle(int distance, float sum) {
-    if (distance <= -reach) {
-      before += sum;
-    } else if (distance >= reach) {
-      after += sum;
-    } else {
-      sums[distance + reach] += sum;
-    }
-  }
-  WGQA_DEVICE void settlePending() {
-    settle(pendingDistance + laneIndex(), pending);
-    pending = 0.0f;
-  }
 };
 
-WGQA_DEVICE DistanceSums distanceSums(const RelativeBiasArguments& bias, float* shared, int warps,
-                                      int rowFloats) {
-  const int distances = 2 * bias.reach + 1;
-  float* sums = shared + warps * rowFloats + warpIndex() * distances;
-  for (int i = laneIndex(); i < distances; i += kWarpThreads) sums[i] = 0.0f;
-  return {shared + warpIndex() * rowFloats, sums, bias.reach, 0.0f, 0.0f, 0.0f, 0};
+/// What of them lies in shared memory; worked out where it is needed, rather than kept in registers.
+struct DistanceSpace {
+  float* rows;  // [8, 32]
+  float* sums;  // [2 * reach + 1]
+  int reach;
+};
+
+template <int kHeadDim>
+WGQA_DEVICE DistanceSpace distanceSpace(const RelativeBiasArguments& bias, int warp) {
+  using Tiles = QueryGradientTiles<kHeadDim>;
+  auto* shared = dynamicShared<unsigned char>();
+  auto* window = reinterpret_cast<float*>(shared + Tiles::kBiasAt);
+  return {reinterpret_cast<float*>(shared + Tiles::kDiagonalsAt) + warp * Tiles::kDiagonalFloats,
+          window + biasWindowFloats(bias.reach) + warp * (2 * bias.reach + 1), bias.reach};
+}
+
+WGQA_DEVICE void clear(const DistanceSpace& space) {
+  for (int i = laneIndex(); i < 2 * space.reach + 1; i += kWarpThreads) space.sums[i] = 0.0f;
+  warpBarrier();
+}
+
+// A warp meets a distance between -reach and reach once.
+WGQA_DEVICE void settle(const DistanceSpace& space, int distance, float sum, DistanceSums& sums) {
+  if (distance <= -space.reach) {
+    sums.before += sum;
+  } else if (distance >= space.reach) {
+    sums.after += sum;
+  } else {
+    space.sums[distance + space.reach] += sum;
+  }
+}
+
+WGQA_DEVICE void settlePending(const DistanceSpace& space, DistanceSums& sums) {
+  settle(space, sums.pendingDistance + laneIndex(), sums.pending, sums);
+  sums.pending = 0.0f;
 }
 
 template <int kRowTiles, int kColumnTiles>
@@ -115,13 +126,14 @@ WGQA_DEVICE float sumOfLane(const float (&values)[kRowTiles][kColumnTiles][4]) {
   return sum;
 }
 
-// Eight rows lie in shared memory at a time, row i turned by 8 i places so that neither its writers
-// nor the walks along diagonals meet in a bank. Lane l walks over the columns (row + l) % 32: first
-// on the diagonal that begins at column l, then on the one that ends there.
+// The scores of one distance lie on a diagonal of a fragment. Eight of its rows lie in shared memory
+// at a time, row i turned by 8 i places so that neither their writers nor the walks along diagonals
+// meet in a bank. Lane l walks over the columns (row + l) % 32: first on the diagonal that begins at
+// column l, then on the one that ends there.
 template <int kRowTiles>
 WGQA_DEVICE void addDiagonals(const float (&grads)[kRowTiles][4][4], int distance,
-                              DistanceSums& sums) {
-  if (sums.pendingDistance != distance - 32) sums.settlePending();
+                              const DistanceSpace& space, DistanceSums& sums) {
+  if (sums.pendingDistance != distance - 32) settlePending(space, sums);
   const int lane = laneIndex();
   float ending = sums.pending;
   float beginning = 0.0f;
@@ -132,17 +144,17 @@ WGQA_DEVICE void addDiagonals(const float (&grads)[kRowTiles][4][4], int distanc
     for (int n = 0; n < 4; ++n) {
       const int column = (8 * n + laneColumn() + 8 * laneRow()) % 32;
       const float* pair = &grads[r / 2][n][r % 2 * 2];
-      storeVector(sums.rows + 32 * laneRow() + column, Vector<float, 2>{{pair[0], pair[1]}});
+      storeVector(space.rows + 32 * laneRow() + column, Vector<float, 2>{{pair[0], pair[1]}});
     }
     warpBarrier();
     WGQA_UNROLL
     for (int i = 0; i < 8; ++i) {
       const int row = 8 * r + i;
-      const float value = sums.rows[32 * i + (row + lane + 8 * i) % 32];
+      const float value = space.rows[32 * i + (row + lane + 8 * i) % 32];
       (row + lane < 32 ? beginning : ending) += value;
     }
   }
-  sums.settle(distance + lane - 32, ending);
+  settle(space, distance + lane - 32, ending, sums);
   sums.pending = beginning;
   sums.pendingDistance = distance;
 }
@@ -150,31 +162,33 @@ WGQA_DEVICE void addDiagonals(const float (&grads)[kRowTiles][4][4], int distanc
 /// Adds a fragment whose row 0 and column 0 are `distance` apart.
 template <int kRowTiles>
 WGQA_DEVICE void addToDistances(const float (&grads)[kRowTiles][4][4], int distance,
-                                DistanceSums& sums) {
-  const int side = distancesFrom<true, 16 * kRowTiles, 32>(distance).side(sums.reach);
-  if (side == 0) return addDiagonals(grads, distance, sums);
+                                const DistanceSpace& space, DistanceSums& sums) {
+  const int side = distancesFrom<true, 16 * kRowTiles, 32>(distance).side(space.reach);
+  if (side == 0) return addDiagonals(grads, distance, space, sums);
   (side < 0 ? sums.before : sums.after) += sumOfLane(grads);
 }
 
 /// All threads of the block, after all is added: sums by bucket, to partials[bucket * stride].
-template <int kWarps>
+template <int kHeadDim>
 WGQA_DEVICE void storeBuckets(const RelativeBiasArguments& bias, DistanceSums& sums,
                               std::int64_t stride, float* partials) {
+  constexpr int kWarps = QueryGradientTiles<kHeadDim>::kWarps;
+  const DistanceSpace space = distanceSpace<kHeadDim>(bias, warpIndex());
   const int distances = 2 * bias.reach + 1;
-  sums.settlePending();
+  settlePending(space, sums);
   const float before = warpSum(sums.before);
   const float after = warpSum(sums.after);
   if (laneIndex() == 0) {
-    sums.sums[0] += before;
-    sums.sums[distances - 1] += after;
+    space.sums[0] += before;
+    space.sums[distances - 1] += after;
   }
   blockBarrier();
-  const float* first = sums.sums - warpIndex() * distances;
+  const float* ofWarps = distanceSpace<kHeadDim>(bias, 0).sums;
   for (int bucket = warpIndex(); bucket < bias.bucketCount; bucket += kWarps) {
     float sum = 0.0f;
     for (int place = laneIndex(); place < distances; place += kWarpThreads) {
       if (bias.buckets[place] != bucket) continue;
-      for (int warp = 0; warp < kWarps; ++warp) sum += first[warp * distances + place];
+      for (int warp = 0; warp < kWarps; ++warp) sum += ofWarps[warp * distances + place];
     }
     sum = warpSum(sum);
     if (laneIndex() == 0) partials[bucket * stride] = sum;
@@ -193,15 +207,17 @@ WGQA_KERNEL void WGQA_BOUNDS(kBiasGradientThreads, 4) biasGradient(BiasGradientA
 
 // ---------------------------------------------------------------------------- queries
 
-template <int kRows>
+/// All threads of the block: the statistics of its queries, 0 where there is none. A barrier must
+/// follow.
+template <int kQueries>
 WGQA_DEVICE void loadStatistics(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
-                                int sequence, int warpRow, QueryStatistics (&rows)[kRows]) {
-  const QueryStatistics* first =
-      p.statistics + tile.head * p.statisticsRows + statisticsStart(sequence, tile.queryOffset);
-  WGQA_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    const int query = tile.first + warpRow + laneRow() + 8 * r;
-    rows[r] = query >= 0 && query < tile.queries ? first[query] : QueryStatistics{0.0f, 0.0f};
+                                int sequence, QueryStatistics* rows) {
+  const QueryStatistics* first = p.statistics + tile.head * p.statisticsRows +
+                                 statisticsStart(sequence, tile.queryOffset);
+  for (int row = threadIndex(); row < kQueries; row += blockThreads()) {
+    const int query = tile.first + row;
+    const bool isQuery = query >= 0 && query < tile.queries;
+    rows[row] = isQuery ? first[query] : QueryStatistics{0.0f, 0.0f};
   }
 }
 
@@ -227,10 +243,10 @@ WGQA_DEVICE void copyKeys(const AttentionTensorBackwardArguments& p, const Query
 template <int kHeadDim, bool kDropout, typename Tiles = QueryGradientTiles<kHeadDim>>
 WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
                           int warpRow, int firstKey, const unsigned char* shared,
-                          const QueryStatistics (&rows)[2 * Tiles::kRowTiles], DistanceSums& sums,
-                          float (&gradQ)[Tiles::kRowTiles][kHeadDim / 8][4]) {
+                          DistanceSums& sums, float (&gradQ)[Tiles::kRowTiles][kHeadDim / 8][4]) {
   constexpr int kRowBytes = TileLayout<kHeadDim>::kRowBytes;
   constexpr int kColumnTiles = Tiles::kStepKeys / 8;
+  const auto* rows = reinterpret_cast<const QueryStatistics*>(shared + Tiles::kStatisticsAt);
   const unsigned char* keys =
       shared + Tiles::kKeysAt + firstKey % (Tiles::kKeys * Tiles::kStages) * kRowBytes;
   std::uint32_t kept = 0;
@@ -250,14 +266,23 @@ WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const Query
   if constexpr (kDropout) applyKept(kept, p.shape.dropout.keptScale, grads);
   WGQA_UNROLL
   for (int r = 0; r < 2 * Tiles::kRowTiles; ++r) {
+    const QueryStatistics query = rows[warpRow + laneRow() + 8 * r];
     WGQA_UNROLL
     for (int i = 0; i < 2 * kColumnTiles; ++i) {
       float& grad = grads[r / 2][i / 2][r % 2 * 2 + i % 2];
-      grad = scoreGradient(scores[r / 2][i / 2][r % 2 * 2 + i % 2], terms, rows[r], grad);
+      grad = scoreGradient(scores[r / 2][i / 2][r % 2 * 2 + i % 2], terms, query, grad);
     }
   }
-  if (p.biasPartials != nullptr) addToDistances(grads, firstKey - position, sums);
+  if (p.biasPartials != nullptr) {
+    addToDistances(grads, firstKey - position, distanceSpace<kHeadDim>(p.shape.bias, warpIndex()),
+                   sums);
+  }
   multiplyFragment<kHeadDim>(grads, keys, gradQ);
+}
+
+/// Asked for again where it is needed again, rather than kept in registers.
+WGQA_DEVICE QueryTile blockTile(const AttentionTensorBackwardArguments& p) {
+  return queryTile(p.shape, p.tiles[blockX() / p.shape.heads], blockX() % p.shape.heads);
 }
 
 template <int kHeadDim, int kRowTiles>
@@ -274,14 +299,12 @@ WGQA_DEVICE void storeQueries(const AttentionTensorBackwardArguments& p, const Q
 }
 
 template <int kHeadDim, bool kDropout>
-WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, kHeadDim == 64 ? 3 : 2)
+WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
     queryGradient(AttentionTensorBackwardArguments p) {
   using Tiles = QueryGradientTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
-  auto* window = reinterpret_cast<float*>(shared + Tiles::kBiasAt);
   const RelativeBiasArguments& bias = p.shape.bias;
-  const int tileIndex = blockX() / p.shape.heads;
-  const QueryTile tile = queryTile(p.shape, p.tiles[tileIndex], blockX() % p.shape.heads);
+  const QueryTile tile = blockTile(p);
   const int warpRow = warpIndex() * Tiles::kWarpQueries;
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
   const int seenByWarp = keysSeen(p.shape, tile, warpRow, Tiles::kWarpQueries);
@@ -291,14 +314,12 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, kHeadDim ==
                                                        queryRows(p.shape, tile, p.gradOut));
   if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
   commitCopies();
-  loadBiasWindow(bias, tile.head, window);
+  loadBiasWindow(bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
+  if (p.biasPartials != nullptr) clear(distanceSpace<kHeadDim>(bias, warpIndex()));
   DistanceSums sums{};
-  if (p.biasPartials != nullptr) {
-    sums = distanceSums(bias, window + biasWindowFloats(bias.reach), Tiles::kWarps,
-                        Tiles::kDiagonalFloats);
-  }
-  QueryStatistics rows[2 * Tiles::kRowTiles];
-  loadStatistics(p, tile, p.tiles[tileIndex].sequence, warpRow, rows);
+  loadStatistics<Tiles::kQueries>(
+      p, tile, p.tiles[blockX() / p.shape.heads].sequence,
+      reinterpret_cast<QueryStatistics*>(shared + Tiles::kStatisticsAt));
 
   float gradQ[Tiles::kRowTiles][kHeadDim / 8][4] = {};
   for (int firstKey = 0; firstKey < seenByBlock; firstKey += Tiles::kStepKeys) {
@@ -310,16 +331,17 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, kHeadDim ==
       commitCopies();
     }
     if (firstKey < seenByWarp) {
-      stepKeys<kHeadDim, kDropout>(p, tile, warpRow, firstKey, shared, rows, sums, gradQ);
+      stepKeys<kHeadDim, kDropout>(p, tile, warpRow, firstKey, shared, sums, gradQ);
     }
   }
   waitForCopies<0>();
-  storeQueries<kHeadDim>(p, tile, warpRow, gradQ);
+  storeQueries<kHeadDim>(p, blockTile(p), warpRow, gradQ);
   if (p.biasPartials != nullptr) {
     const std::int64_t tiles = gridX() / p.shape.heads;
-    storeBuckets<Tiles::kWarps>(
-        bias, sums, tiles,
-        p.biasPartials + std::int64_t{tile.head} * bias.bucketCount * tiles + tileIndex);
+    const int head = blockX() % p.shape.heads;
+    storeBuckets<kHeadDim>(bias, sums, tiles,
+                           p.biasPartials + std::int64_t{head} * bias.bucketCount * tiles +
+                               blockX() / p.shape.heads);
   }
 }
 
@@ -334,7 +356,7 @@ struct KeyTile {
   int keys;                 // of the sequence
   int first;                // key of the tile's row 0
   int firstPosition;        // of query 0 among the keys
-  std::int64_t statistics;  // place of query 0's among a head's
+  int statistics;         // place of query 0's among a head's
 };
 
 WGQA_DEVICE KeyTile keyTile(const AttentionTensorBackwardArguments& p) {
@@ -518,7 +540,7 @@ WGQA_KERNEL void WGQA_BOUNDS(KeyGradientTiles<kHeadDim>::kThreads, kHeadDim == 6
     stage ^= 1;
   }
   waitForCopies<0>();
-  storeKeys<kHeadDim>(p, tile, warpRow, gradK, gradV);
+  storeKeys<kHeadDim>(p, keyTile(p), warpRow, gradK, gradV);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ struct QueryStatistics {
 inline constexpr int kStatisticsRows = 128;
 
 /// Where a sequence's statistics begin, which rows up to a multiple of kStatisticsRows follow.
-WGQA_DEVICE std::int64_t statisticsStart(std::int64_t sequence, std::int64_t queryOffset) {
+WGQA_DEVICE int statisticsStart(int sequence, int queryOffset) {
   return ((queryOffset + kStatisticsRows - 1) / kStatisticsRows + sequence) * kStatisticsRows;
 }
 
@@ -77,14 +77,15 @@ struct QueryGradientTiles {
   static constexpr int kTileBytes = kKeys * TileLayout<kHeadDim>::kRowBytes;
   static constexpr int kKeysAt = 2 * kGradOutAt;
   static constexpr int kValuesAt = kKeysAt + kStages * kTileBytes;
-  static constexpr int kBiasAt = kValuesAt + kStages * kTileBytes;
-
-  // The gradient of the bias: eight rows of scores' gradients, and sums by distance, per warp.
+  static constexpr int kStatisticsAt = kValuesAt + kStages * kTileBytes;
+  // For the gradient of the bias: eight rows of scores' gradients of each warp, and behind the bias
+  // each warp's sums by distance.
   static constexpr int kDiagonalFloats = 8 * kStepKeys;
+  static constexpr int kDiagonalsAt = kStatisticsAt + kQueries * 8;
+  static constexpr int kBiasAt = kDiagonalsAt + kWarps * kDiagonalFloats * 4;
 
   static constexpr std::int64_t sharedBytes(std::int64_t biasFloats, std::int64_t distances) {
-    return kBiasAt +
-           4 * (biasFloats + (distances == 0 ? 0 : kWarps * (kDiagonalFloats + distances)));
+    return kBiasAt + 4 * (biasFloats + kWarps * distances);
   }
 };
 

@@ -219,7 +219,7 @@ WGQA_DEVICE std::uint32_t keptOfKeyColumns(const DropoutArguments& dropout, std:
   static_assert(4 * kRowTiles * kColumnTiles <= 32);
   const int half = laneIndex() % 2;
   std::uint32_t kept = 0;
-  WGQA_UNROLL
+  WGQA_UNROLL_BY(2)  // all at once would take too many registers
   for (int fragment = 0; fragment < kRowTiles * kColumnTiles; ++fragment) {
     const int m = fragment / kColumnTiles;
     const int n = fragment % kColumnTiles;
@@ -242,7 +242,7 @@ WGQA_DEVICE std::uint32_t keptOfKeyRows(const DropoutArguments& dropout, std::ui
   static_assert(4 * kRowTiles * kColumnTiles <= 32);
   const int place = laneRow() % 4;
   std::uint32_t kept = 0;
-  WGQA_UNROLL
+  WGQA_UNROLL_BY(2)  // all at once would take too many registers
   for (int fragment = 0; fragment < kRowTiles * kColumnTiles; ++fragment) {
     const int m = fragment / kColumnTiles;
     const int n = fragment % kColumnTiles;

@@ -16,6 +16,8 @@
 // Threads of a block at most, and blocks of a multiprocessor at least, for the register allocator.
 #define WGQA_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define WGQA_UNROLL _Pragma("unroll")
+#define WGQA_PRAGMA(text) _Pragma(#text)
+#define WGQA_UNROLL_BY(count) WGQA_PRAGMA(unroll count)
 // Where unrolling wholly would take more registers than it saves time.
 #define WGQA_UNROLL_BY_4 _Pragma("unroll 4")
 #include "ops/cuda/kernels/execution_cuda.h"
@@ -24,6 +26,7 @@
 #define WGQA_DEVICE inline
 #define WGQA_BOUNDS(threads, blocks)
 #define WGQA_UNROLL
+#define WGQA_UNROLL_BY(count)
 #define WGQA_UNROLL_BY_4
 #include "ops/cuda/emulation/execution.h"
 #endif

@@ -5,9 +5,12 @@
 
 namespace wgqa::cuda {
 
+inline constexpr int kPhiloxRoundCount = 10;
+
 /// DropoutSpec as kernels get it. threshold 0: nothing is dropped.
 struct DropoutArguments {
-  std::uint64_t seed;
+  // The seed's key of each round: read where they are used, they take neither sums nor registers.
+  std::uint32_t roundKeys[2 * kPhiloxRoundCount];
   std::uint64_t stream;
   std::uint32_t threshold;
   float keptScale;  // 1 / (1 - rate)
@@ -20,20 +23,16 @@ struct RandomWords {
 /// Words of the columns 4 columnBlock to 4 columnBlock + 3 of a row.
 WGQA_DEVICE RandomWords randomWords(const DropoutArguments& dropout, std::uint32_t row,
                                     std::uint32_t columnBlock) {
-  std::uint32_t key0 = static_cast<std::uint32_t>(dropout.seed);
-  std::uint32_t key1 = static_cast<std::uint32_t>(dropout.seed >> 32);
   RandomWords counter{{columnBlock, row, static_cast<std::uint32_t>(dropout.stream),
                        static_cast<std::uint32_t>(dropout.stream >> 32)}};
   WGQA_UNROLL
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < kPhiloxRoundCount; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter.words[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter.words[2];
-    counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.words[1] ^ key0,
+    counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.words[1] ^ dropout.roundKeys[2 * round],
                 static_cast<std::uint32_t>(product1),
-                static_cast<std::uint32_t>(product0 >> 32) ^ counter.words[3] ^ key1,
+                static_cast<std::uint32_t>(product0 >> 32) ^ counter.words[3] ^ dropout.roundKeys[2 * round + 1],
                 static_cast<std::uint32_t>(product0)}};
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
   }
   return counter;
 }

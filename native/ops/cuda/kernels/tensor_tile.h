@@ -21,13 +21,17 @@ struct TileLayout {
   WGQA_DEVICE static int offset(int row, int chunk) {
     return row * kRowBytes + (chunk ^ row % 8) * 16;
   }
-  // Where the rows that a lane gives to loadMatrices begin, of the first 16 columns; those of the
-  // columns from 16 k on are at the exclusive or with 32 k.
+  // Where the rows that a lane gives to loadMatrices begin, of the first 16 columns.
   /// 16 x 16 as an operand `a`; transposed: as two operands `b` of [16, 8].
   WGQA_DEVICE static int laneOffset() { return offset(laneIndex() % 16, laneIndex() / 16); }
   /// 16 x 16 as two operands `b` of [16, 8] whose columns are the tile's rows.
   WGQA_DEVICE static int laneOffsetOfColumns() {
     return offset(laneIndex() % 8 + laneIndex() / 16 * 8, laneIndex() / 8 % 2);
+  }
+  /// The same of the columns from 8 chunks on, an even number. Only eight chunks are permuted: the
+  /// rest of the way is one that the compiler knows.
+  WGQA_DEVICE static int chunksOn(int laneOffset, int chunks) {
+    return (laneOffset ^ chunks % 8 * 16) + chunks / 8 * 128;
   }
 };
 
@@ -72,12 +76,12 @@ WGQA_DEVICE void multiplyRows(const unsigned char* a, const unsigned char* b,
     std::uint32_t rows[kRowTiles][4];
     WGQA_UNROLL
     for (int m = 0; m < kRowTiles; ++m) {
-      loadMatrices(rows[m], a + m * 16 * Layout::kRowBytes + (laneA ^ k * 32));
+      loadMatrices(rows[m], a + m * 16 * Layout::kRowBytes + Layout::chunksOn(laneA, 2 * k));
     }
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; n += 2) {
       std::uint32_t columns[4];
-      loadMatrices(columns, b + n * 8 * Layout::kRowBytes + (laneB ^ k * 32));
+      loadMatrices(columns, b + n * 8 * Layout::kRowBytes + Layout::chunksOn(laneB, 2 * k));
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
         multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});
@@ -108,7 +112,7 @@ WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4],
     WGQA_UNROLL
     for (int n = 0; n < kColumns / 8; n += 2) {
       std::uint32_t columns[4];
-      loadMatricesTransposed(columns, b + k * 8 * Layout::kRowBytes + (laneB ^ n * 16));
+      loadMatricesTransposed(columns, b + k * 8 * Layout::kRowBytes + Layout::chunksOn(laneB, n));
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
         multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});

@@ -1,0 +1,178 @@
+#include "ops/cuda/runtime/dense_products.h"
+
+#include <library_types.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/cuda/runtime/cublaslt.h"
+#include "ops/cuda/runtime/outcome.h"
+
+namespace wgqa::cuda::runtime {
+namespace {
+
+constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+constexpr std::size_t kMostPlans = 1024;
+
+int typeOf(ElementType type) {
+  switch (type) {
+    case ElementType::float32:
+      return CUDA_R_32F;
+    case ElementType::float16:
+      return CUDA_R_16F;
+    case ElementType::bfloat16:
+      return CUDA_R_16BF;
+    case ElementType::int8:
+      return CUDA_R_8I;
+    case ElementType::int32:
+      return CUDA_R_32I;
+  }
+  return CUDA_R_32F;
+}
+
+void require(CublasLt::Status status, const char* what) {
+  if (status == 0) return;
+  throw Failed(Failure::device,
+               std::string("cuBLASLt: ") + what + " failed with status " + std::to_string(status));
+}
+
+std::uint32_t alignmentOf(const void* data) {
+  constexpr std::uintptr_t kMost = 256;
+  const auto address = reinterpret_cast<std::uintptr_t>(data) | kMost;
+  return static_cast<std::uint32_t>(address & ~(address - 1));
+}
+
+// All that the choice of an algorithm depends on.
+std::string keyOf(const DenseProduct& p) {
+  const std::int64_t numbers[] = {p.rows,
+                                  p.columns,
+                                  p.inner,
+                                  p.aStride,
+                                  p.bStride,
+                                  p.outStride,
+                                  p.aTransposed,
+                                  p.bTransposed,
+                                  static_cast<std::int64_t>(p.input),
+                                  static_cast<std::int64_t>(p.output),
+                                  alignmentOf(p.a),
+                                  alignmentOf(p.b),
+                                  alignmentOf(p.out)};
+  return {reinterpret_cast<const char*>(numbers), sizeof(numbers)};
+}
+
+std::string describe(const DenseProduct& p) {
+  return std::to_string(p.rows) + " x " + std::to_string(p.inner) + " x " +
+         std::to_string(p.columns);
+}
+
+}  // namespace
+
+// cuBLASLt's matrices are column-major: the product's transpose is computed, out^T = b^T a^T, whose
+// matrices are the row-major ones as they lie.
+struct DenseProducts::Plan {
+  CublasLt::Description description = nullptr;
+  CublasLt::Layout first = nullptr;   // of b
+  CublasLt::Layout second = nullptr;  // of a
+  CublasLt::Layout out = nullptr;
+  CublasLt::Algorithm algorithm{};
+
+  explicit Plan(const DenseProduct& p) {
+    const CublasLt& lt = cublasLt();
+    const bool isInteger = p.input == ElementType::int8;
+    require(lt.descriptionCreate(&description,
+                                 isInteger ? CublasLt::kComputeInt32 : CublasLt::kComputeFloat32,
+                                 isInteger ? CUDA_R_32I : CUDA_R_32F),
+            "describing a product");
+    setTranspose(CublasLt::kTransposeA, p.bTransposed);
+    setTranspose(CublasLt::kTransposeB, p.aTransposed);
+    first = layout(p.input, p.columns, p.inner, p.bStride, p.bTransposed);
+    second = layout(p.input, p.inner, p.rows, p.aStride, p.aTransposed);
+    out = layout(p.output, p.columns, p.rows, p.outStride, false);
+  }
+  ~Plan() {
+    const CublasLt& lt = cublasLt();
+    for (const CublasLt::Layout each : {first, second, out}) {
+      if (each != nullptr) lt.layoutDestroy(each);
+    }
+    if (description != nullptr) lt.descriptionDestroy(description);
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  void choose(const DenseProduct& p, CublasLt::Handle handle) {
+    const CublasLt& lt = cublasLt();
+    CublasLt::Preference preference = nullptr;
+    require(lt.preferenceCreate(&preference), "making a preference");
+    const auto set = [&](int attribute, const auto& value) {
+      require(lt.preferenceSet(preference, attribute, &value, sizeof(value)), "a preference");
+    };
+    set(CublasLt::kMaxWorkspaceBytes, std::uint64_t{kWorkspaceBytes});
+    set(CublasLt::kMinAlignmentA, alignmentOf(p.b));
+    set(CublasLt::kMinAlignmentB, alignmentOf(p.a));
+    set(CublasLt::kMinAlignmentC, alignmentOf(p.out));
+    set(CublasLt::kMinAlignmentD, alignmentOf(p.out));
+    CublasLt::HeuristicResult result{};
+    int found = 0;
+    const CublasLt::Status status =
+        lt.heuristic(handle, description, first, second, out, out, preference, 1, &result, &found);
+    lt.preferenceDestroy(preference);
+    if (status != 0 || found == 0 || result.state != 0) {
+      throw Failed(Failure::unsupported, "cuBLASLt has no algorithm for a product of " +
+                                             describe(p) + " of this type and layout");
+    }
+    algorithm = result.algorithm;
+  }
+
+ private:
+  void setTranspose(int attribute, bool isTransposed) const {
+    const std::int32_t value = isTransposed ? CublasLt::kTransposed : CublasLt::kPlain;
+    require(cublasLt().descriptionSet(description, attribute, &value, sizeof(value)),
+            "transposing an operand");
+  }
+  // Of a matrix that takes part as [rows, columns].
+  static CublasLt::Layout layout(ElementType type, std::int64_t rows, std::int64_t columns,
+                                 std::int64_t stride, bool isTransposed) {
+    if (isTransposed) std::swap(rows, columns);
+    CublasLt::Layout result = nullptr;
+    // A matrix of one column may have any distance to a next one.
+    require(cublasLt().layoutCreate(&result, typeOf(type), static_cast<std::uint64_t>(rows),
+                                    static_cast<std::uint64_t>(columns), std::max(stride, rows)),
+            "describing a matrix");
+    return result;
+  }
+};
+
+DenseProducts::DenseProducts(std::int32_t device) : device_(device) {
+  cublasLt();  // the clearer error comes first
+  check(cudaMalloc(&workspace_, kWorkspaceBytes), "allocating the workspace of dense products");
+}
+
+DenseProducts::~DenseProducts() {
+  plans_.clear();
+  cudaFree(workspace_);
+}
+
+const DenseProducts::Plan& DenseProducts::planOf(const DenseProduct& product) {
+  const std::string key = keyOf(product);
+  if (const auto found = plans_.find(key); found != plans_.end()) return *found->second;
+  if (plans_.size() == kMostPlans) plans_.clear();
+  auto plan = std::make_unique<Plan>(product);
+  plan->choose(product, cublasLtHandle(device_));
+  return *plans_.emplace(key, std::move(plan)).first->second;
+}
+
+void DenseProducts::run(const DenseProduct& p, cudaStream_t stream) {
+  if (p.rows == 0 || p.columns == 0) return;
+  const Plan& plan = planOf(p);
+  const bool isInteger = p.input == ElementType::int8;
+  const std::int32_t integers[] = {static_cast<std::int32_t>(std::lrint(p.alpha)),
+                                   static_cast<std::int32_t>(std::lrint(p.beta))};
+  const void* alpha = isInteger ? static_cast<const void*>(&integers[0]) : &p.alpha;
+  const void* beta = isInteger ? static_cast<const void*>(&integers[1]) : &p.beta;
+  require(cublasLt().multiply(cublasLtHandle(device_), plan.description, alpha, p.b, plan.first,
+                              p.a, plan.second, beta, p.out, plan.out, p.out, plan.out,
+                              &plan.algorithm, workspace_, kWorkspaceBytes, stream),
+          ("a product of " + describe(p)).c_str());
+}
+
+}  // namespace wgqa::cuda::runtime

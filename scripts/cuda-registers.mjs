@@ -1,0 +1,108 @@
+// Prints what nvcc's assembler gave each CUDA kernel (registers, shared memory, spills), from the logs that a build
+// leaves beside its objects, and fails where an attention kernel spills: spilled registers are memory traffic in
+// the innermost loops.
+//
+//   node scripts/cuda-registers.mjs [build folder]      default: build
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { BUILD } from './lib/native-build.mjs';
+
+/**
+ * @typedef {object} Usage
+ * @property {string} kernel
+ * @property {string} architecture
+ * @property {number} registers
+ * @property {number} spillBytes stores and loads
+ */
+
+/**
+ * @param {string} text what `ptxas -v` printed
+ * @returns {Usage[]}
+ */
+export function readUsage(text) {
+  /** @type {Usage[]} */
+  const usages = [];
+  /** @type {Usage | undefined} */
+  let current;
+  for (const line of text.split('\n')) {
+    const entry = /Compiling entry function '([^']+)' for '([^']+)'/.exec(line);
+    if (entry) {
+      current = {
+        kernel: entry[1] ?? '',
+        architecture: entry[2] ?? '',
+        registers: 0,
+        spillBytes: 0,
+      };
+      usages.push(current);
+    }
+    if (!current) continue;
+    const spills = /(\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line);
+    if (spills) current.spillBytes = Number(spills[1]) + Number(spills[2]);
+    const registers = /Used (\d+) registers/.exec(line);
+    if (registers) current.registers = Number(registers[1]);
+  }
+  return usages;
+}
+
+/**
+ * @param {string[]} names
+ * @returns {string[]} without namespaces and parameters, where c++filt is there
+ */
+function readable(names) {
+  const { status, stdout } = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' });
+  if (status !== 0) return names;
+  return stdout
+    .split('\n')
+    .map((name) =>
+      name.replace(/^void /, '').replace(/\(anonymous namespace\)::|wgqa::cuda::/g, ''),
+    )
+    .map((name) => name.replace(/_GLOBAL__N__\w+::/g, '').replace(/\([^()]*\)$/, ''));
+}
+
+/**
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function logsIn(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.cu.o.log'))
+    .map((file) => path.join(folder, file))
+    .sort();
+}
+
+function main() {
+  const build = path.resolve(process.argv[2] ?? BUILD);
+  const logs = logsIn(path.join(build, 'CMakeFiles/wgqa_cuda.dir'));
+  if (logs.length === 0) {
+    console.log(
+      `cuda-registers: skipped, since ${build} holds no CUDA kernels (nvcc was not found)`,
+    );
+    return;
+  }
+  const usages = logs.flatMap((log) => readUsage(readFileSync(log, 'utf8')));
+  const names = readable(usages.map(({ kernel }) => kernel));
+  usages.forEach(({ architecture, registers, spillBytes }, i) => {
+    const columns = [
+      architecture.padEnd(8),
+      String(registers).padStart(4),
+      String(spillBytes).padStart(7),
+    ];
+    console.log(`${columns.join(' ')}  ${names[i] ?? ''}`);
+  });
+  const spilling = names.filter(
+    (name, i) => name.includes('attention') && (usages[i]?.spillBytes ?? 0) > 0,
+  );
+  console.log(`${usages.length} kernels (architecture, registers, bytes spilled, name)`);
+  if (usages.length === 0 || spilling.length > 0) {
+    console.log(
+      spilling.length > 0
+        ? `attention kernels spill: ${spilling.join(', ')}`
+        : 'no kernel was found in the logs',
+    );
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv[1]?.endsWith('cuda-registers.mjs')) main();
