@@ -1,8 +1,7 @@
 #include "test/ops_backends.h"
 
-#include "ops/cuda/backend.h"
 #include "ops/cuda/cuda_ops.h"
-#include "ops/cuda/emulation/emulated_driver.h"
+#include "test/cuda/cuda_devices.h"
 
 namespace wgqa::test {
 namespace {
@@ -13,15 +12,11 @@ constexpr int kRandomCases = 200;
 }  // namespace
 
 std::vector<Backend> backends() {
-  const auto makeEmulated = [] {
-    static cuda::Device& device = *new cuda::Device(cuda::emulatedDriver(), 0);
-    return std::make_unique<CudaOps>(device);
-  };
-  std::vector<Backend> all = {
-      {.name = "cuda-emulated", .make = makeEmulated, .randomCases = kEmulatedRandomCases}};
-  if (!whyNoCuda()) {
-    all.push_back(
-        {.name = "cuda", .make = [] { return makeCudaOps(); }, .randomCases = kRandomCases});
+  std::vector<Backend> all;
+  for (const CudaTestDevice& on : cudaTestDevices()) {
+    all.push_back({.name = on.name,
+                   .make = [&device = *on.device] { return std::make_unique<CudaOps>(device); },
+                   .randomCases = on.name == "cuda" ? kRandomCases : kEmulatedRandomCases});
   }
   return all;
 }

@@ -1,0 +1,15 @@
+#include "test/cuda/cuda_devices.h"
+
+#include "ops/cuda/backend.h"
+#include "ops/cuda/emulation/emulated_driver.h"
+
+namespace wgqa::test {
+
+std::vector<CudaTestDevice> cudaTestDevices() {
+  static cuda::Device& emulated = *new cuda::Device(cuda::emulatedDriver(), 0);
+  std::vector<CudaTestDevice> all = {{"cuda-emulated", &emulated}};
+  if (!whyNoCuda()) all.push_back({"cuda", &cudaDevice(0)});
+  return all;
+}
+
+}  // namespace wgqa::test

@@ -1,0 +1,250 @@
+// Whole models on the CUDA backend: the same results as the reference's, from memory that the host
+// cannot touch.
+#include <algorithm>
+#include <functional>
+#include <random>
+
+#include "model/t5_convert.h"
+#include "ops/cuda/cuda_ops.h"
+#include "test/cuda/cuda_devices.h"
+#include "test/decode_crowd.h"
+#include "test/decode_fake_model.h"
+#include "test/harness.h"
+#include "test/model_fixture.h"
+#include "train/trainer.h"
+
+namespace wgqa::test {
+namespace {
+
+// Float32 sums of some layers in another order.
+constexpr double kLogits = 1e-5;
+constexpr double kGradient = 2e-5;
+constexpr std::int64_t kCacheBytes = 1 << 20;
+
+using MakeOps = std::function<std::unique_ptr<Ops>()>;
+
+// Runs `body` on every device, and says which one it was that failed.
+void onEachDevice(const std::function<void(const MakeOps&)>& body) {
+  for (const CudaTestDevice& on : cudaTestDevices()) {
+    const int before = failuresOfRunningTest();
+    body([&device = *on.device] { return std::make_unique<CudaOps>(device); });
+    if (failuresOfRunningTest() > before) note("on " + on.name);
+  }
+}
+
+// Heads of the size that the tensor cores' kernels take.
+std::unique_ptr<T5Model> wideModel(std::unique_ptr<Ops> ops, DType dtype) {
+  T5Config config = smallConfig(true);
+  config.dKv = 64;
+  return std::make_unique<T5Model>(config, initialT5Parameters(config, 7), std::move(ops), dtype);
+}
+
+ConvertOptions weighted(MergeGranularity granularity) {
+  ConvertOptions options;
+  options.kvHeads = 2;
+  options.granularity = granularity;
+  options.init = MergeInit::random;
+  options.modules = {AttentionModule::encoderSelf, AttentionModule::decoderSelf,
+                     AttentionModule::decoderCross};
+  return options;
+}
+
+std::vector<float> allParameters(T5Model& model) {
+  std::vector<float> values;
+  for (const auto& parameter : model.parameters().all()) {
+    const std::size_t begin = values.size();
+    values.resize(begin + static_cast<std::size_t>(parameter->elements()));
+    parameter->copyTo(model.ops(), DType::float32, values.data() + begin);
+  }
+  return values;
+}
+
+WGQA_TEST(cudaModelGivesTheLogitsOfTheReference) {
+  const SmallBatch batch;
+  for (const bool gated : {false, true}) {
+    const auto expected = logitsOf(*smallModel(gated, makeReferenceOps()), batch);
+    onEachDevice([&](const MakeOps& makeOps) {
+      CHECK(relativeError(logitsOf(*smallModel(gated, makeOps()), batch), expected) <= kLogits);
+    });
+  }
+}
+
+// The error of bfloat16, against float32, is no more than twice that of the reference in bfloat16,
+// which rounds what enters a product and nothing else.
+WGQA_TEST(cudaModelInBFloat16ErrsAsMuchAsRoundingDoes) {
+  const SmallBatch batch;
+  const auto exact = logitsOf(*wideModel(makeReferenceOps(), DType::float32), batch);
+  const auto rounded = logitsOf(*wideModel(makeReferenceOps(), DType::bfloat16), batch);
+  const double allowed = 2.0 * relativeError(rounded, exact);
+  onEachDevice([&](const MakeOps& makeOps) {
+    const double error =
+        relativeError(logitsOf(*wideModel(makeOps(), DType::bfloat16), batch), exact);
+    if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
+  });
+}
+
+WGQA_TEST(cudaModelConvertsAndFolds) {
+  const SmallBatch batch;
+  onEachDevice([&](const MakeOps& makeOps) {
+    for (const MergeGranularity granularity :
+         {MergeGranularity::head, MergeGranularity::row, MergeGranularity::column}) {
+      const ConvertOptions options = weighted(granularity);
+      const auto expected =
+          convertModel(*smallModel(true, makeReferenceOps()), options, makeReferenceOps());
+      const auto converted = convertModel(*smallModel(true, makeOps()), options, makeOps());
+      const auto folded = foldModel(*converted, makeOps());
+      const auto logits = logitsOf(*expected, batch);
+      CHECK(relativeError(logitsOf(*converted, batch), logits) <= kLogits);
+      CHECK(relativeError(logitsOf(*folded, batch), logits) <= kLogits);
+    }
+  });
+}
+
+// Gradients of one step, and all parameters after two.
+struct Trained {
+  std::vector<std::vector<float>> gradients;
+  std::vector<float> parameters;
+};
+
+Trained train(T5Model& model, const TrainerOptions& options) {
+  Trained result;
+  Trainer trainer(model, options);
+  const SmallBatch batch;
+  const TeacherForcedBatch view = batch.view();
+  for (const auto& gradient : trainer.gradients({&view, 1}, nullptr)) {
+    auto& values =
+        result.gradients.emplace_back(static_cast<std::size_t>(gradient.grad.elements()));
+    model.ops().download(gradient.grad, values.data());
+  }
+  for (int i = 0; i < 2; ++i) trainer.step({&view, 1}, 1e-2f, nullptr);
+  result.parameters = allParameters(model);
+  return result;
+}
+
+WGQA_TEST(cudaModelTrainsAsTheReference) {
+  for (const OptimizerType optimizer : {OptimizerType::adamW, OptimizerType::adafactor}) {
+    TrainerOptions options;
+    options.optimizer = optimizer;
+    options.dropoutRate = 0.3f;
+    options.maxGradNorm = 1.0f;
+    options.weightDecay = 0.1f;
+    options.seed = 5;
+    options.training.activationCheckpointing = optimizer == OptimizerType::adafactor;
+    const ConvertOptions convert = weighted(MergeGranularity::column);
+    const auto reference =
+        convertModel(*smallModel(true, makeReferenceOps()), convert, makeReferenceOps());
+    const Trained expected = train(*reference, options);
+    onEachDevice([&](const MakeOps& makeOps) {
+      const auto model = convertModel(*smallModel(true, makeOps()), convert, makeOps());
+      const Trained actual = train(*model, options);
+      for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+        CHECK(relativeError(actual.gradients[i], expected.gradients[i]) <= kGradient);
+      }
+      // AdamW divides by the root of the gradient's square: where the gradient is almost nothing,
+      // its rounding decides the step.
+      CHECK(relativeError(actual.parameters, expected.parameters) <= 1e-3);
+    });
+  }
+}
+
+WGQA_TEST(cudaModelTrainsInBFloat16) {
+  TrainerOptions options;
+  options.training.computeDtype = DType::bfloat16;
+  const auto reference = smallModel(true, makeReferenceOps());
+  const Trained expected = train(*reference, options);
+  onEachDevice([&](const MakeOps& makeOps) {
+    const auto model = smallModel(true, makeOps());
+    const Trained actual = train(*model, options);
+    // Both round the same numbers; sums in another order may fall to the other side of a rounding.
+    for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+      CHECK(relativeError(actual.gradients[i], expected.gradients[i]) <= 2e-2);
+    }
+  });
+}
+
+WGQA_TEST(cudaModelKeepsWhatIsWritten) {
+  onEachDevice([](const MakeOps& makeOps) {
+    const auto model = smallModel(true, makeOps());
+    Parameter& parameter = model->parameter("shared.weight");
+    std::vector<float> values(static_cast<std::size_t>(parameter.elements()));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    {
+      const T5Model::ParameterUpdate update(*model);
+      model->ops().upload(values.data(), update.writable(parameter));
+      model->ops().finish();
+    }
+    std::vector<float> read(values.size());
+    parameter.copyTo(model->ops(), DType::float32, read.data());
+    CHECK(read == values);
+  });
+}
+
+// What the requests of a crowd get alone they get among others, preempted and resumed, too.
+WGQA_TEST(cudaModelDecodesAloneAsAmongOthers) {
+  constexpr int kRequests = 10;
+  onEachDevice([](const MakeOps& makeOps) {
+    for (const DType dtype : {DType::float32, DType::bfloat16}) {
+      const auto base = wideModel(makeOps(), dtype);
+      ConvertOptions convert;
+      convert.kvHeads = 2;
+      const auto grouped = convertModel(*base, convert, makeOps());
+      const auto encoderDecoder = grouped->makeEncoderDecoder(makeOps());
+      std::mt19937 random(7);
+      EngineOptions options;
+      options.cacheDtype = dtype;
+      options.maxBatchTokens = 24;
+      const auto shape = encoderDecoder->cacheShape();
+      const std::int64_t blockBytes = 2 * shape.layers * shape.headDim * options.blockTokens *
+                                      (shape.selfKvHeads + shape.crossKvHeads) *
+                                      static_cast<std::int64_t>(bytesOf(dtype));
+      options.maxCacheBytes = 10 * blockBytes;
+      Crowd crowd(*encoderDecoder, 3, options);
+      for (int i = 0; i < kRequests; ++i) crowd.add(randomRequest(random));
+      crowd.run(true);
+      crowd.check(kCacheBytes);
+    }
+  });
+}
+
+std::vector<GeneratedSequence> decodeWith(T5Model& model, std::unique_ptr<Ops> ops,
+                                          const GenerationRequest& request) {
+  const auto encoderDecoder = model.makeEncoderDecoder(std::move(ops));
+  return decodeAlone(*encoderDecoder, {.maxCacheBytes = kCacheBytes}, request, {});
+}
+
+WGQA_TEST(cudaModelDecodesTheTokensOfTheReference) {
+  std::vector<GenerationRequest> requests;
+  std::mt19937 random(11);
+  for (int i = 0; i < 8; ++i) requests.push_back(randomRequest(random));
+  const auto reference = smallModel(true, makeReferenceOps());
+  onEachDevice([&](const MakeOps& makeOps) {
+    const auto model = smallModel(true, makeOps());
+    for (const GenerationRequest& request : requests) {
+      const auto expected = decodeWith(*reference, makeReferenceOps(), request);
+      const auto actual = decodeWith(*model, makeOps(), request);
+      CHECK_EQUAL(actual.size(), expected.size());
+      for (std::size_t i = 0; i < std::min(actual.size(), expected.size()); ++i) {
+        CHECK(actual[i].tokenIds == expected[i].tokenIds);
+      }
+    }
+  });
+}
+
+// Decoding asks for the same kernels again and again: most steps are replayed.
+WGQA_TEST(cudaModelReplaysItsDecodingSteps) {
+  onEachDevice([](const MakeOps& makeOps) {
+    const auto model = smallModel(true, makeOps());
+    auto ops = makeOps();
+    const auto& counts = static_cast<CudaOps&>(*ops).stepCounts();
+    GenerationRequest request = makeRequest({3, 4, 5}, 40);
+    request.options.eosTokenIds = {};
+    const auto encoderDecoder = model->makeEncoderDecoder(std::move(ops));
+    decodeAlone(*encoderDecoder, {.maxCacheBytes = kCacheBytes}, request, {});
+    const cuda::StepCounts steps = counts;
+    CHECK_EQUAL(steps.launched + steps.replayed, 40);
+    if (steps.replayed < 30) fail("only " + std::to_string(steps.replayed) + " were replayed");
+  });
+}
+
+}  // namespace
+}  // namespace wgqa::test
