@@ -4,7 +4,7 @@ import path from 'node:path';
 import { BUILD, ROOT } from './lib/native-build.mjs';
 import { findProgram, run } from './lib/process.mjs';
 
-const NATIVE_FILES = '{native,bench/native}/**/*.{h,cc}';
+const NATIVE_FILES = '{native,bench/native}/**/*.{h,cc,cu}';
 const SANITIZED_BUILD = path.join(BUILD, 'sanitize');
 
 const checks = [

@@ -107,8 +107,8 @@ async function buildNativeAddon() {
 }
 
 async function buildSanitizedTests() {
-  for (const preset of SANITIZED) {
-    if (!(await buildPreset(preset, ['wgqa_native_tests'], say))) {
+  for (const [preset, programs] of Object.entries(SANITIZED)) {
+    if (!(await buildPreset(preset, programs, say))) {
       throw new Error('building the native tests failed');
     }
   }

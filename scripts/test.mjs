@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { checkRegisters } from './cuda-registers.mjs';
 import { BUILD, ROOT, SANITIZED } from './lib/native-build.mjs';
 import { run, withFixedAddresses } from './lib/process.mjs';
 import { countNativeTests } from './lib/ctest-output.mjs';
@@ -99,7 +100,8 @@ const jestArguments = only ? rest : process.argv.slice(2);
 
 const results = [];
 if (only !== 'js') {
-  for (const preset of SANITIZED) results.push(await runNativeTests(preset));
+  for (const preset of Object.keys(SANITIZED)) results.push(await runNativeTests(preset));
+  results.push(checkRegisters(BUILD));
 }
 if (only !== 'native') results.push(await runJest(jestArguments));
 const total = results.reduce((sum, counts) => ({

@@ -11,8 +11,11 @@ import { run } from './process.mjs';
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const BUILD = path.join(ROOT, 'build');
 export const ADDON = path.join(BUILD, 'Release/wgqa.node');
-/** The presets of CMakePresets.json that the native tests are built and run with. */
-export const SANITIZED = ['sanitize', 'sanitize-thread'];
+/** The presets of CMakePresets.json that the native tests are run with, and the programs of each. */
+export const SANITIZED = {
+  sanitize: ['wgqa_native_tests', 'wgqa_cuda_tests'],
+  'sanitize-thread': ['wgqa_native_tests'],
+};
 
 /** What ninja says when there is nothing to do. */
 const IDLE = /^ninja: no work to do\.$|^\[0\/\d+\] Re-checking globbed directories/;
