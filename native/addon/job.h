@@ -45,7 +45,7 @@ Napi::Promise runJob(Napi::Env env, const std::shared_ptr<ModelState>& model, Wo
   settle.reset();
   Environment& environment = Environment::of(env);
   environment.jobStarted(env);
-  auto task = [&environment, model, work = std::move(work),
+  auto task = [&environment, model = model, work = std::move(work),
                callback = std::move(callback)]() mutable {
     auto outcome = std::make_shared<Outcome>();
     try {
@@ -54,9 +54,10 @@ Napi::Promise runJob(Napi::Env env, const std::shared_ptr<ModelState>& model, Wo
       outcome->error = currentError();
     }
     model->refreshDtypes();
-    environment.deliver([outcome, callback = std::move(callback)](Napi::Env current) {
-      (*callback)(current, *outcome);
-    });
+    // The last owner of a model must not let go of it here, on the model's own thread.
+    environment.deliver(
+        [outcome, model = std::move(model), work = std::move(work),
+         callback = std::move(callback)](Napi::Env current) { (*callback)(current, *outcome); });
   };
   if (!model->executor().post(std::move(task))) {
     environment.jobEnded(env);
