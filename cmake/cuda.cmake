@@ -47,5 +47,10 @@ if(found_cuda)
     "$<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v;--diag-suppress=177>"
     "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>")
   target_link_libraries(wgqa_cuda PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
-  target_link_options(wgqa_cuda PRIVATE LINKER:--exclude-libs,ALL)
+  # --exclude-libs and hidden visibility leave the templates of the standard library.
+  set(symbols "${PROJECT_BINARY_DIR}/wgqa_cuda.map")
+  file(CONFIGURE OUTPUT "${symbols}" CONTENT "{ global: wgqaCudaDriver; local: *; };\n")
+  target_link_options(wgqa_cuda PRIVATE LINKER:--exclude-libs,ALL
+    "LINKER:--version-script=${symbols}")
+  set_property(TARGET wgqa_cuda APPEND PROPERTY LINK_DEPENDS "${symbols}")
 endif()

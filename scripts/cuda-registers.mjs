@@ -13,6 +13,7 @@ import { BUILD } from './lib/native-build.mjs';
  * @property {string} kernel
  * @property {string} architecture
  * @property {number} registers
+ * @property {number} sharedBytes static: what a launch asks for is not known here
  * @property {number} spillBytes stores and loads
  */
 
@@ -32,6 +33,7 @@ export function readUsage(text) {
         kernel: entry[1] ?? '',
         architecture: entry[2] ?? '',
         registers: 0,
+        sharedBytes: 0,
         spillBytes: 0,
       };
       usages.push(current);
@@ -41,6 +43,8 @@ export function readUsage(text) {
     if (spills) current.spillBytes = Number(spills[1]) + Number(spills[2]);
     const registers = /Used (\d+) registers/.exec(line);
     if (registers) current.registers = Number(registers[1]);
+    const shared = /(\d+) bytes smem/.exec(line);
+    if (shared) current.sharedBytes = Number(shared[1]);
   }
   return usages;
 }
@@ -62,14 +66,36 @@ function readable(names) {
 
 /**
  * @param {string} folder
- * @returns {string[]}
+ * @returns {string[]} of objects that are still there: a build removes those of files that are gone, not their logs
  */
 function logsIn(folder) {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.cu.o.log'))
     .map((file) => path.join(folder, file))
+    .filter((log) => existsSync(log.slice(0, -'.log'.length)))
     .sort();
+}
+
+/**
+ * @param {string} log
+ * @returns {Usage[]} kernels named `file/kernel`: not every kernel's own name says what it is for
+ */
+function usagesIn(log) {
+  const usages = readUsage(readFileSync(log, 'utf8'));
+  const file = path.basename(log, '.cu.o.log');
+  const names = readable(usages.map(({ kernel }) => kernel));
+  return usages.map((usage, i) => ({ ...usage, kernel: `${file}/${names[i] ?? usage.kernel}` }));
+}
+
+/**
+ * @param {readonly Usage[]} usages
+ * @returns {string[]} the attention kernels that spill, and where
+ */
+export function spillingAttention(usages) {
+  return usages
+    .filter(({ kernel, spillBytes }) => /attention/i.test(kernel) && spillBytes > 0)
+    .map(({ kernel, architecture }) => `${kernel} (${architecture})`);
 }
 
 /**
@@ -83,20 +109,15 @@ export function checkRegisters(build) {
     console.log(`cuda-registers: skipped, ${build} holds no CUDA kernels: nvcc was not found`);
     return { passed: 0, failed: 0, skipped: 1 };
   }
-  const usages = logs.flatMap((log) => readUsage(readFileSync(log, 'utf8')));
-  const names = readable(usages.map(({ kernel }) => kernel));
-  console.log('CUDA kernels: architecture, registers, bytes spilled, name');
-  usages.forEach(({ architecture, registers, spillBytes }, i) => {
-    const columns = [
-      architecture.padEnd(7),
-      String(registers).padStart(4),
-      String(spillBytes).padStart(5),
-    ];
-    console.log(`  ${columns.join(' ')}  ${names[i] ?? ''}`);
-  });
-  const spilling = names.filter(
-    (name, i) => name.includes('ttention') && (usages[i]?.spillBytes ?? 0) > 0,
+  const usages = logs.flatMap(usagesIn);
+  console.log(
+    'CUDA kernels: architecture, registers, bytes of static shared memory, bytes spilled, name',
   );
+  for (const { kernel, architecture, registers, sharedBytes, spillBytes } of usages) {
+    const numbers = [registers, sharedBytes, spillBytes].map((n) => String(n).padStart(5));
+    console.log(`  ${architecture.padEnd(7)} ${numbers.join(' ')}  ${kernel}`);
+  }
+  const spilling = spillingAttention(usages);
   if (usages.length > 0 && spilling.length === 0) return { passed: 1, failed: 0, skipped: 0 };
   console.log(
     spilling.length > 0

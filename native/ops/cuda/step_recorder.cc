@@ -51,13 +51,17 @@ void StepRecorder::begin() {
   require(!isCollecting_, "a step inside a step");
   if (isUploading_) stream_.synchronize();
   isUploading_ = false;
+  fullTables_.clear();
   isCollecting_ = true;
 }
 
 void StepRecorder::end() {
   require(isCollecting_, "the end of a step that did not begin");
   isCollecting_ = false;
-  run();
+  if (!commands_.empty()) {
+    uploadTables();
+    run();
+  }
   clear();
 }
 
@@ -116,21 +120,24 @@ const void* StepRecorder::table(const void* values, std::size_t bytes) {
   return copy;
 }
 
-// A step of more tables than there is room for is run in parts.
+// A step of more tables than there is room for is run in parts. Tables stay where they are until
+// the step's end: the operation that asks for this one may have asked for others before.
 void StepRecorder::makeRoom(std::size_t bytes) {
-  if (tableEnd_ + bytes <= tableMemory_.bytes()) return;
-  run();
+  const std::size_t room = tableMemory_.bytes();
+  if (tableEnd_ + bytes <= room) return;
+  uploadTables();
+  if (!commands_.empty()) run();
   clear();
   stream_.synchronize();
   isUploading_ = false;
-  allocateTables(std::max({kTableBytes, 2 * tableMemory_.bytes(), 2 * bytes}));
+  fullTables_.push_back(std::move(tableMemory_));
+  allocateTables(std::max({kTableBytes, 2 * room, 2 * bytes}));
 }
 
 void StepRecorder::allocateTables(std::size_t bytes) {
   const Driver& driver = stream_.device().driver();
   if (pinned_ != nullptr) driver.releasePinned(pinned_);
   pinned_ = nullptr;
-  tableMemory_ = Buffer();
   tableMemory_ = Buffer(stream_.device(), bytes);
   void* pinned = nullptr;
   check(driver.allocatePinned(bytes, &pinned));
@@ -140,8 +147,6 @@ void StepRecorder::allocateTables(std::size_t bytes) {
 // ---------------------------------------------------------------------------- running
 
 void StepRecorder::run() {
-  if (commands_.empty()) return;
-  uploadTables();
   if (void* recording = recorded()) {
     check(stream_.device().driver().replay(stream_.handle(), recording));
     ++counts_.replayed;

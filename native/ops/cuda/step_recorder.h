@@ -79,8 +79,9 @@ class StepRecorder {
   bool isCollecting_ = false;
   std::string bytes_;  // commands one after another: equal bytes do equal things
   std::vector<Command> commands_;
-  std::byte* pinned_ = nullptr;  // the step's tables
-  Buffer tableMemory_;           // their copy
+  std::byte* pinned_ = nullptr;     // the step's tables
+  Buffer tableMemory_;              // their copy
+  std::vector<Buffer> fullTables_;  // of the running step, which may still name them
   std::size_t tableEnd_ = 0;
   std::vector<Table> tables_;
   bool isUploading_ = false;         // the pinned tables may still be read

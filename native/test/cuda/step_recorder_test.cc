@@ -92,6 +92,22 @@ WGQA_TEST(stepsOfManyTablesRunInParts) {
   }
 }
 
+WGQA_TEST(anOperationMayAskForMoreTablesThanThereIsRoomFor) {
+  Session session(device());
+  Buffer out(device(), 1 << 23);
+  const auto first = counting(600'000, 1);
+  const auto second = counting(700'000, 2);
+  session.beginStep();
+  const std::int32_t* firstTable = session.table(std::span<const std::int32_t>(first));
+  const std::int32_t* secondTable = session.table(std::span<const std::int32_t>(second));
+  session.stream().copyOnDevice(out.as<void>(), firstTable, 2'400'000);
+  session.stream().copyOnDevice(out.as<std::byte>() + 2'400'000, secondTable, 2'800'000);
+  session.endStep();
+  std::vector<std::int32_t> result(1'300'000);
+  session.stream().copyToHost(result.data(), out.as<void>(), 5'200'000);
+  CHECK(result == CopyStep::expected({first, second}));
+}
+
 WGQA_TEST(stepsThatFailLeaveNothingBehind) {
   Session session(device());
   CopyStep step(session);

@@ -74,7 +74,7 @@ void DeviceMemory::map(void* data, std::size_t bytes) {
   mprotect(data, bytes, PROT_READ | PROT_WRITE);
   std::memset(data, 0xff, bytes);
   mapped_[static_cast<std::byte*>(data)] = bytes;
-  if (users_ == 0) mprotect(data, bytes, PROT_NONE);
+  if (isProtected_) mprotect(data, bytes, PROT_NONE);
 }
 
 void DeviceMemory::unmap(void* data, std::size_t bytes) {
@@ -86,15 +86,18 @@ void DeviceMemory::unmap(void* data, std::size_t bytes) {
 
 void DeviceMemory::enter() {
   const std::lock_guard lock(mutex_);
-  if (users_++ == 0) protect(PROT_READ | PROT_WRITE);
+  if (users_++ == 0 && isProtected_) protect(PROT_READ | PROT_WRITE);
 }
 
 void DeviceMemory::leave() {
   const std::lock_guard lock(mutex_);
-  if (--users_ == 0) protect(PROT_NONE);
+  // Changing pages takes longer than most calls do: not after every one of them.
+  constexpr int kSeldom = 8;
+  if (--users_ == 0 && ++calls_ % kSeldom == 0) protect(PROT_NONE);
 }
 
 void DeviceMemory::protect(int protection) {
+  isProtected_ = protection == PROT_NONE;
   if (arenaEnd_ > 0) mprotect(arena_, arenaEnd_, protection);
   for (const auto& [data, bytes] : mapped_) mprotect(data, bytes, protection);
 }

@@ -1,5 +1,5 @@
-// The memory of the emulated device: the host cannot touch it. Outside of the driver's calls its
-// pages are inaccessible, so that a read or write by anyone else ends the program at once.
+// The memory of the emulated device: the host must not touch it. Outside of the driver's calls its
+// pages are inaccessible most of the time, so that who reads or writes them ends the program.
 #pragma once
 
 #include <cstddef>
@@ -44,6 +44,8 @@ class DeviceMemory {
 
   std::mutex mutex_;
   int users_ = 0;
+  int calls_ = 0;
+  bool isProtected_ = false;
   std::byte* arena_;
   std::size_t arenaEnd_ = 0;
   std::map<std::byte*, std::size_t> live_;       // begin -> bytes

@@ -45,6 +45,7 @@ void find(void* library, const char* name, Function& function) {
 CublasLt load() {
   void* library = open();
   CublasLt functions{};
+  find(library, "cublasLtGetStatusString", functions.statusText);
   find(library, "cublasLtCreate", functions.create);
   find(library, "cublasLtMatmulDescCreate", functions.descriptionCreate);
   find(library, "cublasLtMatmulDescDestroy", functions.descriptionDestroy);
@@ -66,16 +67,22 @@ const CublasLt& cublasLt() {
   return functions;
 }
 
+void requireCublasLt(CublasLt::Status status, const std::string& what) {
+  if (status == 0) return;
+  const Failure failure =
+      status == CublasLt::kAllocationFailed ? Failure::outOfMemory : Failure::device;
+  throw Failed(failure, "cuBLASLt: " + what + ": " + cublasLt().statusText(status));
+}
+
 CublasLt::Handle cublasLtHandle(std::int32_t device) {
   static std::mutex mutex;
   static auto& handles = *new std::map<std::int32_t, CublasLt::Handle>;
+  const CublasLt& lt = cublasLt();
   const std::lock_guard lock(mutex);
-  CublasLt::Handle& handle = handles[device];
-  if (handle == nullptr && cublasLt().create(&handle) != 0) {
-    handle = nullptr;
-    throw Failed(Failure::device, "cuBLASLt could not be started on the device");
-  }
-  return handle;
+  if (const auto found = handles.find(device); found != handles.end()) return found->second;
+  CublasLt::Handle handle = nullptr;
+  requireCublasLt(lt.create(&handle), "starting on device " + std::to_string(device));
+  return handles[device] = handle;
 }
 
 }  // namespace wgqa::cuda::runtime

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace wgqa::cuda::runtime {
 
@@ -17,6 +18,9 @@ struct CublasLt {
   using Layout = void*;
   using Preference = void*;
 
+  static constexpr Status kAllocationFailed = 3;  // CUBLAS_STATUS_ALLOC_FAILED
+  static constexpr Status kInvalidValue = 7;      // CUBLAS_STATUS_INVALID_VALUE
+  static constexpr Status kNotSupported = 15;     // CUBLAS_STATUS_NOT_SUPPORTED
   static constexpr int kComputeFloat32 = 68;      // CUBLAS_COMPUTE_32F
   static constexpr int kComputeInt32 = 72;        // CUBLAS_COMPUTE_32I
   static constexpr int kTransposeA = 3;           // CUBLASLT_MATMUL_DESC_TRANSA
@@ -40,6 +44,7 @@ struct CublasLt {
     int reserved[4];
   };
 
+  const char* (*statusText)(Status);
   Status (*create)(Handle*);
   Status (*descriptionCreate)(Description*, int compute, int scaleType);
   Status (*descriptionDestroy)(Description);
@@ -60,6 +65,9 @@ struct CublasLt {
 /// Opened once; throws Failed with Failure::missingLibrary, naming what to install, if there is
 /// none.
 const CublasLt& cublasLt();
+
+/// Throws Failed unless a call of cuBLASLt succeeded; `what` says what was asked for.
+void requireCublasLt(CublasLt::Status status, const std::string& what);
 
 /// One handle per device, for all streams. The device is current.
 CublasLt::Handle cublasLtHandle(std::int32_t device);

@@ -3,20 +3,18 @@
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
-#include <map>
 #include <mutex>
 
 #include "ops/cuda/runtime/outcome.h"
+#include "ops/cuda/runtime/recording_gate.h"
 
 namespace wgqa::cuda::runtime {
 namespace {
 
-std::string bytesText(std::size_t bytes) { return std::to_string(bytes) + " bytes"; }
-
 Outcome allocate(std::int32_t device, std::size_t bytes, void** data) {
   return outcomeOf([&] {
     check(cudaSetDevice(device), "choosing the device");
-    check(cudaMalloc(data, bytes), "allocating " + bytesText(bytes));
+    checkMemory(cudaMalloc(data, bytes), "allocating", bytes);
   });
 }
 
@@ -37,8 +35,7 @@ Outcome freeBytes(std::int32_t device, std::size_t* bytes) {
 }
 
 Outcome allocatePinned(std::size_t bytes, void** data) {
-  return outcomeOf(
-      [&] { check(cudaMallocHost(data, bytes), "allocating pinned " + bytesText(bytes)); });
+  return outcomeOf([&] { checkMemory(cudaMallocHost(data, bytes), "pinning", bytes); });
 }
 
 Outcome releasePinned(void* data) {
@@ -72,13 +69,14 @@ struct VirtualMemory {
     find("cuGetErrorString", errorString);
   }
 
-  void require(CUresult result, const char* what) const {
+  void require(CUresult result, const char* what, std::size_t bytes) const {
     if (result == CUDA_SUCCESS) return;
     const char* text = nullptr;
     errorString(result, &text);
     const Failure failure =
         result == CUDA_ERROR_OUT_OF_MEMORY ? Failure::outOfMemory : Failure::device;
-    throw Failed(failure, std::string(what) + ": " + (text == nullptr ? "unknown" : text));
+    throw Failed(failure,
+                 describeMemory(what, bytes) + ": " + (text == nullptr ? "unknown" : text));
   }
 
  private:
@@ -110,32 +108,6 @@ CUmemAllocationProp propertiesOf(std::int32_t device) {
 
 CUdeviceptr addressOf(void* data) { return reinterpret_cast<CUdeviceptr>(data); }
 
-// What was mapped where, for unmapping.
-class MappedPages {
- public:
-  void add(void* data, CUmemGenericAllocationHandle handle) {
-    const std::lock_guard lock(mutex_);
-    handles_[data] = handle;
-  }
-  CUmemGenericAllocationHandle take(void* data) {
-    const std::lock_guard lock(mutex_);
-    const auto found = handles_.find(data);
-    if (found == handles_.end()) throw Failed(Failure::device, "pages that were not provided");
-    const CUmemGenericAllocationHandle handle = found->second;
-    handles_.erase(found);
-    return handle;
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<void*, CUmemGenericAllocationHandle> handles_;
-};
-
-MappedPages& mappedPages() {
-  static MappedPages& pages = *new MappedPages;
-  return pages;
-}
-
 std::size_t pageBytes(std::int32_t device) {
   constexpr std::size_t kUsual = std::size_t{2} << 20;
   std::size_t bytes = kUsual;
@@ -144,7 +116,7 @@ std::size_t pageBytes(std::int32_t device) {
     const CUmemAllocationProp properties = propertiesOf(device);
     virtualMemory().require(
         virtualMemory().granularity(&bytes, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM),
-        "asking for the size of pages");
+        "asking for the size of pages, usually", kUsual);
   });
   return bytes;
 }
@@ -154,7 +126,7 @@ Outcome reserve(std::int32_t device, std::size_t bytes, void** data) {
     check(cudaSetDevice(device), "choosing the device");
     CUdeviceptr address = 0;
     virtualMemory().require(virtualMemory().reserve(&address, bytes, 0, 0, 0),
-                            "reserving addresses");
+                            "reserving addresses of", bytes);
     *data = reinterpret_cast<void*>(address);
   });
 }
@@ -162,25 +134,34 @@ Outcome reserve(std::int32_t device, std::size_t bytes, void** data) {
 Outcome releaseReserved(std::int32_t, void* data, std::size_t bytes) {
   return outcomeOf([&] {
     virtualMemory().require(virtualMemory().freeAddress(addressOf(data), bytes),
-                            "freeing addresses");
+                            "freeing addresses of", bytes);
   });
 }
 
+// Makes mapped pages of one's own usable; they are unmapped again if that fails.
+CUresult mapTo(CUdeviceptr address, std::size_t bytes, CUmemGenericAllocationHandle pages,
+               const CUmemLocation& location) {
+  const VirtualMemory& functions = virtualMemory();
+  const CUresult mapped = functions.map(address, bytes, 0, pages, 0);
+  if (mapped != CUDA_SUCCESS) return mapped;
+  const CUmemAccessDesc access{.location = location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+  const CUresult accessible = functions.setAccess(address, bytes, &access, 1);
+  if (accessible != CUDA_SUCCESS) functions.unmap(address, bytes);
+  return accessible;
+}
+
+// Pages live until they are unmapped once nobody holds their handle (cuMemRelease's documentation),
+// so that what is mapped where needs no record here.
 Outcome map(std::int32_t device, void* data, std::size_t bytes) {
   return outcomeOf([&] {
     check(cudaSetDevice(device), "choosing the device");
     const VirtualMemory& functions = virtualMemory();
     const CUmemAllocationProp properties = propertiesOf(device);
-    CUmemGenericAllocationHandle handle = 0;
-    functions.require(functions.create(&handle, bytes, &properties, 0), "providing pages");
-    const CUresult mapped = functions.map(addressOf(data), bytes, 0, handle, 0);
-    if (mapped != CUDA_SUCCESS) functions.release(handle);
-    functions.require(mapped, "mapping pages");
-    mappedPages().add(data, handle);
-    const CUmemAccessDesc access{.location = properties.location,
-                                 .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
-    functions.require(functions.setAccess(addressOf(data), bytes, &access, 1),
-                      "making pages accessible");
+    CUmemGenericAllocationHandle pages = 0;
+    functions.require(functions.create(&pages, bytes, &properties, 0), "providing", bytes);
+    const CUresult mapped = mapTo(addressOf(data), bytes, pages, properties.location);
+    functions.release(pages);
+    functions.require(mapped, "mapping", bytes);
   });
 }
 
@@ -188,11 +169,9 @@ Outcome map(std::int32_t device, void* data, std::size_t bytes) {
 Outcome unmap(std::int32_t device, void* data, std::size_t bytes) {
   return outcomeOf([&] {
     check(cudaSetDevice(device), "choosing the device");
+    const std::lock_guard lock(recordingGate());
     check(cudaDeviceSynchronize(), "waiting for the device");
-    const CUmemGenericAllocationHandle handle = mappedPages().take(data);
-    const VirtualMemory& functions = virtualMemory();
-    functions.require(functions.unmap(addressOf(data), bytes), "unmapping pages");
-    functions.require(functions.release(handle), "giving pages back");
+    virtualMemory().require(virtualMemory().unmap(addressOf(data), bytes), "unmapping", bytes);
   });
 }
 

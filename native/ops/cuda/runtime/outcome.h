@@ -10,8 +10,8 @@
 
 namespace wgqa::cuda::runtime {
 
-/// An Outcome whose message lives until the thread's next failure.
-Outcome failed(Failure failure, std::string message);
+/// An Outcome whose message, cut if it is very long, lives until the thread's next failure.
+Outcome failed(Failure failure, const char* message) noexcept;
 
 /// Throwing one is how a driver function ends early; none leaves the library.
 class Failed : public std::exception {
@@ -25,12 +25,17 @@ class Failed : public std::exception {
   std::string message_;
 };
 
-/// Throws Failed unless the call succeeded; `what` says what was asked for.
-void check(cudaError_t error, const std::string& what);
+/// Throws Failed unless the call succeeded; `what` says what was asked for, and `name` of what.
+void check(cudaError_t error, const char* what, const char* name = "");
+/// The same of what takes memory: how much, and what the device has left, is told too.
+void checkMemory(cudaError_t error, const char* what, std::size_t bytes);
+
+/// "`what` N bytes", and what is free of the current device's memory.
+std::string describeMemory(const char* what, std::size_t bytes);
 
 /// The outcome of `work`, whatever it throws.
 template <typename Work>
-Outcome outcomeOf(const Work& work) {
+Outcome outcomeOf(const Work& work) noexcept {
   try {
     work();
     return {};

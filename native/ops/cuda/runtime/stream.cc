@@ -8,6 +8,7 @@
 #include "ops/cuda/kernels/registry.h"
 #include "ops/cuda/runtime/dense_products.h"
 #include "ops/cuda/runtime/outcome.h"
+#include "ops/cuda/runtime/recording_gate.h"
 
 namespace wgqa::cuda::runtime {
 
@@ -51,16 +52,13 @@ Outcome synchronize(void* stream) {
 template <cudaMemcpyKind kKind>
 Outcome copy(void* stream, void* to, const void* from, std::size_t bytes) {
   return outcomeOf([&] {
-    check(cudaMemcpyAsync(to, from, bytes, kKind, enter(stream)),
-          "copying " + std::to_string(bytes) + " bytes");
+    checkMemory(cudaMemcpyAsync(to, from, bytes, kKind, enter(stream)), "copying", bytes);
   });
 }
 
 Outcome fill(void* stream, void* to, std::int32_t byte, std::size_t bytes) {
-  return outcomeOf([&] {
-    check(cudaMemsetAsync(to, byte, bytes, enter(stream)),
-          "filling " + std::to_string(bytes) + " bytes");
-  });
+  return outcomeOf(
+      [&] { checkMemory(cudaMemsetAsync(to, byte, bytes, enter(stream)), "filling", bytes); });
 }
 
 // ---------------------------------------------------------------------------- kernels
@@ -87,8 +85,13 @@ const std::unordered_map<std::string_view, std::unique_ptr<LoadedKernel>>& kerne
 }
 
 const void* find(std::int32_t, const char* name) {
-  const auto found = kernels().find(name);
-  return found == kernels().end() ? nullptr : found->second.get();
+  const void* kernel = nullptr;
+  outcomeOf([&] {
+    if (const auto found = kernels().find(name); found != kernels().end()) {
+      kernel = found->second.get();
+    }
+  });
+  return kernel;
 }
 
 void allowSharedBytes(LoadedKernel& kernel, std::int32_t device, std::int32_t bytes) {
@@ -96,7 +99,7 @@ void allowSharedBytes(LoadedKernel& kernel, std::int32_t device, std::int32_t by
   if (bytes <= kFreeSharedBytes || bytes <= allowed.load(std::memory_order_relaxed)) return;
   check(cudaFuncSetAttribute(kernel.entry.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              bytes),
-        std::string("asking for shared memory of ") + kernel.entry.name);
+        "asking for shared memory of ", kernel.entry.name);
   allowed.store(bytes, std::memory_order_relaxed);
 }
 
@@ -114,30 +117,48 @@ Outcome launch(void* stream, const Launch* launch) {
     check(
         cudaLaunchKernel(kernel.entry.function, grid, dim3(static_cast<unsigned>(launch->threads)),
                          arguments, static_cast<std::size_t>(launch->sharedBytes), queue),
-        std::string("launching ") + kernel.entry.name);
+        "launching ", kernel.entry.name);
   });
+}
+
+DenseProducts& productsOf(StreamState& state) {
+  if (!state.products) state.products = std::make_unique<DenseProducts>(state.device);
+  return *state.products;
 }
 
 Outcome multiply(void* stream, const DenseProduct* product) {
   return outcomeOf([&] {
     enter(stream);
     StreamState& state = stateOf(stream);
-    if (!state.products) state.products = std::make_unique<DenseProducts>(state.device);
-    state.products->run(*product, state.stream);
+    productsOf(state).run(*product, state.stream);
   });
 }
 
 // ---------------------------------------------------------------------------- recordings
 
+// A stream that records cannot allocate: the workspace of products is made before. Whoever has no
+// cuBLASLt is told when it is needed.
+void prepareProducts(StreamState& state) {
+  try {
+    productsOf(state);
+  } catch (const Failed& error) {
+    if (error.failure() != Failure::missingLibrary) throw;
+  }
+}
+
 Outcome beginRecording(void* stream) {
   return outcomeOf([&] {
-    check(cudaStreamBeginCapture(enter(stream), cudaStreamCaptureModeThreadLocal),
-          "beginning to record");
+    const cudaStream_t queue = enter(stream);
+    prepareProducts(stateOf(stream));
+    std::shared_lock lock(recordingGate());
+    check(cudaStreamBeginCapture(queue, cudaStreamCaptureModeThreadLocal), "beginning to record");
+    stateOf(stream).recording = std::move(lock);
   });
 }
 
 Outcome endRecording(void* stream, void** recording) {
   return outcomeOf([&] {
+    const auto lock = std::move(stateOf(stream).recording);
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(enter(stream), &graph), "ending a recording");
     cudaGraphExec_t executable = nullptr;

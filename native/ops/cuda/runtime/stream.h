@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <memory>
+#include <shared_mutex>
 
 #include "ops/cuda/driver.h"
 
@@ -14,7 +15,8 @@ class DenseProducts;
 struct StreamState {
   std::int32_t device = 0;
   cudaStream_t stream = nullptr;
-  std::unique_ptr<DenseProducts> products;  // made on first use
+  std::unique_ptr<DenseProducts> products;        // made on first use
+  std::shared_lock<std::shared_mutex> recording;  // of the recording gate, while it records
   StreamState();
   ~StreamState();
   StreamState(const StreamState&) = delete;
