@@ -65,7 +65,7 @@ class ActiveRequest {
   /// Makes what the rows have fed known to later requests.
   void learnPrefixes(PrefixIndex& index, std::int64_t blockTokens);
 
-  /// After every row was scored: chooses the next tokens; each continuation shares its parent's
+  /// After every row took its tokens: decides the next ones; each continuation shares its parent's
   /// blocks.
   void advance();
 

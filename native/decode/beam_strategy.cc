@@ -43,7 +43,7 @@ class BeamStrategy final : public Strategy {
         stops_(request.stops),
         beams_(1),
         candidatesOfBeam_(static_cast<std::size_t>(options_.numBeams)),
-        usable_(static_cast<std::size_t>(options_.numBeams), 1) {
+        usable_(static_cast<std::size_t>(options_.numBeams), true) {
     beams_[0].history = request.decoderPrompt();
     beams_[0].stopState = stops_.after(beams_[0].history);
     promptTokens_ = static_cast<std::int64_t>(beams_[0].history.size());
@@ -56,30 +56,27 @@ class BeamStrategy final : public Strategy {
     return beams_[static_cast<std::size_t>(row)].history;
   }
 
-  void scoreRow(std::int64_t row, std::span<float> logits, std::span<const float> unprocessed,
-                RowScratch& scratch) override {
-    std::vector<Candidate>& candidates = candidatesOfBeam_[row];
+  RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const override {
+    RowChoice choice = processorsOf(options_, history(row), promptTokens_, lists);
+    choice.logSoftmaxFirst = true;
+    choice.take = options_.doSample ? Take::drawnCandidates : Take::candidates;
+    choice.count = static_cast<std::int32_t>(candidateCount());
+    choice.seed = options_.seed;
+    choice.stream = kBeamStream + static_cast<std::uint64_t>(generated_);
+    choice.noiseRow = static_cast<std::uint32_t>(row);
+    choice.offset = beams_[static_cast<std::size_t>(row)].score;
+    return choice;
+  }
+
+  void take(std::int64_t row, std::span<const ChosenToken> chosen) override {
+    const auto place = static_cast<std::size_t>(row);
+    std::vector<Candidate>& candidates = candidatesOfBeam_[place];
     candidates.clear();
-    usable_[row] = isUsable(logits);
-    if (!usable_[row]) return;
-    const Beam& beam = beams_[row];
-    const float logSum = logSumExp(logits);
-    if (options_.logProbs) {
-      const bool isSame = unprocessed.data() == logits.data();
-      scratch.raw.assign(unprocessed.begin(), unprocessed.end());
-      addToRow(scratch.raw, -(isSame ? logSum : logSumExp(unprocessed)));
-    }
-    addToRow(logits, -logSum);
-    processScores(options_, beam.history, promptTokens_, logits, scratch);
-    if (options_.doSample) {
-      rankByDraw(row, logits, scratch);
-    } else {
-      topTokens(logits, beam.score, candidateCount(), scratch.ranked);
-    }
-    for (const ScoredToken& ranked : scratch.ranked) {
-      const float logProb = options_.logProbs ? scratch.raw[ranked.token] : 0.0f;
-      candidates.push_back({ranked.score, logits[ranked.token] + beam.score, logProb,
-                            static_cast<std::int32_t>(row), ranked.token});
+    usable_[place] = chosen[0].token != kUnusableRow;
+    for (const ChosenToken& taken : chosen) {
+      if (taken.token < 0) break;
+      candidates.push_back(
+          {taken.rank, taken.score, taken.logProb, static_cast<std::int32_t>(row), taken.token});
     }
   }
 
@@ -112,14 +109,6 @@ class BeamStrategy final : public Strategy {
   float normalised(float score, std::int64_t length) const {
     return score /
            static_cast<float>(std::pow(static_cast<double>(length), options_.lengthPenalty));
-  }
-
-  /// Ranks the allowed tokens by score plus Gumbel noise: draws without replacement.
-  void rankByDraw(std::int64_t row, std::span<const float> scores, RowScratch& scratch) const {
-    scratch.weights.assign(scores.begin(), scores.end());
-    addGumbelNoise(scratch.weights, options_.seed, static_cast<std::uint64_t>(generated_),
-                   static_cast<std::uint32_t>(row));
-    topTokens(scratch.weights, beams_[row].score, candidateCount(), scratch.ranked);
   }
 
   /// The best candidates of all beams, in the order in which they count.
@@ -234,7 +223,7 @@ class BeamStrategy final : public Strategy {
   std::vector<Beam> beams_;     // best first
   std::vector<Beam> nextBeams_;
   std::vector<std::vector<Candidate>> candidatesOfBeam_;
-  std::vector<char> usable_;  // not vector<bool>: rows are scored by different threads
+  std::vector<bool> usable_;
   std::vector<Candidate> candidates_;
   std::vector<Hypothesis> finished_;  // best first, at most numBeams
   std::vector<Continuation> continuations_;

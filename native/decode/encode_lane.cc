@@ -65,6 +65,7 @@ std::optional<EncodeLane::Failure> EncodeLane::advance(std::int64_t running) {
     // Another encoding joins the slice only if the rest of the slice ends it.
     if (left < slice && job.workLeft() > left) break;
     try {
+      cache_.prepareMemory();  // of sources that were admitted, also since this one began
       left -= advance(job, left);
     } catch (...) {
       return Failure{std::move(take(job)->sources), currentError()};
@@ -114,7 +115,6 @@ void EncodeLane::joinWaiting(Job& job, std::int64_t left) {
 
 void EncodeLane::start(Job& job, std::int64_t left) {
   joinWaiting(job, left);
-  cache_.prepareMemory();
   const std::int64_t blockTokens = cache_.cross().blockTokens();
   SourceBatch batch;
   batch.offsets.push_back(0);

@@ -3,11 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
 #include "base/philox.h"
-#include "decode/row_math.h"
 
 namespace wgqa {
 
@@ -22,15 +19,5 @@ inline double sampleUniform(std::uint64_t seed, std::uint32_t sample, std::uint3
   const std::uint64_t low = random.at(sample, 2 * position + 1) >> 6;
   return static_cast<double>((high << 26) | low) * 0x1.0p-53;
 }
-
-/// Adds a standard Gumbel variable, its own for each (position, beam, token), to each allowed
-/// score. The largest of score + Gumbel is a draw from softmax(score), and the k largest are k
-/// draws without replacement, in order (Kool et al. 2019, arXiv 1903.06059).
-void addGumbelNoise(std::span<float> scores, std::uint64_t seed, std::uint64_t position,
-                    std::uint32_t beam);
-
-/// Draws from softmax(scores): the token at which the cumulative probability passes `uniform`.
-/// -1 if no token is allowed.
-std::int32_t drawToken(std::span<const float> scores, double uniform, std::vector<float>& weights);
 
 }  // namespace wgqa

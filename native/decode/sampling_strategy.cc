@@ -33,27 +33,29 @@ class SamplingStrategy final : public Strategy {
     return samples_[samplesOfRow(row).front()].history;
   }
 
-  void scoreRow(std::int64_t row, std::span<float> logits, std::span<const float> unprocessed,
-                RowScratch& scratch) override {
+  RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const override {
+    RowChoice choice = processorsOf(options_, history(row), promptTokens_, lists);
+    if (!options_.doSample) return choice;
+    choice.take = Take::draws;
+    choice.uniforms.begin = static_cast<std::int32_t>(lists.uniforms.size());
+    for (const std::size_t index : samplesOfRow(row)) {
+      lists.uniforms.push_back(
+          sampleUniform(options_.seed, static_cast<std::uint32_t>(index),
+                        static_cast<std::uint32_t>(generated(samples_[index]))));
+    }
+    choice.uniforms.end = static_cast<std::int32_t>(lists.uniforms.size());
+    choice.count = choice.uniforms.end - choice.uniforms.begin;
+    return choice;
+  }
+
+  void take(std::int64_t row, std::span<const ChosenToken> chosen) override {
     const auto readers = samplesOfRow(row);
-    const bool usable = isUsable(logits);
-    if (!usable) {
-      for (const std::size_t index : readers) samples_[index].usable = false;
-      return;
-    }
-    const bool processes = processesScores(options_);
-    float logSum = 0.0f;
-    if (options_.logProbs) {
-      logSum = logSumExp(unprocessed);
-      scratch.raw.assign(unprocessed.begin(), unprocessed.end());
-    }
-    if (processes) processScores(options_, history(row), promptTokens_, logits, scratch);
-    for (const std::size_t index : readers) {
-      Sample& sample = samples_[index];
-      sample.token = choose(index, logits, scratch);
-      if (options_.logProbs && sample.token >= 0) {
-        sample.logProb = scratch.raw[sample.token] - logSum;
-      }
+    for (std::size_t i = 0; i < readers.size(); ++i) {
+      const ChosenToken& taken = chosen[options_.doSample ? i : 0];
+      Sample& sample = samples_[readers[i]];
+      sample.usable = taken.token != kUnusableRow;
+      sample.token = taken.token;
+      sample.logProb = taken.logProb;
     }
   }
 
@@ -103,13 +105,6 @@ class SamplingStrategy final : public Strategy {
   std::span<const std::size_t> samplesOfRow(std::int64_t row) const {
     if (sharedRow_) return live_;
     return {live_.data() + row, 1};
-  }
-
-  std::int32_t choose(std::size_t index, std::span<const float> scores, RowScratch& scratch) const {
-    if (!options_.doSample) return argmax(scores);
-    const double uniform = sampleUniform(options_.seed, static_cast<std::uint32_t>(index),
-                                         static_cast<std::uint32_t>(generated(samples_[index])));
-    return drawToken(scores, uniform, scratch.weights);
   }
 
   std::int64_t generated(const Sample& sample) const {

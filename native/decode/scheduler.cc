@@ -7,6 +7,7 @@
 
 #include "decode/active_request.h"
 #include "decode/admission.h"
+#include "decode/answered_logits.h"
 #include "decode/encode_lane.h"
 #include "decode/kv_cache.h"
 #include "decode/request_check.h"
@@ -45,7 +46,9 @@ class Scheduler::Impl {
                model.memory()),
         lane_(model, cache_, options.maxBatchTokens),
         admission_(cache_, lane_, options.maxBatchSize),
-        weightsVersion_(model.weightsVersion()) {
+        weightsVersion_(model.weightsVersion()),
+        batch_(model.vocabSize()),
+        answers_(model.vocabSize()) {
     publish();
   }
 
@@ -66,7 +69,8 @@ class Scheduler::Impl {
   /// A request that takes part in the running step.
   struct Fed {
     Request* request;
-    std::int64_t firstLogits;  // -1: it only caught up
+    bool isCaughtUp;           // all its rows were fed their last token
+    std::int64_t firstLogits;  // of those that are sent to its caller
   };
 
   Request* find(RequestId id) const;
@@ -84,8 +88,6 @@ class Scheduler::Impl {
   bool catchUp(Request& request, std::int64_t row, std::int64_t& budget);
   bool feedToken(Request& request, std::int64_t row);
   void failFed(const Error& error);
-  void score(Request& request, std::int64_t firstLogits);
-  void scoreAll();
   void sendLogits(Request& request, std::int64_t firstLogits);
   void advance(Request& request);
   void publish();
@@ -109,9 +111,8 @@ class Scheduler::Impl {
   std::vector<Request*> order_;
   StepBatch batch_;
   std::vector<Fed> fed_;
-  std::vector<ScoredRow> scored_;
-  std::int64_t scoredInStep_ = 0;
-  std::vector<RowScratch> scratch_;  // one per thread
+  AnsweredLogits answers_;
+  std::int64_t chosenInStep_ = 0;  // rows of which tokens were chosen
   EngineStats stats_;
   StatsRecorder recorder_;
 };
@@ -228,7 +229,7 @@ void Scheduler::Impl::step(EngineEvents& events) {
   const TimePoint began = now();
   const std::uint64_t version = model_.weightsVersion();
   if (std::exchange(weightsVersion_, version) != version) cache_.forgetCached();
-  scoredInStep_ = 0;
+  chosenInStep_ = 0;
   expire();
   takeAnswers();
   admission_.admitWaiting(now());
@@ -237,7 +238,7 @@ void Scheduler::Impl::step(EngineEvents& events) {
   decode();
   if (works) {
     const std::chrono::duration<double, std::milli> took = now() - began;
-    recorder_.stepTook(took.count(), scoredInStep_);
+    recorder_.stepTook(took.count(), chosenInStep_);
   }
   publish();
   events = std::exchange(events_, {});
@@ -246,7 +247,6 @@ void Scheduler::Impl::step(EngineEvents& events) {
 void Scheduler::Impl::encode() {
   if (lane_.empty()) return;
   const TimePoint began = now();
-  cache_.prepareMemory();
   if (const auto failure = lane_.advance(batch_.rows())) {
     for (const SourceUse& source : failure->sources) {
       order_ = admission_.active();
@@ -262,7 +262,6 @@ void Scheduler::Impl::encode() {
 void Scheduler::Impl::decode() {
   batch_.clear();
   fed_.clear();
-  scored_.clear();
   const TimePoint began = now();
   std::int64_t budget = options_.maxBatchTokens;
   std::int64_t sequences = 0;
@@ -283,18 +282,17 @@ void Scheduler::Impl::decode() {
   stats_.decodeWeightBytes += model_.weightBytesRead() - bytesBefore;
   stats_.decodeSteps += 1;
   stats_.decodedRows += batch_.rows();
+  chosenInStep_ += batch_.choosingRows();
   for (const Fed& fed : fed_) {
     fed.request->learnPrefixes(cache_.prefixes(), cache_.self().blockTokens());
-    if (fed.firstLogits < 0) continue;
+  }
+  for (const Fed& fed : fed_) {
+    if (!fed.isCaughtUp) continue;
     if (fed.request->request().processesLogits) {
       sendLogits(*fed.request, fed.firstLogits);
     } else {
-      score(*fed.request, fed.firstLogits);
+      advance(*fed.request);
     }
-  }
-  scoreAll();
-  for (const Fed& fed : fed_) {
-    if (fed.firstLogits >= 0 && !fed.request->request().processesLogits) advance(*fed.request);
   }
   stats_.decodeSeconds += std::chrono::duration<double>(now() - began).count();
 }
@@ -302,7 +300,7 @@ void Scheduler::Impl::decode() {
 /// Adds the request's rows to the batch. False if there was no room.
 bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
   const StepBatch::Mark mark = batch_.mark();
-  std::int64_t firstLogits = -1;
+  std::int64_t firstLogits = 0;
   bool fits = true;
   bool caughtUp = true;
   for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
@@ -312,14 +310,20 @@ bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
   for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
     fits = feedToken(request, row);
     if (!fits) break;
-    const std::int64_t place = batch_.wantLogits();
-    if (row == 0) firstLogits = place;
+    if (!request.request().processesLogits) {
+      batch_.choose(request.strategy(), row);
+    } else {
+      const std::int64_t place = batch_.wantLogits();
+      if (row == 0) firstLogits = place;
+    }
   }
   if (!fits) {
     batch_.rollBack(mark);
     return false;
   }
-  if (batch_.rows() > static_cast<std::int64_t>(mark.rows)) fed_.push_back({&request, firstLogits});
+  if (batch_.rows() > static_cast<std::int64_t>(mark.rows)) {
+    fed_.push_back({&request, caughtUp, firstLogits});
+  }
   return true;
 }
 
@@ -346,18 +350,6 @@ void Scheduler::Impl::failFed(const Error& error) {
   for (const Fed& fed : fed_) fail(*fed.request, error);
 }
 
-void Scheduler::Impl::score(Request& request, std::int64_t firstLogits) {
-  for (std::int64_t row = 0; row < request.rows(); ++row) {
-    const auto logits = batch_.logits(firstLogits + row);
-    scored_.push_back({&request.strategy(), row, logits, logits});
-  }
-}
-
-void Scheduler::Impl::scoreAll() {
-  scoreRows(scored_, scratch_);
-  scoredInStep_ += static_cast<std::int64_t>(scored_.size());
-}
-
 void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
   LogitsEvent event{.request = request.id(), .histories = {}, .logits = {}};
   for (std::int64_t row = 0; row < request.rows(); ++row) {
@@ -373,23 +365,15 @@ void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
 
 /// Requests whose logits are back take the step that they have waited for.
 void Scheduler::Impl::takeAnswers() {
-  const auto vocab = static_cast<std::size_t>(model_.vocabSize());
   std::vector<Request*> requests;
-  scored_.clear();
+  answers_.clear();
   for (const RequestId id : std::exchange(answered_, {})) {
     Request* request = find(id);
     if (request == nullptr) continue;
     requests.push_back(request);
-    for (std::int64_t row = 0; row < request->rows(); ++row) {
-      const auto begin = static_cast<std::size_t>(row) * vocab;
-      const auto logits = std::span(request->answer).subspan(begin, vocab);
-      const auto unprocessed = request->unprocessed.empty()
-                                   ? std::span<const float>(logits)
-                                   : std::span(request->unprocessed).subspan(begin, vocab);
-      scored_.push_back({&request->strategy(), row, logits, unprocessed});
-    }
+    answers_.add(*request);
   }
-  scoreAll();
+  chosenInStep_ += answers_.choose();
   for (Request* request : requests) {
     request->logits = Request::Logits::ours;
     advance(*request);

@@ -1,15 +1,6 @@
 #include "decode/step_batch.h"
 
-#include <algorithm>
-
-#include "base/parallel.h"
-
 namespace wgqa {
-namespace {
-
-constexpr std::int64_t kScoreGrain = 16384;  // logits that are worth a thread
-
-}  // namespace
 
 void StepBatch::Tables::add(const BlockTable& table) {
   blocks.insert(blocks.end(), table.blocks().begin(), table.blocks().end());
@@ -34,23 +25,34 @@ void StepBatch::add(BlockTable& self, const BlockTable& cross, std::int32_t toke
   cross_.add(cross);
 }
 
-std::int64_t StepBatch::wantLogits() {
+std::int64_t StepBatch::addLogits() {
   logitRows_.push_back(static_cast<std::int32_t>(rows() - 1));
   return static_cast<std::int64_t>(logitRows_.size()) - 1;
 }
 
+void StepBatch::choose(Strategy& strategy, std::int64_t row) {
+  choices_.add(strategy, row, addLogits());
+}
+
+std::int64_t StepBatch::wantLogits() {
+  hostRows_.push_back(static_cast<std::int32_t>(addLogits()));
+  return static_cast<std::int64_t>(hostRows_.size()) - 1;
+}
+
 StepBatch::Mark StepBatch::mark() const {
-  return {tokens_.size(), logitRows_.size(), self_.blocks.size(), cross_.blocks.size(),
-          copies_.size()};
+  return {tokens_.size(),       logitRows_.size(), hostRows_.size(), self_.blocks.size(),
+          cross_.blocks.size(), copies_.size(),    choices_.mark()};
 }
 
 void StepBatch::rollBack(const Mark& mark) {
   tokens_.resize(mark.rows);
   selfSlots_.resize(mark.rows);
   logitRows_.resize(mark.logits);
+  hostRows_.resize(mark.hostRows);
   self_.shrink(mark.rows, mark.selfBlocks);
   cross_.shrink(mark.rows, mark.crossBlocks);
   copies_.resize(mark.copies);
+  choices_.rollBack(mark.choices);
 }
 
 void StepBatch::copyBlocks(EncoderDecoder& model, KvCache& cache) {
@@ -65,9 +67,8 @@ void StepBatch::copyBlocks(EncoderDecoder& model, KvCache& cache) {
 }
 
 void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
-  vocab_ = model.vocabSize();
-  const auto wanted = static_cast<std::int64_t>(logitRows_.size());
-  logits_.reserve(static_cast<std::size_t>(wanted * vocab_) * sizeof(float));
+  const auto wanted = static_cast<std::int64_t>(hostRows_.size());
+  hostLogits_.reserve(static_cast<std::size_t>(wanted * vocab_) * sizeof(float));
   cache.prepareMemory();
   copyBlocks(model, cache);
   DecodeStep step;
@@ -78,28 +79,16 @@ void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   step.crossCache = cache.cross().layers();
   step.cross = cross_.view();
   step.logitRows = logitRows_;
-  step.logits = TensorView(logits_.as<void>(), DType::float32, {wanted, vocab_});
+  step.choices = choices_.view();
+  step.chosen = choices_.chosen();
+  step.hostRows = hostRows_;
+  step.hostLogits = TensorView(hostLogits_.as<void>(), DType::float32, {wanted, vocab_});
   model.decodeStep(step);
+  choices_.deliver();
 }
 
-std::span<float> StepBatch::logits(std::int64_t place) {
-  return {logits_.as<float>() + place * vocab_, static_cast<std::size_t>(vocab_)};
-}
-
-void scoreRows(std::span<const ScoredRow> rows, std::vector<RowScratch>& scratch) {
-  if (rows.empty()) return;
-  const auto threads = static_cast<std::size_t>(threadCount());
-  if (scratch.size() < threads) scratch.resize(threads);
-  const auto vocab = static_cast<std::int64_t>(rows[0].logits.size());
-  const std::int64_t grain = std::max<std::int64_t>(kScoreGrain / vocab, 1);
-  const auto count = static_cast<std::int64_t>(rows.size());
-  parallelFor(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const ScoredRow& scored = rows[static_cast<std::size_t>(i)];
-      scored.strategy->scoreRow(scored.row, scored.logits, scored.unprocessed,
-                                scratch[static_cast<std::size_t>(thread)]);
-    }
-  });
+std::span<const float> StepBatch::logits(std::int64_t place) const {
+  return {hostLogits_.as<float>() + place * vocab_, static_cast<std::size_t>(vocab_)};
 }
 
 }  // namespace wgqa

@@ -1,4 +1,4 @@
-// One decoding step of many requests: what the model gets, and its logits.
+// One decoding step of many requests: what the model gets, and what comes of it.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "decode/kv_cache.h"
+#include "decode/step_choices.h"
 #include "decode/strategy.h"
 #include "model/decode_step.h"
 
@@ -15,28 +16,38 @@ namespace wgqa {
 /// Its memory is reused from step to step.
 class StepBatch {
  public:
+  explicit StepBatch(std::int64_t vocab) : vocab_(vocab), choices_(vocab) {}
+
   void clear();
   /// Adds a row that feeds `token` to `self`; the cache has room for it.
   void add(BlockTable& self, const BlockTable& cross, std::int32_t token);
-  /// The row that was added last wants its logits. Returns their place among all logits.
+  /// From the row that was added last, `strategy` chooses the tokens of its own row `row`.
+  void choose(Strategy& strategy, std::int64_t row);
+  /// The row that was added last wants its logits on the host. Returns their place among those.
   std::int64_t wantLogits();
 
   /// Undoes what was added since mark(). (The tables keep their new tokens: the caller clears
   /// them.)
   struct Mark {
-    std::size_t rows, logits, selfBlocks, crossBlocks, copies;
+    std::size_t rows, logits, hostRows, selfBlocks, crossBlocks, copies;
+    StepChoices::Mark choices;
   };
   Mark mark() const;
   void rollBack(const Mark& mark);
 
   std::int64_t rows() const { return static_cast<std::int64_t>(tokens_.size()); }
-  /// Copies shared blocks that are about to be written, then runs the model.
+  std::int64_t choosingRows() const {
+    return static_cast<std::int64_t>(logitRows_.size() - hostRows_.size());
+  }
+  /// Copies shared blocks that are about to be written, runs the model, and hands the strategies
+  /// what was chosen.
   void run(EncoderDecoder& model, KvCache& cache);
-  /// [vocab] logits of run(), which the caller may overwrite.
-  std::span<float> logits(std::int64_t place);
+  /// [vocab] logits of run(), of a row that wanted them.
+  std::span<const float> logits(std::int64_t place) const;
 
  private:
   void copyBlocks(EncoderDecoder& model, KvCache& cache);
+  std::int64_t addLogits();
 
   /// Block tables of the rows, one after another.
   struct Tables {
@@ -49,26 +60,17 @@ class StepBatch {
     BlockTables view() const { return {blocks, offsets, lengths}; }
   };
 
+  std::int64_t vocab_;
   std::vector<std::int32_t> tokens_;
   Tables self_;
   Tables cross_;
   std::vector<std::int64_t> selfSlots_;
   std::vector<std::int32_t> logitRows_;
+  StepChoices choices_;
+  std::vector<std::int32_t> hostRows_;
   std::vector<BlockCopy> copies_;
   std::vector<std::int32_t> sources_, destinations_;  // of the copies
-  Buffer logits_;                                     // [logitRows, vocab] float32
-  std::int64_t vocab_ = 0;
+  Buffer hostLogits_;                                 // [hostRows, vocab] float32
 };
-
-/// A row of logits and who chooses from it.
-struct ScoredRow {
-  Strategy* strategy;
-  std::int64_t row;
-  std::span<float> logits;
-  std::span<const float> unprocessed;  // what the model gave: `logits`, unless they were changed
-};
-
-/// Hands every row to its strategy, rows in parallel.
-void scoreRows(std::span<const ScoredRow> rows, std::vector<RowScratch>& scratch);
 
 }  // namespace wgqa

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "decode/generation_request.h"
-#include "decode/logits_processors.h"
+#include "decode/processors.h"
+#include "ops/row_choice.h"
 
 namespace wgqa {
 
@@ -30,7 +31,7 @@ struct GeneratedToken {
 using TokenCallback = std::function<void(const GeneratedToken&)>;
 
 /// One request's sequences are the rows 0 .. continuations().size() - 1 of a step. A step is:
-/// scoreRow for every row, in any order and on any threads, then advance.
+/// choiceOf and, once its tokens are there, take for every row, then advance.
 /// A request starts with one row that feeds the start token and the forced prefix; none left means
 /// that it is finished.
 class Strategy {
@@ -40,11 +41,10 @@ class Strategy {
   /// All tokens of a row of the next step: the start token, the forced prefix and what was
   /// generated. The last one is the continuation's.
   virtual std::span<const std::int32_t> history(std::int64_t row) const = 0;
-  /// Takes in a row of logits [vocab], which it may overwrite. `unprocessed`: what the model gave,
-  /// [vocab], of which log-probabilities are told; the same memory unless the caller has changed
-  /// the logits.
-  virtual void scoreRow(std::int64_t row, std::span<float> logits,
-                        std::span<const float> unprocessed, RowScratch& scratch) = 0;
+  /// What is to be taken of the row's logits. Adds to `lists` what it refers to.
+  virtual RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const = 0;
+  /// Takes in what was taken: as many as choiceOf() told.
+  virtual void take(std::int64_t row, std::span<const ChosenToken> chosen) = 0;
   /// Chooses the continuations. Throws ErrorCode::nonFinite if a row held NaN or +infinity.
   virtual void advance() = 0;
   /// The finished sequences; call once, when none is left to continue.
@@ -62,7 +62,7 @@ std::unique_ptr<Strategy> makeBeamStrategy(const GenerationRequest& request);
 /// `onToken` is called for each chosen token of a request without beams.
 std::unique_ptr<Strategy> makeStrategy(const GenerationRequest& request, TokenCallback onToken);
 
-/// The error of a row that isUsable declined.
+/// The error of a row that is not usable.
 Error nonFiniteLogits();
 
 }  // namespace wgqa

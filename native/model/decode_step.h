@@ -57,8 +57,11 @@ struct DecodeStep {
   std::span<const std::int64_t> selfSlots;  // [rows] where the token's K/V go, all different
   std::span<const LayerCache> crossCache;   // [decoderLayers]
   BlockTables cross;
-  std::span<const std::int32_t> logitRows;  // rows whose logits are wanted, ascending
-  TensorView logits;                        // [logitRows, vocab] float32, on the host
+  std::span<const std::int32_t> logitRows;  // rows of which logits are computed, ascending
+  TokenChoices choices;                     // of rows of the logits: RowChoice::row
+  std::span<ChosenToken> chosen;            // what the choices take
+  std::span<const std::int32_t> hostRows;   // other rows of the logits, which the host wants
+  TensorView hostLogits;                    // [hostRows, vocab] float32, on the host
 };
 
 /// What the decode engine needs of an encoder-decoder model. Calls come from one thread; several

@@ -170,14 +170,29 @@ void T5Inference::decodeStep(const DecodeStep& step) {
   StepScope scope(layers_.ops());
   const TensorView hidden = decoded(*weights, step);
   TensorView logits;
+  TensorView chosen;
   if (!step.logitRows.empty()) {
-    logits = resultIn(step.logits);
     const TensorView wanted = rowsOf(hidden, step.logitRows);
+    logits = layers_.arena().floats({wanted.shape[0], config_.vocabSize});
     layers_.vocabulary(*weights, layers_.normalise(weights->decoder.finalNorm, wanted), logits);
+    chosen = chooseTokens(step, logits);
   }
   scope.end();
-  if (logits.given()) layers_.ops().download(logits, step.logits.data);
+  if (chosen.given()) layers_.ops().download(chosen, step.chosen.data());
+  for (std::size_t i = 0; i < step.hostRows.size(); ++i) {
+    layers_.ops().download(logits.rows(step.hostRows[i], 1),
+                           step.hostLogits.rows(static_cast<std::int64_t>(i), 1).data);
+  }
   weightBytesRead_ += layers_.ops().times().weightBytes - bytesBefore;
+}
+
+// What the step's choices take of its logits; not given if there are none.
+TensorView T5Inference::chooseTokens(const DecodeStep& step, const TensorView& logits) {
+  if (step.choices.rows.empty()) return {};
+  const TensorView chosen = layers_.arena().make(
+      DType::int8, {std::ssize(step.chosen), std::int64_t{sizeof(ChosenToken)}});
+  layers_.ops().chooseTokens({.logits = logits, .choices = step.choices, .chosen = chosen});
+  return chosen;
 }
 
 // The residual stream of the step's rows after the last block.

@@ -56,6 +56,7 @@ class T5Inference final : public EncoderDecoder {
   TensorView rowsOf(const TensorView& hidden, std::span<const std::int32_t> rows);
   TensorView resultIn(const TensorView& host);
   TensorView decoded(const T5Weights& weights, const DecodeStep& step);
+  TensorView chooseTokens(const DecodeStep& step, const TensorView& logits);
 
   T5Model& model_;
   const T5Config& config_;

@@ -158,7 +158,7 @@ class T5Training {
 
   // t5_training_forward.cc
   NormTape normalise(const Weight& norm, const ConstTensorView& x, DType dtype);
-  TensorView project(const Weight& weight, const ConstTensorView& x);
+  TensorView project(const Weight& weight, const ConstTensorView& x, DType dtype);
   void addProjection(const Weight& weight, const ConstTensorView& x, const ConstTensorView& hidden,
                      const DropoutSpec& dropout, const TensorView& out);
   TensorView attentionForward(const AttentionWeights& weights, AttentionTape& tape,

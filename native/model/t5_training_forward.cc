@@ -16,8 +16,8 @@ T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensor
   return {x, op.inverseRms, op.out};
 }
 
-TensorView T5Training::project(const Weight& weight, const ConstTensorView& x) {
-  const TensorView out = arena_.floats({x.shape[0], weight.value.shape[0]});
+TensorView T5Training::project(const Weight& weight, const ConstTensorView& x, DType dtype) {
+  const TensorView out = arena_.make(dtype, {x.shape[0], weight.value.shape[0]});
   ops_.matmul({x, weight.operand.transposed(), out});
   return out;
 }
@@ -40,11 +40,12 @@ TensorView T5Training::attentionForward(const AttentionWeights& weights, Attenti
   tape.shape.dropout = dropout.next();
   tape.output = dropout.next();
 
+  const DType input = ops_.attentionInput(options_.computeDtype);
   AttentionPrefill attention;
   attention.shape = tape.shape;
-  attention.q = columnsAsHeads(project(weights.q, tape.norm.out), config_.heads);
-  attention.k = columnsAsHeads(project(weights.k, tape.keyInput), weights.kvHeads);
-  attention.v = columnsAsHeads(project(weights.v, tape.keyInput), weights.kvHeads);
+  attention.q = columnsAsHeads(project(weights.q, tape.norm.out, input), config_.heads);
+  attention.k = columnsAsHeads(project(weights.k, tape.keyInput, input), weights.kvHeads);
+  attention.v = columnsAsHeads(project(weights.v, tape.keyInput, input), weights.kvHeads);
   const std::int64_t tokens = hidden.shape[0];
   const TensorView out = arena_.make(options_.computeDtype, {tokens, config_.innerDim()});
   attention.out = columnsAsHeads(out, config_.heads);
@@ -67,9 +68,10 @@ void T5Training::activate(const FeedForwardWeights& weights, FeedForwardTape& ta
   tape.norm = normalise(weights.norm, hidden, options_.computeDtype);
   tape.inner = dropout.next();
   tape.output = dropout.next();
-  tape.gate = project(weights.gate, tape.norm.out);
+  tape.gate = project(weights.gate, tape.norm.out, DType::float32);
   tape.linear = {};
-  if (weights.linear.value.given()) tape.linear = project(weights.linear, tape.norm.out);
+  if (weights.linear.value.given())
+    tape.linear = project(weights.linear, tape.norm.out, DType::float32);
   GatedActivation activation;
   activation.activation = config_.activation;
   activation.gate = tape.gate;

@@ -29,6 +29,18 @@ void copyHostBlocks(const CopyBlocks& p) {
   });
 }
 
+void HostTokenChooser::run(const ChooseTokens& p) {
+  const auto vocab = static_cast<std::size_t>(p.logits.shape[1]);
+  rows_.clear();
+  for (const RowChoice& choice : p.choices.rows) {
+    const std::span<float> logits(p.logits.as<float>() + choice.row * p.logits.strides[0], vocab);
+    rows_.push_back({&choice, logits, logits});
+  }
+  const std::span<ChosenToken> chosen(p.chosen.as<ChosenToken>(),
+                                      static_cast<std::size_t>(p.chosen.shape[0]));
+  chooseRows(rows_, p.choices, chosen, scratch_);
+}
+
 void HostOps::copyBlocks(const CopyBlocks& p) { copyHostBlocks(p); }
 
 void HostOps::upload(const void* host, const TensorView& to) {

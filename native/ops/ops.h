@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "base/philox.h"
+#include "ops/row_choice.h"
 #include "ops/tensor_view.h"
 
 namespace wgqa {
@@ -113,7 +114,7 @@ struct Linear {
 struct Matmul {
   ConstTensorView a;  // [m, k] float32 | bfloat16
   ConstTensorView b;  // [k, n], of a's type
-  TensorView c;       // [m, n] float32, rows dense
+  TensorView c;       // [m, n] float32 | Ops::attentionInput(), rows dense
   float alpha = 1.0f;
   float beta = 0.0f;
 };
@@ -263,6 +264,22 @@ struct CopyBlocks {
   TensorView blocks;                           // [layers, blocks, blockBytes] int8
   std::span<const std::int32_t> sources;       // [copies]
   std::span<const std::int32_t> destinations;  // [copies], all different
+};
+
+// ---------------------------------------------------------------------------- choosing tokens
+
+/// Choices of some rows of logits, each of another row, and the lists that their ranges name.
+struct TokenChoices {
+  std::span<const RowChoice> rows;
+  std::span<const std::int32_t> tokens;  // to penalise or forbid, each in [0, vocab)
+  std::span<const double> uniforms;
+};
+
+/// Processes rows of logits and takes tokens of them, as their choices say.
+struct ChooseTokens {
+  TensorView logits;  // [rows, vocab] float32, overwritten
+  TokenChoices choices;
+  TensorView chosen;  // [results, sizeof(ChosenToken)] int8: those of all choices
 };
 
 // ---------------------------------------------------------------------------- merge weights
@@ -422,6 +439,7 @@ class Ops {
   virtual void attentionDecode(const AttentionDecode& p) = 0;
   virtual void kvAppend(const KvAppend& p) = 0;
   virtual void copyBlocks(const CopyBlocks& p) = 0;
+  virtual void chooseTokens(const ChooseTokens& p) = 0;
   virtual void mergeHeads(const MergeHeads& p) = 0;
   virtual void mergeHeadsBackward(const MergeHeadsBackward& p) = 0;
   virtual void crossEntropy(const CrossEntropy& p) = 0;

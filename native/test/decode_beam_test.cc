@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "decode/step_choices.h"
 #include "decode/strategy.h"
+#include "ops/host_ops.h"
 #include "test/decode_fake_model.h"
 #include "test/harness.h"
 
@@ -231,7 +233,7 @@ WGQA_TEST(decodeEnoughBeamsFindTheBestSequence) {
 /// Runs a strategy without cache or batch.
 std::vector<GeneratedSequence> drive(const test::FakeModel& model, Strategy& strategy,
                                      const Tokens& source) {
-  RowScratch scratch;
+  StepChoices choices(model.vocabSize());
   std::vector<Tokens> histories(1);
   while (!strategy.continuations().empty()) {
     std::vector<Tokens> next;
@@ -240,11 +242,21 @@ std::vector<GeneratedSequence> drive(const test::FakeModel& model, Strategy& str
       next.back().push_back(continuation.token);
     }
     histories = next;
+    choices.clear();
+    std::vector<float> all;
     for (std::size_t row = 0; row < histories.size(); ++row) {
       CHECK(std::ranges::equal(strategy.history(static_cast<std::int64_t>(row)), histories[row]));
-      std::vector<float> logits = model.logitsOf(source, histories[row]);
-      strategy.scoreRow(static_cast<std::int64_t>(row), logits, logits, scratch);
+      const std::vector<float> logits = model.logitsOf(source, histories[row]);
+      all.insert(all.end(), logits.begin(), logits.end());
+      choices.add(strategy, static_cast<std::int64_t>(row), static_cast<std::int64_t>(row));
     }
+    HostTokenChooser().run(
+        {.logits =
+             TensorView(all.data(), DType::float32, {std::ssize(histories), model.vocabSize()}),
+         .choices = choices.view(),
+         .chosen = TensorView(choices.chosen().data(), DType::int8,
+                              {std::ssize(choices.chosen()), sizeof(ChosenToken)})});
+    choices.deliver();
     strategy.advance();
   }
   return strategy.takeSequences();

@@ -152,6 +152,7 @@ void FakeModel::decodeStep(const DecodeStep& step) {
   for (std::size_t i = 0; i < rows; ++i) {
     storeToken(step.selfCache, step.selfSlots[i], step.tokens[i]);
   }
+  logits_.resize(static_cast<std::size_t>(wanted * options_.vocab));
   std::int64_t next = 0;
   for (std::size_t i = 0; i < rows; ++i) {
     const auto history = loadSequence(step.selfCache, step.self, i);
@@ -159,12 +160,22 @@ void FakeModel::decodeStep(const DecodeStep& step) {
     if (next == wanted || step.logitRows[next] != static_cast<std::int32_t>(i)) continue;
     const auto source = loadSequence(step.crossCache, step.cross, i);
     const std::vector<float> logits = logitsOf(source, history);
-    float* row = step.logits.as<float>() + next * options_.vocab;
+    float* row = logits_.data() + next * options_.vocab;
     std::copy(logits.begin(), logits.end(), row);
     if (editLogits) editLogits(source, {row, logits.size()});
     ++next;
   }
   require(next == wanted, "logitRows is not ascending");
+  require(step.hostRows.size() + step.choices.rows.size() == step.logitRows.size(),
+          "logits that nobody wants");
+  for (std::size_t i = 0; i < step.hostRows.size(); ++i) {
+    std::copy_n(logits_.data() + step.hostRows[i] * options_.vocab, options_.vocab,
+                step.hostLogits.as<float>() + static_cast<std::int64_t>(i) * options_.vocab);
+  }
+  chooser_.run({.logits = TensorView(logits_.data(), DType::float32, {wanted, options_.vocab}),
+                .choices = step.choices,
+                .chosen = TensorView(step.chosen.data(), DType::int8,
+                                     {std::ssize(step.chosen), sizeof(ChosenToken)})});
 }
 
 std::vector<float> FakeModel::logitsOf(std::span<const std::int32_t> source,

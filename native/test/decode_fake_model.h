@@ -64,6 +64,8 @@ class FakeModel final : public EncoderDecoder {
  private:
   class Encoding;
   Options options_;
+  std::vector<float> logits_;  // of the running step
+  HostTokenChooser chooser_;
 };
 
 /// A request with Hugging Face's defaults, but greedy, end token 1 and start token 0.

@@ -4,7 +4,8 @@
 #include <random>
 #include <vector>
 
-#include "decode/logits_processors.h"
+#include "decode/processors.h"
+#include "ops/tokens/logits_processors.h"
 #include "test/harness.h"
 
 namespace wgqa {
@@ -26,6 +27,19 @@ Tokens allowed(const Row& row) {
     if (row[i] > kForbidden) tokens.push_back(static_cast<std::int32_t>(i));
   }
   return tokens;
+}
+
+void forbidRepeatedNgrams(Row& row, const Tokens& history, std::int64_t ngramSize) {
+  Tokens repeated;
+  addRepeatedNgrams(history, ngramSize, repeated);
+  forbidTokens(row, repeated);
+}
+
+void processScores(const GenerationOptions& options, const Tokens& history,
+                   std::int64_t promptTokens, Row& row, RowScratch& scratch) {
+  ChoiceLists lists;
+  const RowChoice choice = processorsOf(options, history, promptTokens, lists);
+  wgqa::processScores(choice, lists.tokens, row, scratch);
 }
 
 WGQA_TEST(decodeRepetitionPenaltyCountsATokenOnce) {

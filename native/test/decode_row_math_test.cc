@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "decode/row_math.h"
+#include "ops/tokens/row_math.h"
 #include "test/harness.h"
 
 namespace wgqa {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "decode/random_draw.h"
-#include "decode/row_math.h"
+#include "ops/tokens/random_draw.h"
 #include "test/decode_fake_model.h"
 #include "test/harness.h"
 
@@ -74,7 +74,7 @@ WGQA_TEST(decodeGumbelMaximumFollowsTheSoftmax) {
   std::vector<std::int64_t> counts(scores.size(), 0);
   for (std::uint32_t beam = 0; beam < 20000; ++beam) {
     std::vector<float> perturbed = scores;
-    addGumbelNoise(perturbed, /*seed=*/11, /*position=*/2, beam);
+    addGumbelNoise(perturbed, {.seed = 11, .stream = kBeamStream + 2}, beam);
     ++counts[argmax(perturbed)];
   }
   checkDistribution(counts, softmax(scores));

@@ -175,7 +175,9 @@ std::vector<float> step(EncoderDecoder& model, const std::vector<StepRow>& rows,
   step.crossCache = cross.cache();
   step.cross = crossTables.view();
   step.logitRows = logitRows;
-  step.logits = {logits.data(), DType::float32, {count, model.vocabSize()}};
+  const Tokens hostRows = allRows(logitRows.size());
+  step.hostRows = hostRows;
+  step.hostLogits = {logits.data(), DType::float32, {count, model.vocabSize()}};
   model.decodeStep(step);
   return logits;
 }

@@ -285,13 +285,33 @@ struct AppendSpec {
   std::int64_t blockTokens = 16;
   DType cache = DType::float32;
   DType input = DType::float32;
+  bool inOrder = false;  // as a prompt is appended: places of a block one after the other
+  bool aligned = false;
 };
 
+std::vector<std::int64_t> shuffled(Random& random, std::int64_t count) {
+  std::vector<std::int64_t> numbers(count);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = static_cast<std::int64_t>(i);
+    std::swap(numbers[i], numbers[random.integer(0, static_cast<std::int64_t>(i))]);
+  }
+  return numbers;
+}
+
+// From some place of the first block on, if they are in order.
 std::vector<std::int64_t> drawSlots(Random& random, const AppendSpec& spec) {
-  std::vector<std::int64_t> slots(spec.blocks * spec.blockTokens);
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    slots[i] = static_cast<std::int64_t>(i);
-    std::swap(slots[i], slots[random.integer(0, static_cast<std::int64_t>(i))]);
+  std::vector<std::int64_t> slots;
+  if (spec.inOrder) {
+    for (const std::int64_t block : shuffled(random, spec.blocks)) {
+      for (std::int64_t i = 0; i < spec.blockTokens; ++i) {
+        slots.push_back(block * spec.blockTokens + i);
+      }
+    }
+    const std::int64_t spare = spec.blocks * spec.blockTokens - spec.tokens;
+    slots.erase(slots.begin(),
+                slots.begin() + random.integer(0, std::min(spare, spec.blockTokens - 1)));
+  } else {
+    slots = shuffled(random, spec.blocks * spec.blockTokens);
   }
   slots.resize(spec.tokens);
   return slots;
@@ -300,10 +320,11 @@ std::vector<std::int64_t> drawSlots(Random& random, const AppendSpec& spec) {
 OpCase appendCase(const AppendSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const auto slots = drawSlots(tensors.random(), spec);
-    const TensorSpec rows{spec.input, {spec.tokens, spec.kvHeads, spec.headDim}};
-    const TensorView both = tensors.cache(
-        "keys and values",
-        bothOf(spec.cache, spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim));
+    const TensorSpec rows{spec.input, {spec.tokens, spec.kvHeads, spec.headDim}, 0, spec.aligned};
+    TensorSpec blocks =
+        bothOf(spec.cache, spec.blocks, spec.kvHeads, spec.blockTokens, spec.headDim);
+    blocks.aligned = spec.aligned;
+    const TensorView both = tensors.cache("keys and values", blocks);
     KvAppend append{.k = tensors.input("k", rows, normal()),
                     .v = tensors.input("v", rows, normal()),
                     .slots = slots,
@@ -320,7 +341,8 @@ OpCase appendCase(const AppendSpec& spec) {
                   ", headDim " + std::to_string(spec.headDim) + ", " + std::to_string(spec.blocks) +
                   " blocks of " + std::to_string(spec.blockTokens) + " " +
                   std::string(dtypeName(spec.cache)) + " from " +
-                  std::string(dtypeName(spec.input)),
+                  std::string(dtypeName(spec.input)) + (spec.inOrder ? ", in order" : "") +
+                  (spec.aligned ? ", aligned" : ""),
           .run = run,
           .needs = {.headDim = spec.headDim, .attentionInput = spec.input},
           .slack = 0.0};  // a copy, or a rounding with one right answer
@@ -338,6 +360,8 @@ OpRow appendRow() {
               spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16});
               spec.tokens = random.integer(1, spec.blocks * spec.blockTokens);
               spec.cache = random.oneOf({DType::float32, DType::bfloat16, DType::int8});
+              spec.inOrder = random.coin();
+              spec.aligned = random.coin();
               return appendCase(spec);
             }};
   for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
@@ -349,6 +373,19 @@ OpRow appendRow() {
       row.cases.push_back(appendCase(typed));
       typed.input = DType::bfloat16;
       row.cases.push_back(appendCase(typed));
+    }
+    // Prompts that begin anywhere in a block, and heads that vectors do not divide.
+    for (const AppendSpec& spec : {AppendSpec{130, 4, 64, 4, 64}, AppendSpec{70, 2, 128, 6, 16},
+                                   AppendSpec{65, 2, 40, 12, 7}, AppendSpec{33, 3, 17, 3, 16},
+                                   AppendSpec{9, 1, 256, 1, 64}}) {
+      AppendSpec ordered = spec;
+      ordered.cache = cache;
+      ordered.inOrder = true;
+      row.cases.push_back(appendCase(ordered));
+      ordered.aligned = true;
+      row.cases.push_back(appendCase(ordered));
+      ordered.input = DType::bfloat16;
+      row.cases.push_back(appendCase(ordered));
     }
   }
   return row;

@@ -35,6 +35,7 @@ std::vector<OpRow> denseRows();
 std::vector<OpRow> elementwiseRows();
 std::vector<OpRow> prefillRows();
 std::vector<OpRow> pagedRows();
+std::vector<OpRow> tokenRows();
 std::vector<OpRow> mergeRows();
 std::vector<OpRow> lossRows();
 std::vector<OpRow> optimiserRows();

@@ -99,6 +99,8 @@ void CudaOps::kvAppend(const KvAppend& p) { cuda::kvAppend(p, operation()); }
 
 void CudaOps::copyBlocks(const CopyBlocks& p) { cuda::copyBlocks(p, operation()); }
 
+void CudaOps::chooseTokens(const ChooseTokens& p) { cuda::chooseTokens(p, operation()); }
+
 void CudaOps::mergeHeads(const MergeHeads& p) { cuda::mergeHeads(p, operation()); }
 
 void CudaOps::mergeHeadsBackward(const MergeHeadsBackward& p) {

@@ -44,6 +44,7 @@ class CudaOps final : public Ops {
   void attentionDecode(const AttentionDecode& p) override;
   void kvAppend(const KvAppend& p) override;
   void copyBlocks(const CopyBlocks& p) override;
+  void chooseTokens(const ChooseTokens& p) override;
   void mergeHeads(const MergeHeads& p) override;
   void mergeHeadsBackward(const MergeHeadsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;

@@ -33,6 +33,8 @@ void attentionDecode(const AttentionDecode& p, Session& session);
 // kv_cache.cc
 void kvAppend(const KvAppend& p, Session& session);
 void copyBlocks(const CopyBlocks& p, Session& session);
+// choose_tokens.cc
+void chooseTokens(const ChooseTokens& p, Session& session);
 // merge.cc
 void mergeHeads(const MergeHeads& p, Session& session);
 void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session);

@@ -14,6 +14,7 @@ std::vector<KernelEntry> attentionFloatKernels();
 std::vector<KernelEntry> attentionFloatBackwardKernels();
 std::vector<KernelEntry> attentionTensorKernels();
 std::vector<KernelEntry> attentionTensorBackwardKernels();
+std::vector<KernelEntry> chooseTokensKernels();
 std::vector<KernelEntry> crossEntropyKernels();
 std::vector<KernelEntry> elementwiseKernels();
 std::vector<KernelEntry> embeddingKernels();
@@ -27,8 +28,9 @@ inline std::vector<KernelEntry> allKernels() {
   for (const auto& kernels :
        {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
         attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
-        attentionTensorBackwardKernels, crossEntropyKernels, elementwiseKernels, embeddingKernels,
-        kvCacheKernels, mergeKernels, normKernels, optimiserKernels}) {
+        attentionTensorBackwardKernels, chooseTokensKernels, crossEntropyKernels,
+        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeKernels, normKernels,
+        optimiserKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;

@@ -1,4 +1,4 @@
-#include "decode/row_math.h"
+#include "ops/tokens/row_math.h"
 
 #include <algorithm>
 #include <bit>

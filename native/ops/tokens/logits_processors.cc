@@ -1,4 +1,4 @@
-#include "decode/logits_processors.h"
+#include "ops/tokens/logits_processors.h"
 
 #include <algorithm>
 #include <cmath>
@@ -56,36 +56,18 @@ ScoredToken lastOfTopP(std::span<const float> scores, double p, RowScratch& scra
   return kAfterAllTokens;  // p is so close to 1 that rounding decides: every token stays
 }
 
-/// Samples of a beam must be able to end and to go on, so beam search keeps more than one token.
-std::int64_t minTokensToKeep(const GenerationOptions& options) {
-  return options.numBeams > 1 ? static_cast<std::int64_t>(options.eosTokenIds.size()) + 1 : 1;
-}
-
 }  // namespace
 
-void applyRepetitionPenalty(std::span<float> scores, std::span<const std::int32_t> history,
+void applyRepetitionPenalty(std::span<float> scores, std::span<const std::int32_t> tokens,
                             float penalty, RowScratch& scratch) {
   scratch.seen.resize(scores.size());
-  for (const std::int32_t token : history) {
+  for (const std::int32_t token : tokens) {
     if (scratch.seen[token]) continue;
     scratch.seen[token] = true;
     float& score = scores[token];
     score = score < 0.0f ? score * penalty : score / penalty;
   }
-  for (const std::int32_t token : history) scratch.seen[token] = false;
-}
-
-void forbidRepeatedNgrams(std::span<float> scores, std::span<const std::int32_t> history,
-                          std::int64_t ngramSize) {
-  const auto length = static_cast<std::int64_t>(history.size());
-  if (length + 1 < ngramSize) return;
-  const std::int64_t prefix = ngramSize - 1;
-  const auto newest = history.last(static_cast<std::size_t>(prefix));
-  for (std::int64_t end = prefix; end < length; ++end) {
-    if (std::equal(newest.begin(), newest.end(), history.begin() + (end - prefix))) {
-      scores[history[end]] = kForbidden;
-    }
-  }
+  for (const std::int32_t token : tokens) scratch.seen[token] = false;
 }
 
 void forbidTokens(std::span<float> scores, std::span<const std::int32_t> tokens) {
@@ -118,29 +100,17 @@ void keepMinP(std::span<float> scores, double minP, std::int64_t minTokens, RowS
   forbidBelow(scores, std::min(threshold, kthBest(scores, minTokens, scratch)));
 }
 
-bool processesScores(const GenerationOptions& options) {
-  return options.repetitionPenalty != 1.0 || options.noRepeatNgramSize > 0 ||
-         options.minNewTokens > 0 || options.doSample;
-}
-
-void processScores(const GenerationOptions& options, std::span<const std::int32_t> history,
-                   std::int64_t promptTokens, std::span<float> scores, RowScratch& scratch) {
-  const std::int64_t generated = static_cast<std::int64_t>(history.size()) - promptTokens;
-  if (options.repetitionPenalty != 1.0) {
-    applyRepetitionPenalty(scores, history, static_cast<float>(options.repetitionPenalty), scratch);
+void processScores(const RowChoice& choice, std::span<const std::int32_t> tokens,
+                   std::span<float> scores, RowScratch& scratch) {
+  if (choice.repetitionPenalty != 1.0f) {
+    applyRepetitionPenalty(scores, part(tokens, choice.penalised), choice.repetitionPenalty,
+                           scratch);
   }
-  if (options.noRepeatNgramSize > 0) {
-    forbidRepeatedNgrams(scores, history, options.noRepeatNgramSize);
-  }
-  if (generated < options.minNewTokens) forbidTokens(scores, options.eosTokenIds);
-  if (!options.doSample) return;
-  const std::int64_t minTokens = minTokensToKeep(options);
-  if (options.temperature != 1.0) {
-    applyTemperature(scores, static_cast<float>(options.temperature));
-  }
-  if (options.topK > 0) keepTopK(scores, std::max(options.topK, minTokens), scratch);
-  if (options.topP < 1.0) keepTopP(scores, options.topP, minTokens, scratch);
-  if (options.minP > 0.0) keepMinP(scores, options.minP, minTokens, scratch);
+  forbidTokens(scores, part(tokens, choice.forbidden));
+  if (choice.temperature != 1.0f) applyTemperature(scores, choice.temperature);
+  if (choice.topK > 0) keepTopK(scores, std::max(choice.topK, choice.minTokens), scratch);
+  if (choice.topP < 1.0) keepTopP(scores, choice.topP, choice.minTokens, scratch);
+  if (choice.minP > 0.0) keepMinP(scores, choice.minP, choice.minTokens, scratch);
 }
 
 }  // namespace wgqa

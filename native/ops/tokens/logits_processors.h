@@ -1,14 +1,13 @@
 // What changes a row of scores before a token is chosen, in the order and with the meaning of
-// Hugging Face's transformers (generation/logits_process.py). Greedy decoding and sampling process
-// logits, beam search processes log-probabilities.
+// Hugging Face's transformers (generation/logits_process.py).
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "decode/generation_options.h"
-#include "decode/row_math.h"
+#include "ops/row_choice.h"
+#include "ops/tokens/row_math.h"
 
 namespace wgqa {
 
@@ -21,14 +20,10 @@ struct RowScratch {
   std::vector<bool> seen;  // [vocab], all false between calls
 };
 
-/// Scores of tokens in the history are divided by `penalty` if positive, multiplied if negative:
-/// each token once.
-void applyRepetitionPenalty(std::span<float> scores, std::span<const std::int32_t> history,
+/// Scores of these tokens are divided by `penalty` if positive, multiplied if negative: each token
+/// once.
+void applyRepetitionPenalty(std::span<float> scores, std::span<const std::int32_t> tokens,
                             float penalty, RowScratch& scratch);
-
-/// Forbids every token that would complete an n-gram which the history already holds.
-void forbidRepeatedNgrams(std::span<float> scores, std::span<const std::int32_t> history,
-                          std::int64_t ngramSize);
 
 void forbidTokens(std::span<float> scores, std::span<const std::int32_t> tokens);
 
@@ -44,12 +39,15 @@ void keepTopP(std::span<float> scores, double p, std::int64_t minTokens, RowScra
 /// Keeps tokens at least `minP` times as probable as the best one, and at least `minTokens`.
 void keepMinP(std::span<float> scores, double minP, std::int64_t minTokens, RowScratch& scratch);
 
-/// True if `options` change scores at all.
-bool processesScores(const GenerationOptions& options);
+/// The part of a list that a range names.
+template <typename T>
+std::span<const T> part(std::span<const T> list, const ListRange& range) {
+  return list.subspan(static_cast<std::size_t>(range.begin),
+                      static_cast<std::size_t>(range.end - range.begin));
+}
 
-/// All of the above as `options` ask. `history` is the prompt of the decoder (the start token and a
-/// forced prefix), `promptTokens` long, and the tokens generated so far.
-void processScores(const GenerationOptions& options, std::span<const std::int32_t> history,
-                   std::int64_t promptTokens, std::span<float> scores, RowScratch& scratch);
+/// All of the above as `choice` asks; its ranges are those of `tokens`.
+void processScores(const RowChoice& choice, std::span<const std::int32_t> tokens,
+                   std::span<float> scores, RowScratch& scratch);
 
 }  // namespace wgqa

@@ -1,4 +1,4 @@
-#include "decode/random_draw.h"
+#include "ops/tokens/random_draw.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,16 +12,14 @@ constexpr std::size_t kPhiloxWords = 4;  // random numbers of one block of the g
 
 }  // namespace
 
-void addGumbelNoise(std::span<float> scores, std::uint64_t seed, std::uint64_t position,
-                    std::uint32_t beam) {
-  const std::uint64_t stream = kBeamStream + position;
+void addGumbelNoise(std::span<float> scores, const RandomField& random, std::uint32_t row) {
   for (std::size_t begin = 0; begin < scores.size(); begin += kPhiloxWords) {
     const auto four = scores.subspan(begin, std::min(kPhiloxWords, scores.size() - begin));
     if (rowMax(four) == kForbidden) continue;
-    // The block that RandomField{seed, stream} reads at (beam, begin) and the three after it.
-    const PhiloxBlock bits = philox(
-        seed, {static_cast<std::uint32_t>(begin / kPhiloxWords), beam,
-               static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)});
+    // The block that `random` reads at (row, begin) and the three after it.
+    const PhiloxBlock bits = philox(random.seed, {static_cast<std::uint32_t>(begin / kPhiloxWords),
+                                                  row, static_cast<std::uint32_t>(random.stream),
+                                                  static_cast<std::uint32_t>(random.stream >> 32)});
     for (std::size_t i = 0; i < four.size(); ++i) {
       four[i] -= std::log(-std::log(uniformFromBits(bits[i])));
     }
