@@ -6,29 +6,40 @@
 namespace wgqa::cuda {
 namespace {
 
-constexpr int kRowThreads = 512;
-constexpr int kSumThreads = 256;
+// Threads of one block for so much work, in whole warps.
+int threadsFor(std::int64_t work, std::int64_t workOfThread, std::int64_t mostThreads) {
+  const std::int64_t warps = divideUp(divideUp(work, workOfThread), kWarpThreadCount);
+  return static_cast<int>(std::clamp(warps * kWarpThreadCount, kWarpThreadCount, mostThreads));
+}
 
 }  // namespace
 
 void crossEntropy(const CrossEntropy& p, Session& session) {
+  constexpr std::int64_t kLogitsOfThread = 16;  // that it reads at once
+  constexpr std::int64_t kMostThreads = 512;
   const std::int64_t rows = p.logits.shape[0];
+  const std::int64_t vocab = p.logits.shape[1];
   const bool isRounded = p.gradLogits.given() && p.gradLogits.dtype == DType::bfloat16;
-  auto* losses = session.scratch<double>(Session::Scratch::first, rows + 1);
+  double* losses = nullptr;
+  if (p.lossSum != nullptr) losses = session.scratch<double>(Session::Scratch::first, rows + 1);
   session.launch(isRounded ? kCrossEntropyBFloat16 : kCrossEntropyFloat32, {rows},
-                 {kRowThreads, kReduceBytes},
+                 {threadsFor(vocab, kLogitsOfThread, kMostThreads), kReduceBytes},
                  {.logits = p.logits.as<float>(),
                   .labels = session.table(p.labels),
                   .gradLogits = p.gradLogits.data,
                   .losses = losses,
-                  .vocab = p.logits.shape[1],
+                  .logitsStride = p.logits.strides[0],
+                  .gradStride = p.gradLogits.strides[0],
+                  .vocab = static_cast<std::int32_t>(vocab),
                   .ignoredLabel = kIgnoredLabel,
-                  .gradScale = p.gradScale});
+                  .gradScale = p.gradScale,
+                  .unused = 0});
   if (p.lossSum != nullptr) *p.lossSum += sumDoubles(losses, rows, session);
 }
 
 double sumDoubles(double* values, std::int64_t count, Session& session) {
-  session.launch(kSumDoubles, {1}, {kSumThreads, 32 * sizeof(double)},
+  constexpr std::int64_t kMostThreads = 1024;
+  session.launch(kSumDoubles, {1}, {threadsFor(count, 1, kMostThreads), 32 * sizeof(double)},
                  {.values = values, .total = values + count, .count = count});
   double total = 0.0;
   session.stream().copyToHost(&total, values + count, sizeof(total));

@@ -71,8 +71,10 @@ void gatedActivationBackward(const GatedActivationBackward& p, Session& session)
 
 void cast(const Cast& p, Session& session) {
   const std::int64_t count = p.x.elements();
-  session.launch(kCast[floatIndex(p.x.dtype)][floatIndex(p.out.dtype)], gridOf(1, count, session),
-                 {kThreads}, {.x = p.x.data, .out = p.out.data, .count = count});
+  const std::int64_t blocks = divideUp(count, kCastPerThread * kThreads);
+  session.launch(kCast[floatIndex(p.x.dtype)][floatIndex(p.out.dtype)],
+                 {stridedBlocks(blocks, session)}, {kThreads},
+                 {.x = p.x.data, .out = p.out.data, .count = count});
 }
 
 }  // namespace wgqa::cuda

@@ -1,31 +1,35 @@
 #include "ops/cuda/kernels/embedding.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
+#include "ops/cuda/alignment.h"
 #include "ops/cuda/grids.h"
+#include "ops/cuda/kernels/warp_columns.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr std::int64_t kColumnsPerBlock = 4 * kThreads;
 
-// Places of the tokens, grouped by id and within a group in their order.
-struct TokenRuns {
-  std::vector<std::int32_t> tokens, ids, offsets;
+// The tokens grouped by id and within a group in their order; the largest groups come first: they
+// take longest.
+struct TokenGroups {
+  std::vector<std::int32_t> tokens;
+  std::vector<TokenRun> runs;
 
-  explicit TokenRuns(std::span<const std::int32_t> idOf) : tokens(idOf.size()) {
+  explicit TokenGroups(std::span<const std::int32_t> ids) : tokens(ids.size()) {
     std::iota(tokens.begin(), tokens.end(), 0);
-    const auto id = [&](std::int32_t token) { return idOf[static_cast<std::size_t>(token)]; };
+    const auto id = [&](std::int32_t token) { return ids[static_cast<std::size_t>(token)]; };
     std::ranges::stable_sort(tokens, {}, id);
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      if (i > 0 && id(tokens[i]) == ids.back()) continue;
-      ids.push_back(id(tokens[i]));
-      offsets.push_back(static_cast<std::int32_t>(i));
+    for (std::int32_t i = 0; const std::int32_t token : tokens) {
+      if (runs.empty() || id(token) != runs.back().id) runs.push_back({id(token), i, i});
+      runs.back().end = ++i;
     }
-    offsets.push_back(static_cast<std::int32_t>(tokens.size()));
+    std::ranges::stable_sort(runs, std::greater<>(),
+                             [](const TokenRun& run) { return run.end - run.begin; });
   }
 };
 
@@ -41,14 +45,14 @@ void embedding(const Embedding& p, Session& session) {
 }
 
 void embeddingBackward(const EmbeddingBackward& p, Session& session) {
-  const TokenRuns runs(p.ids);
+  constexpr std::int64_t kColumnsOfBlock = kThreads / kWarpThreadCount * kWarpColumns;
+  const TokenGroups groups(p.ids);
   const std::int64_t columns = p.gradTable.shape[1];
-  using Table = std::span<const std::int32_t>;
-  session.launch(kEmbeddingBackward, {std::ssize(runs.ids), divideUp(columns, kColumnsPerBlock)},
-                 {kThreads},
-                 {.runs = session.table(Table(runs.offsets)),
-                  .runIds = session.table(Table(runs.ids)),
-                  .tokens = session.table(Table(runs.tokens)),
+  const bool isAligned = haveAlignedRows(columns, {p.gradOut.data, p.gradTable.data});
+  session.launch(kEmbeddingBackward[isAligned],
+                 {std::ssize(groups.runs), divideUp(columns, kColumnsOfBlock)}, {kThreads},
+                 {.runs = session.table(std::span<const TokenRun>(groups.runs)),
+                  .tokens = session.table(std::span<const std::int32_t>(groups.tokens)),
                   .gradOut = p.gradOut.as<float>(),
                   .gradTable = p.gradTable.as<float>(),
                   .columns = columns});

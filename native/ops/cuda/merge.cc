@@ -7,31 +7,74 @@
 namespace wgqa::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr std::int64_t kColumnsPerBlock = 4 * kThreads;
-constexpr std::int64_t kRowsPerSlice = 16;
+constexpr std::int64_t kForwardWarps = 8;
 
-// The weight's dimensions of one element are those that its granularity does not distinguish.
+int threadsOf(std::int64_t warps) { return static_cast<int>(warps * kWarpThreadCount); }
+
+bool weighsColumns(MergeGranularity granularity) { return granularity == MergeGranularity::row; }
+
+// A weight for all rows of a head has one row.
 MergeWeightView weightView(const ConstTensorView& weight) {
-  const auto stride = [&](int dimension) {
-    return weight.shape[dimension] == 1 ? 0 : weight.strides[dimension];
-  };
-  return {weight.as<float>(), stride(0), stride(1), stride(2)};
+  return {weight.as<float>(), weight.strides[0], weight.shape[1] == 1 ? 0 : weight.strides[1]};
 }
 
-MergeHeadsBackwardArguments argumentsOf(const MergeHeadsBackward& p, float* sums,
-                                        Session& session) {
-  return {.base = p.base.as<float>(),
-          .weight = weightView(p.weight),
-          .groupOf = session.table(p.kvHeadOf),
-          .gradMerged = p.gradMerged.as<float>(),
-          .gradBase = p.gradBase.as<float>(),
-          .sums = sums,
-          .sumRowStride = 0,
-          .sumHeadStride = 0,
-          .rows = p.base.shape[1],
-          .columns = p.base.shape[2],
-          .rowsPerSlice = kRowsPerSlice};
+// Whether rows of `columns` numbers begin on 16 bytes in all of these; null ones do.
+bool areAligned(std::int64_t columns, std::initializer_list<const void*> matrices) {
+  return columns % 4 == 0 && std::all_of(matrices.begin(), matrices.end(), [](const void* data) {
+           return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+         });
+}
+
+// Ranges of heads for the backward pass. Those of one range share one reading of their group's
+// gradient; where that leaves multiprocessors idle, groups are cut into more ranges.
+std::vector<MergeHeadRange> headRanges(std::span<const std::int32_t> kvHeadOf, std::int64_t tiles,
+                                       std::int64_t multiprocessors) {
+  constexpr std::int64_t kBlocksPerMultiprocessor = 2;
+  const std::int64_t work = tiles * std::ssize(kvHeadOf);
+  const std::int64_t most =
+      std::max<std::int64_t>(1, work / (kBlocksPerMultiprocessor * multiprocessors));
+  std::vector<MergeHeadRange> ranges;
+  for (std::int32_t head = 0; head < std::ssize(kvHeadOf); ++head) {
+    const std::int32_t group = kvHeadOf[static_cast<std::size_t>(head)];
+    const bool isJoined = !ranges.empty() && ranges.back().group == group &&
+                          ranges.back().end - ranges.back().begin < most;
+    if (!isJoined) ranges.push_back({head, head, group});
+    ++ranges.back().end;
+  }
+  return ranges;
+}
+
+// Blocks of the backward pass over one head.
+struct Tiles {
+  std::int64_t warps;  // of a block
+  std::int64_t x;
+  std::int64_t y;
+};
+
+Tiles tilesOf(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t warps =
+      std::clamp<std::int64_t>(divideUp(rows, kMergeHeldRows), 1, kMergeMostWarps);
+  return {warps, divideUp(columns, kMergeColumns), divideUp(rows, kMergeHeldRows * warps)};
+}
+
+// Which kernel, and what its sums are; see merge.h.
+struct BackwardPlan {
+  Kernel<MergeHeadsBackwardArguments> kernel;
+  std::int64_t slices;
+  std::int64_t sharedBytes;
+};
+
+BackwardPlan backwardPlan(MergeGranularity granularity, const Tiles& tiles) {
+  const auto warpBytes = static_cast<std::int64_t>(2 * tiles.warps * sizeof(float));
+  switch (granularity) {
+    case MergeGranularity::head:
+      return {kMergeBackwardOverHead, tiles.x * tiles.y, warpBytes};
+    case MergeGranularity::row:
+      return {kMergeBackwardOverRows, tiles.y, warpBytes * kMergeColumns};
+    case MergeGranularity::column:
+      break;
+  }
+  return {kMergeBackwardOverColumns, tiles.x, 0};
 }
 
 }  // namespace
@@ -40,36 +83,49 @@ void mergeHeads(const MergeHeads& p, Session& session) {
   const std::int64_t groups = p.merged.shape[0];
   const std::int64_t rows = p.base.shape[1];
   const std::int64_t columns = p.base.shape[2];
+  const bool byColumn = weighsColumns(p.granularity);
   const std::vector<std::int32_t> heads = groupHeads(p.kvHeadOf, groups);
-  session.launch(kMergeHeads, {divideUp(columns, kColumnsPerBlock), rows, groups}, {kThreads},
-                 {.base = p.base.as<float>(),
-                  .weight = weightView(p.weight),
-                  .groupHeads = session.table(std::span<const std::int32_t>(heads)),
-                  .merged = p.merged.as<float>(),
-                  .rows = rows,
-                  .columns = columns});
+  const std::int64_t warps = std::clamp<std::int64_t>(rows, 1, kForwardWarps);
+  session.launch(
+      byColumn ? kMergeHeadsByColumn : kMergeHeads,
+      {divideUp(columns, kMergeColumns), divideUp(rows, warps), groups}, {threadsOf(warps)},
+      {.base = p.base.as<float>(),
+       .weight = weightView(p.weight),
+       .groupHeads = session.table(std::span<const std::int32_t>(heads)),
+       .merged = p.merged.as<float>(),
+       .rows = rows,
+       .columns = columns,
+       .isAligned =
+           areAligned(columns, {p.base.data, p.merged.data, byColumn ? p.weight.data : nullptr})});
 }
 
 void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session) {
-  const std::int64_t heads = p.base.shape[0];
   const std::int64_t rows = p.base.shape[1];
   const std::int64_t columns = p.base.shape[2];
-  if (p.granularity == MergeGranularity::row) {
-    const std::int64_t slices = divideUp(rows, kRowsPerSlice);
-    auto* sums = session.scratch<float>(Session::Scratch::first, slices * heads * columns);
-    session.launch(kMergeBackwardOverRows, {divideUp(columns, kColumnsPerBlock), slices, heads},
-                   {kThreads}, argumentsOf(p, sums, session));
-    return sumSlices(sums, slices, heads * columns, p.gradWeight.as<float>(), session);
-  }
-  auto* sums = session.scratch<float>(Session::Scratch::first, rows * heads);
-  // One weight for all rows of a head: slices of heads. One for each row: a single slice.
-  const bool sumsRows = p.granularity == MergeGranularity::head;
-  MergeHeadsBackwardArguments arguments = argumentsOf(p, sums, session);
-  arguments.sumRowStride = sumsRows ? heads : 1;
-  arguments.sumHeadStride = sumsRows ? 1 : rows;
-  session.launch(kMergeBackwardOverColumns, {rows, heads}, {kThreads, kReduceBytes}, arguments);
-  sumSlices(sums, sumsRows ? rows : 1, sumsRows ? heads : heads * rows, p.gradWeight.as<float>(),
-            session);
+  const Tiles tiles = tilesOf(rows, columns);
+  const auto ranges = headRanges(p.kvHeadOf, tiles.x * tiles.y, session.multiprocessors());
+  const BackwardPlan plan = backwardPlan(p.granularity, tiles);
+  const std::int64_t sumCount = p.gradWeight.elements();
+  auto* gradWeight = p.gradWeight.as<float>();
+  float* sums = plan.slices == 1
+                    ? gradWeight
+                    : session.scratch<float>(Session::Scratch::first, plan.slices * sumCount);
+  session.launch(
+      plan.kernel, {tiles.x, tiles.y, std::ssize(ranges)},
+      {threadsOf(tiles.warps), plan.sharedBytes},
+      {.base = p.base.as<float>(),
+       .weight = weightView(p.weight),
+       .ranges = session.table(std::span<const MergeHeadRange>(ranges)),
+       .gradMerged = p.gradMerged.as<float>(),
+       .gradBase = p.gradBase.as<float>(),
+       .sums = sums,
+       .slices = plan.slices,
+       .sumCount = sumCount,
+       .rows = rows,
+       .columns = columns,
+       .isAligned = areAligned(columns, {p.base.data, p.gradMerged.data, p.gradBase.data,
+                                         weighsColumns(p.granularity) ? p.weight.data : nullptr})});
+  if (plan.slices > 1) sumSlices(sums, plan.slices, sumCount, gradWeight, session);
 }
 
 }  // namespace wgqa::cuda

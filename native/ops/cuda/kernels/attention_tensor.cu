@@ -91,30 +91,29 @@ WGQA_DEVICE void copyKeys(const AttentionTensorArguments& p, const QueryTile& ti
 }
 
 template <int kHeadDim, bool kDropout, typename Tiles = AttentionTensorTiles<kHeadDim>>
-WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const QueryTile& tile, int warpRow,
+WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const WarpQueries& warp,
                             int firstKey, const unsigned char* shared,
                             SoftmaxRows<2 * Tiles::kRowTiles>& rows,
                             float (&out)[Tiles::kRowTiles][kHeadDim / 8][4]) {
-  std::uint32_t kept = 0;
-  if constexpr (kDropout) {
-    kept = keptOfQueries<Tiles::kRowTiles, Tiles::kStepKeys / 8>(p.shape, tile, warpRow, firstKey);
-  }
   const int place = firstKey % (Tiles::kKeys * Tiles::kStages) * TileLayout<kHeadDim>::kRowBytes;
   float scores[Tiles::kRowTiles][Tiles::kStepKeys / 8][4] = {};
-  multiplyRows<kHeadDim>(shared + warpRow * TileLayout<kHeadDim>::kRowBytes,
-                         shared + Tiles::kKeysAt + place, scores);
-  const int position = tile.position + warpRow;
+  multiplyRows<kHeadDim>({shared, warp.row * TileLayout<kHeadDim>::kRowBytes},
+                         {shared + Tiles::kKeysAt, place}, scores);
   const auto* window = reinterpret_cast<const float*>(shared + Tiles::kBiasAt);
   const ScoreTerms terms =
-      addBias<true>(p.shape.bias, window, p.shape.scale * kLog2E, firstKey - position, scores);
-  maskKeys(p.shape.causal, position, firstKey, tile.keys, scores);
+      addBias<true>(p.shape.bias, window, p.shape.scale * kLog2E, firstKey - warp.position, scores);
+  maskKeys(p.shape.causal, warp.position, firstKey, warp.keys, scores);
   float largest[2 * Tiles::kRowTiles];
   largestOfRows(scores, largest);
   for (float& each : largest) each = fusedMultiplyAdd(each, terms.factor, terms.offset);
   raiseReferences(largest, rows, out);
   exponentiate(terms, rows, scores);
-  if constexpr (kDropout) applyKept(kept, 1.0f, scores);
-  multiplyFragment<kHeadDim>(scores, shared + Tiles::kValuesAt + place, out);
+  if constexpr (kDropout) {
+    const std::uint32_t kept = keptOfKeyColumns<Tiles::kRowTiles, Tiles::kStepKeys / 8>(
+        p.shape.dropout, warp.dropoutRow, p.shape.heads, firstKey);
+    applyKept(kept, 1.0f, scores);
+  }
+  multiplyFragment<kHeadDim>(scores, {shared + Tiles::kValuesAt, place}, out);
 }
 
 template <int kRowTiles>
@@ -160,9 +159,8 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
   using Tiles = AttentionTensorTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
   const QueryTile tile = blockTile(p);
-  const int warpRow = warpIndex() * Tiles::kWarpQueries;
+  const WarpQueries warp = warpQueries<Tiles::kWarpQueries>(p.shape, tile);
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
-  const int seenByWarp = keysSeen(p.shape, tile, warpRow, Tiles::kWarpQueries);
 
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
   if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
@@ -184,12 +182,12 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
       if (next < seenByBlock) copyKeys<kHeadDim>(p, tile, next, shared);
       commitCopies();
     }
-    if (firstKey < seenByWarp) {
-      attendKeys<kHeadDim, kDropout>(p, tile, warpRow, firstKey, shared, rows, out);
+    if (firstKey < warp.seen) {
+      attendKeys<kHeadDim, kDropout>(p, warp, firstKey, shared, rows, out);
     }
   }
   waitForCopies<0>();
-  store(p, blockTile(p), warpRow, rows, out);
+  store(p, blockTile(p), warp.row, rows, out);
 }
 
 }  // namespace

@@ -68,49 +68,56 @@ WGQA_KERNEL void WGQA_BOUNDS(StatisticsTiles::kThreads, 4)
 
 // ---------------------------------------------------------------------------- bias
 
-/// A warp's sums of the gradients of scores by distance, as a lane keeps them.
+/// A warp's sums of the gradients of scores by distance, in shared memory: there are not registers
+/// for them.
 struct DistanceSums {
-  float before;   // its part of the sum of the distances up to -reach
-  float after;    // and of those from reach on
-  float pending;  // of distance pendingDistance + lane: the next fragment may have more of it
-  int pendingDistance;
-};
-
-/// What of them lies in shared memory; worked out where it is needed, rather than kept in registers.
-struct DistanceSpace {
-  float* rows;  // [8, 32]
-  float* sums;  // [2 * reach + 1]
+  float* rows;     // [8, kDiagonalStride] of a fragment
+  float* before;   // [32] by lane, together the sum of the distances up to -reach
+  float* after;    // [32] and of those from reach on
+  float* pending;  // [32] of the last fragment's distance + lane: the next may have more of it
+  float* between;  // [2 * reach + 1] of the other distances, by distancePlace()
   int reach;
 };
 
 template <int kHeadDim>
-WGQA_DEVICE DistanceSpace distanceSpace(const RelativeBiasArguments& bias, int warp) {
+WGQA_DEVICE DistanceSums distanceSums(const RelativeBiasArguments& bias, int warp) {
   using Tiles = QueryGradientTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
+  auto* rows =
+      reinterpret_cast<float*>(shared + Tiles::kDiagonalsAt) + warp * Tiles::kDiagonalFloats;
+  float* lanes = rows + 8 * kDiagonalStride;
   auto* window = reinterpret_cast<float*>(shared + Tiles::kBiasAt);
-  return {reinterpret_cast<float*>(shared + Tiles::kDiagonalsAt) + warp * Tiles::kDiagonalFloats,
-          window + biasWindowFloats(bias.reach) + warp * (2 * bias.reach + 1), bias.reach};
+  return {rows,
+          lanes,
+          lanes + kWarpThreads,
+          lanes + 2 * kWarpThreads,
+          window + biasWindowFloats(bias.reach) + warp * (2 * bias.reach + 1),
+          bias.reach};
 }
 
-WGQA_DEVICE void clear(const DistanceSpace& space) {
-  for (int i = laneIndex(); i < 2 * space.reach + 1; i += kWarpThreads) space.sums[i] = 0.0f;
+WGQA_DEVICE void clear(const DistanceSums& sums) {
+  sums.before[laneIndex()] = 0.0f;
+  sums.after[laneIndex()] = 0.0f;
+  sums.pending[laneIndex()] = 0.0f;
+  for (int i = laneIndex(); i < 2 * sums.reach + 1; i += kWarpThreads) sums.between[i] = 0.0f;
   warpBarrier();
 }
 
 // A warp meets a distance between -reach and reach once.
-WGQA_DEVICE void settle(const DistanceSpace& space, int distance, float sum, DistanceSums& sums) {
-  if (distance <= -space.reach) {
-    sums.before += sum;
-  } else if (distance >= space.reach) {
-    sums.after += sum;
+WGQA_DEVICE void settle(const DistanceSums& sums, int distance, float sum) {
+  if (distance <= -sums.reach) {
+    sums.before[laneIndex()] += sum;
+  } else if (distance >= sums.reach) {
+    sums.after[laneIndex()] += sum;
   } else {
-    space.sums[distance + space.reach] += sum;
+    sums.between[distance + sums.reach] += sum;
   }
 }
 
-WGQA_DEVICE void settlePending(const DistanceSpace& space, DistanceSums& sums) {
-  settle(space, sums.pendingDistance + laneIndex(), sums.pending, sums);
-  sums.pending = 0.0f;
+/// `distance`: of the last fragment.
+WGQA_DEVICE void settlePending(const DistanceSums& sums, int distance) {
+  settle(sums, distance + laneIndex(), sums.pending[laneIndex()]);
+  sums.pending[laneIndex()] = 0.0f;
 }
 
 template <int kRowTiles, int kColumnTiles>
@@ -126,64 +133,65 @@ WGQA_DEVICE float sumOfLane(const float (&values)[kRowTiles][kColumnTiles][4]) {
   return sum;
 }
 
-// The scores of one distance lie on a diagonal of a fragment. Eight of its rows lie in shared memory
-// at a time, row i turned by 8 i places so that neither their writers nor the walks along diagonals
-// meet in a bank. Lane l walks over the columns (row + l) % 32: first on the diagonal that begins at
-// column l, then on the one that ends there.
+// The scores of one distance lie on a diagonal of a fragment. Eight of its rows lie in shared
+// memory at a time, each a place before where a plain matrix would have it, so that a diagonal is a
+// column and neither those who write rows nor those who read columns meet in a bank. Lane l sums
+// the columns (row + l) % 32: first the diagonal that begins at column l, then the one that ends
+// there.
 template <int kRowTiles>
 WGQA_DEVICE void addDiagonals(const float (&grads)[kRowTiles][4][4], int distance,
-                              const DistanceSpace& space, DistanceSums& sums) {
-  if (sums.pendingDistance != distance - 32) settlePending(space, sums);
+                              const DistanceSums& sums) {
   const int lane = laneIndex();
-  float ending = sums.pending;
+  float ending = sums.pending[lane];
   float beginning = 0.0f;
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
     warpBarrier();
     WGQA_UNROLL
     for (int n = 0; n < 4; ++n) {
-      const int column = (8 * n + laneColumn() + 8 * laneRow()) % 32;
       const float* pair = &grads[r / 2][n][r % 2 * 2];
-      storeVector(space.rows + 32 * laneRow() + column, Vector<float, 2>{{pair[0], pair[1]}});
+      float* to = sums.rows + (kDiagonalStride - 1) * laneRow() + 8 + 8 * n + laneColumn();
+      storeVector(to, Vector<float, 2>{{pair[0], pair[1]}});
     }
     warpBarrier();
     WGQA_UNROLL
     for (int i = 0; i < 8; ++i) {
-      const int row = 8 * r + i;
-      const float value = space.rows[32 * i + (row + lane + 8 * i) % 32];
-      (row + lane < 32 ? beginning : ending) += value;
+      const bool begins = 8 * r + i + lane < 32;
+      const float value = sums.rows[kDiagonalStride * i + 8 + 8 * r + lane - (begins ? 0 : 32)];
+      (begins ? beginning : ending) += value;
     }
   }
-  settle(space, distance + lane - 32, ending, sums);
-  sums.pending = beginning;
-  sums.pendingDistance = distance;
+  settle(sums, distance + lane - 32, ending);
+  sums.pending[lane] = beginning;
 }
 
-/// Adds a fragment whose row 0 and column 0 are `distance` apart.
+/// Adds a fragment whose row 0 and column 0 are `distance` apart, 32 more than the last.
 template <int kRowTiles>
 WGQA_DEVICE void addToDistances(const float (&grads)[kRowTiles][4][4], int distance,
-                                const DistanceSpace& space, DistanceSums& sums) {
-  const int side = distancesFrom<true, 16 * kRowTiles, 32>(distance).side(space.reach);
-  if (side == 0) return addDiagonals(grads, distance, space, sums);
-  (side < 0 ? sums.before : sums.after) += sumOfLane(grads);
+                                const DistanceSums& sums) {
+  const int side = distancesFrom<true, 16 * kRowTiles, 32>(distance).side(sums.reach);
+  if (side == 0) return addDiagonals(grads, distance, sums);
+  const int lastSide = distancesFrom<true, 16 * kRowTiles, 32>(distance - 32).side(sums.reach);
+  if (lastSide == 0) settlePending(sums, distance - 32);
+  (side < 0 ? sums.before : sums.after)[laneIndex()] += sumOfLane(grads);
 }
 
 /// All threads of the block, after all is added: sums by bucket, to partials[bucket * stride].
 template <int kHeadDim>
-WGQA_DEVICE void storeBuckets(const RelativeBiasArguments& bias, DistanceSums& sums,
+WGQA_DEVICE void storeBuckets(const RelativeBiasArguments& bias, int lastDistance,
                               std::int64_t stride, float* partials) {
   constexpr int kWarps = QueryGradientTiles<kHeadDim>::kWarps;
-  const DistanceSpace space = distanceSpace<kHeadDim>(bias, warpIndex());
+  const DistanceSums sums = distanceSums<kHeadDim>(bias, warpIndex());
   const int distances = 2 * bias.reach + 1;
-  settlePending(space, sums);
-  const float before = warpSum(sums.before);
-  const float after = warpSum(sums.after);
+  settlePending(sums, lastDistance);
+  const float before = warpSum(sums.before[laneIndex()]);
+  const float after = warpSum(sums.after[laneIndex()]);
   if (laneIndex() == 0) {
-    space.sums[0] += before;
-    space.sums[distances - 1] += after;
+    sums.between[0] += before;
+    sums.between[distances - 1] += after;
   }
   blockBarrier();
-  const float* ofWarps = distanceSpace<kHeadDim>(bias, 0).sums;
+  const float* ofWarps = distanceSums<kHeadDim>(bias, 0).between;
   for (int bucket = warpIndex(); bucket < bias.bucketCount; bucket += kWarps) {
     float sum = 0.0f;
     for (int place = laneIndex(); place < distances; place += kWarpThreads) {
@@ -212,8 +220,8 @@ WGQA_KERNEL void WGQA_BOUNDS(kBiasGradientThreads, 4) biasGradient(BiasGradientA
 template <int kQueries>
 WGQA_DEVICE void loadStatistics(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
                                 int sequence, QueryStatistics* rows) {
-  const QueryStatistics* first = p.statistics + tile.head * p.statisticsRows +
-                                 statisticsStart(sequence, tile.queryOffset);
+  const QueryStatistics* first =
+      p.statistics + tile.head * p.statisticsRows + statisticsStart(sequence, tile.queryOffset);
   for (int row = threadIndex(); row < kQueries; row += blockThreads()) {
     const int query = tile.first + row;
     const bool isQuery = query >= 0 && query < tile.queries;
@@ -241,32 +249,30 @@ WGQA_DEVICE void copyKeys(const AttentionTensorBackwardArguments& p, const Query
 }
 
 template <int kHeadDim, bool kDropout, typename Tiles = QueryGradientTiles<kHeadDim>>
-WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
-                          int warpRow, int firstKey, const unsigned char* shared,
-                          DistanceSums& sums, float (&gradQ)[Tiles::kRowTiles][kHeadDim / 8][4]) {
+WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const WarpQueries& warp,
+                          int firstKey, const unsigned char* shared,
+                          float (&gradQ)[Tiles::kRowTiles][kHeadDim / 8][4]) {
   constexpr int kRowBytes = TileLayout<kHeadDim>::kRowBytes;
   constexpr int kColumnTiles = Tiles::kStepKeys / 8;
   const auto* rows = reinterpret_cast<const QueryStatistics*>(shared + Tiles::kStatisticsAt);
-  const unsigned char* keys =
-      shared + Tiles::kKeysAt + firstKey % (Tiles::kKeys * Tiles::kStages) * kRowBytes;
-  std::uint32_t kept = 0;
-  if constexpr (kDropout) {
-    kept = keptOfQueries<Tiles::kRowTiles, kColumnTiles>(p.shape, tile, warpRow, firstKey);
-  }
+  const int place = firstKey % (Tiles::kKeys * Tiles::kStages) * kRowBytes;
   float scores[Tiles::kRowTiles][kColumnTiles][4] = {};
-  multiplyRows<kHeadDim>(shared + warpRow * kRowBytes, keys, scores);
-  const int position = tile.position + warpRow;
+  multiplyRows<kHeadDim>({shared, warp.row * kRowBytes}, {shared + Tiles::kKeysAt, place}, scores);
   const ScoreTerms terms =
       addBias<true>(p.shape.bias, reinterpret_cast<const float*>(shared + Tiles::kBiasAt),
-                    p.shape.scale * kLog2E, firstKey - position, scores);
-  maskKeys(p.shape.causal, position, firstKey, tile.keys, scores);
+                    p.shape.scale * kLog2E, firstKey - warp.position, scores);
+  maskKeys(p.shape.causal, warp.position, firstKey, warp.keys, scores);
   float grads[Tiles::kRowTiles][kColumnTiles][4] = {};
-  multiplyRows<kHeadDim>(shared + Tiles::kGradOutAt + warpRow * kRowBytes,
-                         keys + Tiles::kValuesAt - Tiles::kKeysAt, grads);
-  if constexpr (kDropout) applyKept(kept, p.shape.dropout.keptScale, grads);
+  multiplyRows<kHeadDim>({shared + Tiles::kGradOutAt, warp.row * kRowBytes},
+                         {shared + Tiles::kValuesAt, place}, grads);
+  if constexpr (kDropout) {
+    const std::uint32_t kept = keptOfKeyColumns<Tiles::kRowTiles, kColumnTiles>(
+        p.shape.dropout, warp.dropoutRow, p.shape.heads, firstKey);
+    applyKept(kept, p.shape.dropout.keptScale, grads);
+  }
   WGQA_UNROLL
   for (int r = 0; r < 2 * Tiles::kRowTiles; ++r) {
-    const QueryStatistics query = rows[warpRow + laneRow() + 8 * r];
+    const QueryStatistics query = rows[warp.row + laneRow() + 8 * r];
     WGQA_UNROLL
     for (int i = 0; i < 2 * kColumnTiles; ++i) {
       float& grad = grads[r / 2][i / 2][r % 2 * 2 + i % 2];
@@ -274,10 +280,10 @@ WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const Query
     }
   }
   if (p.biasPartials != nullptr) {
-    addToDistances(grads, firstKey - position, distanceSpace<kHeadDim>(p.shape.bias, warpIndex()),
-                   sums);
+    addToDistances(grads, firstKey - warp.position,
+                   distanceSums<kHeadDim>(p.shape.bias, warpIndex()));
   }
-  multiplyFragment<kHeadDim>(grads, keys, gradQ);
+  multiplyFragment<kHeadDim>(grads, {shared + Tiles::kKeysAt, place}, gradQ);
 }
 
 /// Asked for again where it is needed again, rather than kept in registers.
@@ -305,9 +311,8 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
   auto* shared = dynamicShared<unsigned char>();
   const RelativeBiasArguments& bias = p.shape.bias;
   const QueryTile tile = blockTile(p);
-  const int warpRow = warpIndex() * Tiles::kWarpQueries;
+  const WarpQueries warp = warpQueries<Tiles::kWarpQueries>(p.shape, tile);
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
-  const int seenByWarp = keysSeen(p.shape, tile, warpRow, Tiles::kWarpQueries);
 
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared + Tiles::kGradOutAt,
@@ -315,8 +320,7 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
   if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
   commitCopies();
   loadBiasWindow(bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
-  if (p.biasPartials != nullptr) clear(distanceSpace<kHeadDim>(bias, warpIndex()));
-  DistanceSums sums{};
+  if (p.biasPartials != nullptr) clear(distanceSums<kHeadDim>(bias, warpIndex()));
   loadStatistics<Tiles::kQueries>(
       p, tile, p.tiles[blockX() / p.shape.heads].sequence,
       reinterpret_cast<QueryStatistics*>(shared + Tiles::kStatisticsAt));
@@ -330,17 +334,17 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
       if (next < seenByBlock) copyKeys<kHeadDim>(p, tile, next, shared);
       commitCopies();
     }
-    if (firstKey < seenByWarp) {
-      stepKeys<kHeadDim, kDropout>(p, tile, warpRow, firstKey, shared, sums, gradQ);
+    if (firstKey < warp.seen) {
+      stepKeys<kHeadDim, kDropout>(p, warp, firstKey, shared, gradQ);
     }
   }
   waitForCopies<0>();
-  storeQueries<kHeadDim>(p, blockTile(p), warpRow, gradQ);
+  storeQueries<kHeadDim>(p, blockTile(p), warp.row, gradQ);
   if (p.biasPartials != nullptr) {
+    const int lastKey = (warp.seen - 1) / Tiles::kStepKeys * Tiles::kStepKeys;
     const std::int64_t tiles = gridX() / p.shape.heads;
-    const int head = blockX() % p.shape.heads;
-    storeBuckets<kHeadDim>(bias, sums, tiles,
-                           p.biasPartials + std::int64_t{head} * bias.bucketCount * tiles +
+    storeBuckets<kHeadDim>(p.shape.bias, lastKey - warp.position, tiles,
+                           p.biasPartials + blockX() % p.shape.heads * bias.bucketCount * tiles +
                                blockX() / p.shape.heads);
   }
 }
@@ -350,13 +354,13 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
 /// A block's keys and the queries of their sequence.
 struct KeyTile {
   int kvHead;
-  int queryOffset;          // token of the sequence's first query
-  int keyOffset;            // token of its first key
-  int queries;              // of the sequence
-  int keys;                 // of the sequence
-  int first;                // key of the tile's row 0
-  int firstPosition;        // of query 0 among the keys
-  int statistics;         // place of query 0's among a head's
+  int queryOffset;    // token of the sequence's first query
+  int keyOffset;      // token of its first key
+  int queries;        // of the sequence
+  int keys;           // of the sequence
+  int first;          // key of the tile's row 0
+  int firstPosition;  // of query 0 among the keys
+  int statistics;     // place of query 0's among a head's
 };
 
 WGQA_DEVICE KeyTile keyTile(const AttentionTensorBackwardArguments& p) {
@@ -380,10 +384,29 @@ WGQA_DEVICE TileRows ownKeyRows(const AttentionShapeArguments& shape, const KeyT
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - tile.first, shape.headDim};
 }
 
-/// Queries of one head that the block takes next.
+/// A step of the block's walk over the queries of all heads of a group.
 struct QueryCursor {
   int head;
   int query;
+};
+
+WGQA_DEVICE QueryCursor after(const QueryCursor& cursor, int step, int firstQuery, int queries) {
+  const int query = cursor.query + step;
+  return query < queries ? QueryCursor{cursor.head, query}
+                         : QueryCursor{cursor.head + 1, firstQuery};
+}
+
+/// What a warp's steps need of its keys.
+struct WarpKeys {
+  int row;       // of the tile: the warp's row 0
+  int key;       // in the sequence
+  int distance;  // of it from query 0
+  int queries;   // of the sequence, 0 where the warp has no keys
+
+  /// Whether some of `count` queries see some of the keys.
+  WGQA_DEVICE bool isSeen(bool causal, int query, int count) const {
+    return query < queries && (!causal || distance < query + count);
+  }
 };
 
 template <int kHeadDim>
@@ -406,16 +429,6 @@ WGQA_DEVICE void copyQueries(const AttentionTensorBackwardArguments& p, const Ke
     copyAsync16(
         shared + Tiles::kStatisticsAt + stage * Tiles::kStatisticsBytes + 16 * threadIndex(), from);
   }
-}
-
-/// Which scores of a step dropout keeps, for applyKept().
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE std::uint32_t keptByKey(const AttentionShapeArguments& shape, const KeyTile& tile,
-                                    const QueryCursor& cursor, int firstKey) {
-  const int token = tile.queryOffset + cursor.query + laneColumn();
-  return keptOfKeyRows<kRowTiles, kColumnTiles>(
-      shape.dropout, static_cast<std::uint32_t>(token) * shape.heads + cursor.head, shape.heads,
-      firstKey);
 }
 
 /// Scores become probabilities, the gradients of probabilities those of scores.
@@ -441,38 +454,39 @@ WGQA_DEVICE void differentiate(const ScoreTerms& terms, const QueryStatistics* c
 }
 
 template <int kHeadDim, bool kDropout, typename Tiles = KeyGradientTiles<kHeadDim>>
-WGQA_DEVICE void stepQueries(const AttentionTensorBackwardArguments& p, const KeyTile& tile,
-                             const QueryCursor& cursor, int warpRow, int stage,
+WGQA_DEVICE void stepQueries(const AttentionTensorBackwardArguments& p, const WarpKeys& warp,
+                             int query, std::uint32_t dropoutRow, int stage,
                              const unsigned char* shared,
                              float (&gradK)[Tiles::kRowTiles][kHeadDim / 8][4],
                              float (&gradV)[Tiles::kRowTiles][kHeadDim / 8][4]) {
   constexpr int kRowBytes = TileLayout<kHeadDim>::kRowBytes;
   constexpr int kColumnTiles = Tiles::kStepQueries / 8;
-  const int place = cursor.query % Tiles::kQueries;
-  const unsigned char* queries =
-      shared + Tiles::kQueriesAt + stage * Tiles::kTileBytes + place * kRowBytes;
-  const unsigned char* gradOut = queries + Tiles::kGradOutAt - Tiles::kQueriesAt;
+  const int row = query % Tiles::kQueries;
+  const int place = stage * Tiles::kTileBytes + row * kRowBytes;
   const auto* columns = reinterpret_cast<const QueryStatistics*>(shared + Tiles::kStatisticsAt +
                                                                  stage * Tiles::kStatisticsBytes) +
-                        place + laneColumn();
-  const int distance = tile.first + warpRow - tile.firstPosition - cursor.query;
+                        row + laneColumn();
+  const int distance = warp.distance - query;
   std::uint32_t kept = 0;
   if constexpr (kDropout) {
-    kept = keptByKey<Tiles::kRowTiles, kColumnTiles>(p.shape, tile, cursor, tile.first + warpRow);
+    kept = keptOfKeyRows<Tiles::kRowTiles, kColumnTiles>(
+        p.shape.dropout, dropoutRow + laneColumn() * p.shape.heads, p.shape.heads, warp.key);
   }
   float scores[Tiles::kRowTiles][kColumnTiles][4] = {};
-  multiplyRows<kHeadDim>(shared + warpRow * kRowBytes, queries, scores);
+  multiplyRows<kHeadDim>({shared, warp.row * kRowBytes}, {shared + Tiles::kQueriesAt, place},
+                         scores);
   const ScoreTerms terms =
       addBias<false>(p.shape.bias, reinterpret_cast<const float*>(shared + Tiles::kBiasAt),
                      p.shape.scale * kLog2E, distance, scores);
   if (p.shape.causal) maskQueries(distance, scores);
   float grads[Tiles::kRowTiles][kColumnTiles][4] = {};
-  multiplyRows<kHeadDim>(shared + Tiles::kValuesAt + warpRow * kRowBytes, gradOut, grads);
+  multiplyRows<kHeadDim>({shared + Tiles::kValuesAt, warp.row * kRowBytes},
+                         {shared + Tiles::kGradOutAt, place}, grads);
   if constexpr (kDropout) applyKept(kept, p.shape.dropout.keptScale, grads);
   differentiate(terms, columns, scores, grads);
   if constexpr (kDropout) applyKept(kept, 1.0f, scores);
-  multiplyFragment<kHeadDim>(scores, gradOut, gradV);
-  multiplyFragment<kHeadDim>(grads, queries, gradK);
+  multiplyFragment<kHeadDim>(scores, {shared + Tiles::kGradOutAt, place}, gradV);
+  multiplyFragment<kHeadDim>(grads, {shared + Tiles::kQueriesAt, place}, gradK);
 }
 
 template <int kHeadDim, int kRowTiles>
@@ -491,6 +505,21 @@ WGQA_DEVICE void storeKeys(const AttentionTensorBackwardArguments& p, const KeyT
   storeFragment(gradV, factors, p.gradV, p.gradsAreFloat32, place);
 }
 
+WGQA_DEVICE WarpKeys warpKeys(const KeyTile& tile, int rows) {
+  const int row = warpIndex() * rows;
+  const int key = tile.first + row;
+  return {row, key, key - tile.firstPosition, key < tile.keys ? tile.queries : 0};
+}
+
+/// All threads of the block: loads the bias of the head whose queries come next.
+template <int kHeadDim>
+WGQA_DEVICE void changeHead(const RelativeBiasArguments& bias, int head, unsigned char* shared) {
+  if (bias.table == nullptr) return;
+  loadBiasWindow(bias, head,
+                 reinterpret_cast<float*>(shared + KeyGradientTiles<kHeadDim>::kBiasAt));
+  blockBarrier();
+}
+
 // The next queries are under way while the block works on those before: all of one head, then those
 // of the next head of the group.
 template <int kHeadDim, bool kDropout>
@@ -498,49 +527,42 @@ WGQA_KERNEL void WGQA_BOUNDS(KeyGradientTiles<kHeadDim>::kThreads, kHeadDim == 6
     keyGradient(AttentionTensorBackwardArguments p) {
   using Tiles = KeyGradientTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
-  auto* window = reinterpret_cast<float*>(shared + Tiles::kBiasAt);
   const KeyTile tile = keyTile(p);
-  const int warpRow = warpIndex() * Tiles::kWarpKeys;
+  const WarpKeys warp = warpKeys(tile, Tiles::kWarpKeys);
   const int afterLastHead = p.groups[tile.kvHead + 1];
   // Queries before the tile's first key see none of it.
   const int unseen = p.shape.causal ? tile.first - tile.firstPosition : 0;
   const int firstQuery = unseen < 0 ? 0 : unseen / Tiles::kQueries * Tiles::kQueries;
-  QueryCursor cursor{p.groups[tile.kvHead], firstQuery};
-  if (firstQuery >= tile.queries) cursor.head = afterLastHead;
+  QueryCursor cursor{firstQuery < tile.queries ? p.groups[tile.kvHead] : afterLastHead, firstQuery};
 
   copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(shared, ownKeyRows(p.shape, tile, p.k));
   copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(shared + Tiles::kValuesAt,
                                                     ownKeyRows(p.shape, tile, p.v));
-  if (cursor.head < afterLastHead) copyQueries<kHeadDim>(p, tile, cursor, 0, shared);
+  int stage = 0;
+  if (cursor.head < afterLastHead) copyQueries<kHeadDim>(p, tile, cursor, stage ^ 1, shared);
   commitCopies();
 
   float gradK[Tiles::kRowTiles][kHeadDim / 8][4] = {};
   float gradV[Tiles::kRowTiles][kHeadDim / 8][4] = {};
-  int stage = 0;
   while (cursor.head < afterLastHead) {
-    waitForCopies<0>();
-    blockBarrier();
-    QueryCursor next{cursor.head, cursor.query + Tiles::kQueries};
-    if (next.query >= tile.queries) next = {cursor.head + 1, firstQuery};
-    if (next.head < afterLastHead) copyQueries<kHeadDim>(p, tile, next, stage ^ 1, shared);
-    commitCopies();
-    if (p.shape.bias.table != nullptr && cursor.query == firstQuery) {
-      loadBiasWindow(p.shape.bias, cursor.head, window);
+    if (cursor.query % Tiles::kQueries == 0) {
+      stage ^= 1;
+      waitForCopies<0>();
       blockBarrier();
+      const QueryCursor next = after(cursor, Tiles::kQueries, firstQuery, tile.queries);
+      if (next.head < afterLastHead) copyQueries<kHeadDim>(p, tile, next, stage ^ 1, shared);
+      commitCopies();
+      if (cursor.query == firstQuery) changeHead<kHeadDim>(p.shape.bias, cursor.head, shared);
     }
-    for (int i = 0; i < Tiles::kQueries; i += Tiles::kStepQueries) {
-      const QueryCursor step{cursor.head, cursor.query + i};
-      const int lastPosition = tile.firstPosition + step.query + Tiles::kStepQueries - 1;
-      const bool isSeen = !p.shape.causal || tile.first + warpRow <= lastPosition;
-      if (tile.first + warpRow < tile.keys && step.query < tile.queries && isSeen) {
-        stepQueries<kHeadDim, kDropout>(p, tile, step, warpRow, stage, shared, gradK, gradV);
-      }
+    if (warp.isSeen(p.shape.causal, cursor.query, Tiles::kStepQueries)) {
+      const auto token = static_cast<std::uint32_t>(tile.queryOffset + cursor.query);
+      stepQueries<kHeadDim, kDropout>(p, warp, cursor.query, token * p.shape.heads + cursor.head,
+                                      stage, shared, gradK, gradV);
     }
-    cursor = next;
-    stage ^= 1;
+    cursor = after(cursor, Tiles::kStepQueries, firstQuery, tile.queries);
   }
   waitForCopies<0>();
-  storeKeys<kHeadDim>(p, keyTile(p), warpRow, gradK, gradV);
+  storeKeys<kHeadDim>(p, keyTile(p), warp.row, gradK, gradV);
 }
 
 }  // namespace

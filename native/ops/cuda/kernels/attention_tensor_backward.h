@@ -60,6 +60,10 @@ struct AttentionTensorBackwardArguments {
   bool gradsAreFloat32;
 };
 
+/// Floats between rows of a fragment whose diagonals are summed: 32 columns, and what the last of
+/// eight rows is ahead of the first.
+inline constexpr int kDiagonalStride = 41;
+
 /// A block: kQueries queries of one head. Block x: query head x % heads of tile x / heads.
 template <int kHeadDim>
 struct QueryGradientTiles {
@@ -78,9 +82,9 @@ struct QueryGradientTiles {
   static constexpr int kKeysAt = 2 * kGradOutAt;
   static constexpr int kValuesAt = kKeysAt + kStages * kTileBytes;
   static constexpr int kStatisticsAt = kValuesAt + kStages * kTileBytes;
-  // For the gradient of the bias: eight rows of scores' gradients of each warp, and behind the bias
-  // each warp's sums by distance.
-  static constexpr int kDiagonalFloats = 8 * kStepKeys;
+  // For the gradient of the bias, of each warp: eight rows of scores' gradients and three sums of
+  // each lane, and behind the bias sums by distance.
+  static constexpr int kDiagonalFloats = 8 * kDiagonalStride + 3 * 32;
   static constexpr int kDiagonalsAt = kStatisticsAt + kQueries * 8;
   static constexpr int kBiasAt = kDiagonalsAt + kWarps * kDiagonalFloats * 4;
 

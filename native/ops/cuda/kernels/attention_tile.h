@@ -76,6 +76,23 @@ WGQA_DEVICE TileRows keyRows(const AttentionShapeArguments& shape, const QueryTi
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - firstKey, shape.headDim};
 }
 
+/// What a warp's steps over the keys need of its queries: kRows of the tile's rows.
+struct WarpQueries {
+  int row;                   // of the tile: the warp's row 0
+  int position;              // of that row among the keys
+  int keys;                  // of the sequence
+  int seen;                  // keys that some of the rows see
+  std::uint32_t dropoutRow;  // of the lane's first row
+};
+
+template <int kRows>
+WGQA_DEVICE WarpQueries warpQueries(const AttentionShapeArguments& shape, const QueryTile& tile) {
+  const int row = warpIndex() * kRows;
+  const int token = tile.queryOffset + tile.first + row + laneRow();
+  return {row, tile.position + row, tile.keys, keysSeen(shape, tile, row, kRows),
+          static_cast<std::uint32_t>(token) * shape.heads + tile.head};
+}
+
 // ---------------------------------------------------------------------------- bias
 
 /// A warp's fragment reaches at most this much farther than the nearest distance in it.
@@ -255,16 +272,6 @@ WGQA_DEVICE std::uint32_t keptOfKeyRows(const DropoutArguments& dropout, std::ui
     }
   }
   return kept;
-}
-
-/// The same for a step of queries' rows.
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE std::uint32_t keptOfQueries(const AttentionShapeArguments& shape, const QueryTile& tile,
-                                        int warpRow, int firstKey) {
-  const int token = tile.queryOffset + tile.first + warpRow + laneRow();
-  return keptOfKeyColumns<kRowTiles, kColumnTiles>(
-      shape.dropout, static_cast<std::uint32_t>(token) * shape.heads + tile.head, shape.heads,
-      firstKey);
 }
 
 /// What is kept is multiplied by `factor`, the rest becomes 0.

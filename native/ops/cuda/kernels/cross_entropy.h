@@ -10,10 +10,13 @@ struct CrossEntropyArguments {
   const float* logits;         // [rows, vocab]
   const std::int32_t* labels;  // [rows]
   void* gradLogits;            // [rows, vocab] of the kernel's type, may be logits; or null
-  double* losses;              // [rows]
-  std::int64_t vocab;
+  double* losses;              // [rows], or null
+  std::int64_t logitsStride;   // elements from one row to the next
+  std::int64_t gradStride;
+  std::int32_t vocab;
   std::int32_t ignoredLabel;
   float gradScale;
+  std::int32_t unused;
 };
 
 /// One block: total[0] = the sum of count numbers, in an order that depends on count alone.

@@ -26,11 +26,11 @@ WGQA_DEVICE Place placeOf(std::int64_t group, std::int64_t columns) {
           static_cast<int>(left < kColumnsPerThread ? left : kColumnsPerThread)};
 }
 
-WGQA_DEVICE std::int64_t firstGroup() {
+WGQA_DEVICE std::int64_t gridThread() {
   return static_cast<std::int64_t>(blockX()) * blockThreads() + threadIndex();
 }
 
-WGQA_DEVICE std::int64_t groupStride() {
+WGQA_DEVICE std::int64_t gridThreads() {
   return static_cast<std::int64_t>(gridX()) * blockThreads();
 }
 
@@ -49,7 +49,7 @@ WGQA_DEVICE FourFloats factorsAt(const DropoutArguments& dropout, const Place& p
 template <typename Out>
 WGQA_KERNEL void WGQA_BOUNDS(256, 4) dropout(DropoutKernelArguments p) {
   const std::int64_t groups = p.rows * groupsOfRow(p.columns);
-  for (std::int64_t group = firstGroup(); group < groups; group += groupStride()) {
+  for (std::int64_t group = gridThread(); group < groups; group += gridThreads()) {
     const Place place = placeOf(group, p.columns);
     FourFloats x = loadFour(p.x + place.index, place.valid);
     const FourFloats factors = factorsAt(p.dropout, place);
@@ -99,7 +99,7 @@ struct GeluTanh {
 template <typename Function, typename Out>
 WGQA_KERNEL void WGQA_BOUNDS(256, 4) gatedActivation(GatedActivationArguments p) {
   const std::int64_t groups = p.rows * groupsOfRow(p.columns);
-  for (std::int64_t group = firstGroup(); group < groups; group += groupStride()) {
+  for (std::int64_t group = gridThread(); group < groups; group += gridThreads()) {
     const Place place = placeOf(group, p.columns);
     FourFloats x = loadFour(p.gate + place.index, place.valid);
     const FourFloats factors = factorsAt(p.dropout, place);
@@ -116,7 +116,7 @@ WGQA_KERNEL void WGQA_BOUNDS(256, 4) gatedActivation(GatedActivationArguments p)
 template <typename Function, typename Out>
 WGQA_KERNEL void WGQA_BOUNDS(256, 4) gatedActivationBackward(GatedActivationBackwardArguments p) {
   const std::int64_t groups = p.rows * groupsOfRow(p.columns);
-  for (std::int64_t group = firstGroup(); group < groups; group += groupStride()) {
+  for (std::int64_t group = gridThread(); group < groups; group += gridThreads()) {
     const Place place = placeOf(group, p.columns);
     const FourFloats gate = loadFour(p.gate + place.index, place.valid);
     const FourFloats grad = loadFour(p.gradOut + place.index, place.valid);
@@ -138,13 +138,43 @@ WGQA_KERNEL void WGQA_BOUNDS(256, 4) gatedActivationBackward(GatedActivationBack
   }
 }
 
+// Neighbours in accesses of at most 16 bytes.
+template <typename T>
+struct CastElements {
+  static constexpr int kPerAccess =
+      kPer16Bytes<T> < kCastPerThread ? kPer16Bytes<T> : kCastPerThread;
+  static constexpr int kAccesses = kCastPerThread / kPerAccess;
+  Vector<T, kPerAccess> accesses[kAccesses];
+
+  WGQA_DEVICE static bool areAligned(const T* pointer) { return isAlignedFor<kPerAccess>(pointer); }
+  WGQA_DEVICE void load(const T* from) {
+    WGQA_UNROLL
+    for (int i = 0; i < kAccesses; ++i) accesses[i] = loadVector<kPerAccess>(from + i * kPerAccess);
+  }
+  WGQA_DEVICE void store(T* to) const {
+    WGQA_UNROLL
+    for (int i = 0; i < kAccesses; ++i) storeVector(to + i * kPerAccess, accesses[i]);
+  }
+  WGQA_DEVICE T& at(int i) { return accesses[i / kPerAccess].elements[i % kPerAccess]; }
+};
+
 template <typename In, typename Out>
 WGQA_KERNEL void WGQA_BOUNDS(256, 4) cast(CastArguments p) {
-  const std::int64_t groups = groupsOfRow(p.count);
-  for (std::int64_t group = firstGroup(); group < groups; group += groupStride()) {
-    const Place place = placeOf(group, p.count);
-    const FourFloats x = loadFour(static_cast<const In*>(p.x) + place.index, place.valid);
-    storeFour(x, static_cast<Out*>(p.out) + place.index, place.valid);
+  const auto* x = static_cast<const In*>(p.x);
+  auto* out = static_cast<Out*>(p.out);
+  const bool areAligned = CastElements<In>::areAligned(x) && CastElements<Out>::areAligned(out);
+  const std::int64_t pieces = areAligned ? p.count / kCastPerThread : 0;
+  for (std::int64_t piece = gridThread(); piece < pieces; piece += gridThreads()) {
+    CastElements<In> from;
+    CastElements<Out> to;
+    from.load(x + piece * kCastPerThread);
+    WGQA_UNROLL
+    for (int i = 0; i < kCastPerThread; ++i) round(widen(from.at(i)), to.at(i));
+    to.store(out + piece * kCastPerThread);
+  }
+  const std::int64_t rest = pieces * kCastPerThread;
+  for (std::int64_t i = rest + gridThread(); i < p.count; i += gridThreads()) {
+    round(widen(x[i]), out[i]);
   }
 }
 

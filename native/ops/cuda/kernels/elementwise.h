@@ -6,8 +6,10 @@
 
 namespace wgqa::cuda {
 
-/// Elements that a thread handles: those that share a block of random words.
+/// Elements that a thread handles at a time: those that share a block of random words.
 inline constexpr int kColumnsPerThread = 4;
+/// The same of a cast.
+inline constexpr int kCastPerThread = 8;
 
 struct DropoutKernelArguments {
   const float* x;         // [rows, columns]

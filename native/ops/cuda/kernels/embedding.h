@@ -12,11 +12,17 @@ struct EmbeddingArguments {
   std::int64_t columns;
 };
 
-/// Tokens grouped by id, in their order: each block adds up the gradients of one id.
+/// The places of one id's tokens, in their order, in a table of such groups.
+struct TokenRun {
+  std::int32_t id;
+  std::int32_t begin;
+  std::int32_t end;
+};
+
+/// Tokens grouped by id: each block adds up the gradients of one id.
 struct EmbeddingBackwardArguments {
-  const std::int32_t* runs;    // [ids + 1] into tokens
-  const std::int32_t* runIds;  // [ids]
-  const std::int32_t* tokens;  // [tokens]
+  const TokenRun* runs;        // [ids]
+  const std::int32_t* tokens;  // [tokens]: where each is among all
   const float* gradOut;        // [tokens, columns]
   float* gradTable;            // [vocab, columns], +=
   std::int64_t columns;
@@ -25,6 +31,8 @@ struct EmbeddingBackwardArguments {
 // Of float32, float16, bfloat16 tables.
 inline constexpr Kernel<EmbeddingArguments> kEmbedding[] = {
     {"embedding<float32>"}, {"embedding<float16>"}, {"embedding<bfloat16>"}};
-inline constexpr Kernel<EmbeddingBackwardArguments> kEmbeddingBackward{"embeddingBackward"};
+// [rows aligned to their elements, to 16 bytes].
+inline constexpr Kernel<EmbeddingBackwardArguments> kEmbeddingBackward[] = {
+    {"embeddingBackward<elements>"}, {"embeddingBackward<vectors>"}};
 
 }  // namespace wgqa::cuda

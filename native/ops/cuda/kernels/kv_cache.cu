@@ -1,48 +1,64 @@
 #include "ops/cuda/kernels/kv_cache.h"
 
-#include "ops/cuda/kernels/elements.h"
+#include "ops/cuda/kernels/groups.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
 namespace {
 
-struct Slot {
-  std::int64_t block;
-  std::int64_t place;
-};
-
-// What a block of threads shares: the rows of its tokens, padded so that a column of them lies in
-// different banks, and where they go.
+// What a block of threads shares: where its tokens go, and their rows.
 struct Tile {
-  float* rows;  // [kAppendTokens, headDim + 1]
-  Slot* slots;  // [kAppendTokens]
+  AppendSlot* slots;  // [tileTokens]
+  float* rows;        // [tileTokens, stride]
   int stride;
 
-  WGQA_DEVICE explicit Tile(int headDim)
-      : rows(reinterpret_cast<float*>(dynamicShared<Slot>() + kAppendTokens)),
-        slots(dynamicShared<Slot>()),
-        stride(headDim + 1) {}
+  WGQA_DEVICE explicit Tile(const KvAppendArguments& p)
+      : slots(dynamicShared<AppendSlot>()),
+        rows(reinterpret_cast<float*>(slots + p.tileTokens)),
+        stride(p.rowStride) {}
 };
 
+// The columns of a row are read four at a time, several of these at once.
 template <typename In>
-WGQA_DEVICE void loadTile(const Tile& tile, const KvAppendArguments& p, const void* from, int head,
-                          std::int64_t first, int count) {
+WGQA_DEVICE void loadRowsAligned(const Tile& tile, const KvAppendArguments& p, const In* from,
+                                 int count) {
+  constexpr int kInFlight = 4;
+  const int rowGroups = p.headDim / 4;
+  for (int first = threadIndex(); first < count * rowGroups; first += kInFlight * blockThreads()) {
+    Vector<In, 4> loaded[kInFlight];
+    WGQA_UNROLL
+    for (int i = 0; i < kInFlight; ++i) {
+      const int at = first + i * blockThreads();
+      if (at >= count * rowGroups) continue;
+      const std::int64_t row = at / rowGroups * (static_cast<std::int64_t>(p.kvHeads) * p.headDim);
+      loaded[i] = loadVector<4>(from + row + at % rowGroups * 4);
+    }
+    WGQA_UNROLL
+    for (int i = 0; i < kInFlight; ++i) {
+      const int at = first + i * blockThreads();
+      if (at >= count * rowGroups) continue;
+      float* to = tile.rows + at / rowGroups * tile.stride + at % rowGroups * 4;
+      WGQA_UNROLL
+      for (int j = 0; j < 4; ++j) to[j] = widen(loaded[i].elements[j]);
+    }
+  }
+}
+
+// `from`: the first token's row.
+template <typename In>
+WGQA_DEVICE void loadRows(const Tile& tile, const KvAppendArguments& p, const In* from, int count) {
+  if (p.headDim % 4 == 0 && isAlignedFor<4>(from)) return loadRowsAligned(tile, p, from, count);
   for (int i = threadIndex(); i < count * p.headDim; i += blockThreads()) {
     const int token = i / p.headDim;
     const int column = i % p.headDim;
-    const auto* row =
-        static_cast<const In*>(from) + ((first + token) * p.kvHeads + head) * p.headDim;
-    tile.rows[token * tile.stride + column] = widen(row[column]);
-  }
-  if (threadIndex() < count) {
-    const std::int64_t slot = p.slots[first + threadIndex()];
-    tile.slots[threadIndex()] = {slot / p.blockTokens, slot % p.blockTokens};
+    tile.rows[token * tile.stride + column] =
+        widen(from[token * (static_cast<std::int64_t>(p.kvHeads) * p.headDim) + column]);
   }
 }
 
 // A warp per token: its integers, in float32 arithmetic as quantised operations are defined.
-WGQA_DEVICE void quantiseTile(const Tile& tile, const KvAppendArguments& p, float* scales, int head,
+WGQA_DEVICE void quantiseRows(const Tile& tile, const KvAppendArguments& p, float* scales, int head,
                               int count) {
   for (int token = warpIndex(); token < count; token += blockThreads() / kWarpThreads) {
     float* row = tile.rows + token * tile.stride;
@@ -54,42 +70,58 @@ WGQA_DEVICE void quantiseTile(const Tile& tile, const KvAppendArguments& p, floa
     const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
     for (int i = laneIndex(); i < p.headDim; i += kWarpThreads) row[i] = rintf(row[i] * factor);
     if (laneIndex() == 0) {
-      const Slot slot = tile.slots[token];
-      scales[slot.block * p.scaleStride + head * p.blockTokens + slot.place] = largest / 127.0f;
+      const AppendSlot slot = tile.slots[token];
+      scales[slot.block * p.scaleStride + static_cast<std::int64_t>(head) * p.blockTokens +
+             slot.place] = largest / 127.0f;
     }
   }
 }
 
-WGQA_DEVICE void storeElement(float x, float* to) { *to = x; }
-WGQA_DEVICE void storeElement(float x, BFloat16Element* to) { round(x, *to); }
-WGQA_DEVICE void storeElement(float x, std::int8_t* to) { *to = static_cast<std::int8_t>(x); }
+WGQA_DEVICE void storeElement(float x, float& to) { to = x; }
+WGQA_DEVICE void storeElement(float x, BFloat16Element& to) { round(x, to); }
+WGQA_DEVICE void storeElement(float x, std::int8_t& to) { to = static_cast<std::int8_t>(x); }
 
-// Neighbouring threads write neighbouring tokens of a component.
+template <typename Cache>
+WGQA_DEVICE void storeFour(const float* from, Cache* to) {
+  Vector<Cache, 4> vector;
+  WGQA_UNROLL
+  for (int i = 0; i < 4; ++i) storeElement(from[i], vector.elements[i]);
+  storeVector(to, vector);
+}
+
+// A thread writes components of one token; neighbouring threads have neighbouring tokens, so that
+// those of a prompt are written along the rows in which keys lie.
 template <typename Cache>
 WGQA_DEVICE void storeKeys(const Tile& tile, const KvAppendArguments& p, int head, int count) {
-  for (int i = threadIndex(); i < kAppendTokens * p.headDim; i += blockThreads()) {
-    const int token = i % kAppendTokens;
-    const int component = i / kAppendTokens;
-    if (token >= count) continue;
-    const Slot slot = tile.slots[token];
-    Cache* block = static_cast<Cache*>(p.keys) + slot.block * p.keyStride +
-                   static_cast<std::int64_t>(head) * p.headDim * p.blockTokens;
-    storeElement(tile.rows[token * tile.stride + component],
-                 block + static_cast<std::int64_t>(component) * p.blockTokens + slot.place);
+  const int token = threadIndex() % p.tileTokens;
+  if (token >= count) return;
+  const AppendSlot slot = tile.slots[token];
+  Cache* to = static_cast<Cache*>(p.keys) + slot.block * p.keyStride +
+              static_cast<std::int64_t>(head) * p.headDim * p.blockTokens + slot.place;
+  const float* from = tile.rows + token * tile.stride;
+  const int step = blockThreads() / p.tileTokens;
+  for (int i = threadIndex() / p.tileTokens; i < p.headDim; i += step) {
+    storeElement(from[i], to[static_cast<std::int64_t>(i) * p.blockTokens]);
   }
 }
 
-// Neighbouring threads write neighbouring components of a token.
+// A thread writes four components of a token; neighbouring threads have neighbouring components.
 template <typename Cache>
 WGQA_DEVICE void storeValues(const Tile& tile, const KvAppendArguments& p, int head, int count) {
-  for (int i = threadIndex(); i < count * p.headDim; i += blockThreads()) {
-    const int token = i / p.headDim;
-    const int component = i % p.headDim;
-    const Slot slot = tile.slots[token];
-    Cache* block = static_cast<Cache*>(p.values) + slot.block * p.valueStride +
-                   static_cast<std::int64_t>(head) * p.headDim * p.blockTokens;
-    storeElement(tile.rows[token * tile.stride + component],
-                 block + slot.place * p.headDim + component);
+  Cache* values =
+      static_cast<Cache*>(p.values) + static_cast<std::int64_t>(head) * p.headDim * p.blockTokens;
+  const int rowGroups = (p.headDim + 3) / 4;
+  for (int i = threadIndex(); i < count * rowGroups; i += blockThreads()) {
+    const int token = i / rowGroups;
+    const int column = i % rowGroups * 4;
+    const float* from = tile.rows + token * tile.stride + column;
+    const AppendSlot slot = tile.slots[token];
+    Cache* to = values + slot.block * p.valueStride + slot.place * p.headDim + column;
+    if (column + 4 <= p.headDim && isAlignedFor<4>(to)) {
+      storeFour(from, to);
+      continue;
+    }
+    for (int j = 0; j < 4 && column + j < p.headDim; ++j) storeElement(from[j], to[j]);
   }
 }
 
@@ -105,16 +137,21 @@ struct IsQuantised<std::int8_t> {
 // x: tokens, y: K/V head, z: keys or values.
 template <typename In, typename Cache>
 WGQA_KERNEL void WGQA_BOUNDS(128, 8) kvAppend(KvAppendArguments p) {
-  const Tile tile(p.headDim);
+  const Tile tile(p);
   const int head = blockY();
   const bool isKeys = blockZ() == 0;
-  const std::int64_t first = static_cast<std::int64_t>(blockX()) * kAppendTokens;
+  const std::int64_t first = static_cast<std::int64_t>(blockX()) * p.tileTokens;
   const std::int64_t left = p.tokens - first;
-  const int count = static_cast<int>(left < kAppendTokens ? left : kAppendTokens);
-  loadTile<In>(tile, p, isKeys ? p.k : p.v, head, first, count);
+  const int count = static_cast<int>(left < p.tileTokens ? left : p.tileTokens);
+  if (threadIndex() < count) {
+    const std::int64_t slot = p.slots[first + threadIndex()];
+    tile.slots[threadIndex()] = {slot / p.blockTokens, slot % p.blockTokens};
+  }
+  const auto* rows = static_cast<const In*>(isKeys ? p.k : p.v);
+  loadRows(tile, p, rows + (first * p.kvHeads + head) * p.headDim, count);
   blockBarrier();
   if constexpr (IsQuantised<Cache>::value) {
-    quantiseTile(tile, p, isKeys ? p.keyScales : p.valueScales, head, count);
+    quantiseRows(tile, p, isKeys ? p.keyScales : p.valueScales, head, count);
     blockBarrier();
   }
   if (isKeys) {

@@ -7,8 +7,14 @@
 
 namespace wgqa::cuda {
 
-/// Tokens that a block of threads appends, for one K/V head and either keys or values.
-inline constexpr int kAppendTokens = 32;
+/// Tokens at most that a block of threads appends, for one K/V head and either keys or values.
+inline constexpr int kMostAppendTokens = 32;
+
+/// Where a token's key or value goes. A block's shared memory holds these, then the rows.
+struct AppendSlot {
+  std::int64_t block;
+  std::int64_t place;
+};
 
 struct KvAppendArguments {
   const void* k;              // [tokens, kvHeads, headDim] of the kernel's input type
@@ -22,6 +28,8 @@ struct KvAppendArguments {
   std::int64_t valueStride;
   std::int64_t scaleStride;
   std::int64_t tokens;
+  std::int32_t tileTokens;  // of a block of threads: a power of two
+  std::int32_t rowStride;   // floats from row to row in shared memory
   std::int32_t kvHeads;
   std::int32_t headDim;
   std::int32_t blockTokens;

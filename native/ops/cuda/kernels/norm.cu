@@ -1,135 +1,327 @@
 #include "ops/cuda/kernels/norm.h"
 
-#include "ops/cuda/kernels/groups.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
+#include "ops/cuda/kernels/warp_columns.h"
 
 namespace wgqa::cuda {
 namespace {
 
-// Groups of four columns that a thread keeps in registers between two passes over a row; what is
-// beyond is read again, from a cache.
-constexpr int kHeld = 4;
+// The columns of one of the warps that share a row: neighbouring groups of 128 that it holds, and,
+// where rows are so wide that all warps together do not hold them, some of the rest.
+struct RowWarps {
+  int warps;
+  int warp;
+  int columns;
 
-WGQA_DEVICE std::int64_t columnOf(int group) {
-  return 4 * (static_cast<std::int64_t>(group) * blockThreads() + threadIndex());
-}
-
-WGQA_DEVICE int validAt(std::int64_t column, std::int64_t columns) {
-  const std::int64_t left = columns - column;
-  return left >= 4 ? 4 : left > 0 ? static_cast<int>(left) : 0;
-}
+  template <int kHeldGroups>
+  WGQA_DEVICE int firstHeld() const {
+    return warp * (kHeldGroups * kWarpColumns);
+  }
+  template <int kHeldGroups>
+  WGQA_DEVICE int firstOfRest() const {
+    return (warps * kHeldGroups + warp) * kWarpColumns;
+  }
+  WGQA_DEVICE int restStride() const { return warps * kWarpColumns; }
+  /// How many of the 128 columns from `column` on there are.
+  WGQA_DEVICE int countAt(int column) const {
+    const int left = columns - column;
+    return left >= kWarpColumns ? kWarpColumns : left > 0 ? left : 0;
+  }
+};
 
 WGQA_DEVICE float dot(const FourFloats& a, const FourFloats& b) {
   return a.values[0] * b.values[0] + a.values[1] * b.values[1] + a.values[2] * b.values[2] +
          a.values[3] * b.values[3];
 }
 
-template <typename Out>
-WGQA_DEVICE void writeNormalised(const FourFloats& x, const RmsNormArguments& p, float inverse,
-                                 std::int64_t column, Out* out) {
-  const int valid = validAt(column, p.columns);
-  const FourFloats weight = loadFour(p.weight + column, valid);
-  FourFloats result;
-  WGQA_UNROLL
-  for (int i = 0; i < 4; ++i) result.values[i] = x.values[i] * inverse * weight.values[i];
-  storeFour(result, out + column, valid);
+// ---------------------------------------------------------------------------- forward
+
+template <bool kAligned, typename Out>
+WGQA_DEVICE void storeNormalised(const FourFloats& x, const FourFloats& weight, float inverse,
+                                 Out* to, int count) {
+  if constexpr (kAligned) {
+    if (warpColumn<true>(0) >= count) return;
+    Vector<Out, 4> vector;
+    WGQA_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      round(x.values[i] * inverse * weight.values[i], vector.elements[i]);
+    }
+    storeVector(to + warpColumn<true>(0), vector);
+  } else {
+    WGQA_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int column = warpColumn<false>(i);
+      if (column < count) round(x.values[i] * inverse * weight.values[i], to[column]);
+    }
+  }
 }
 
-template <typename Out>
-WGQA_KERNEL void WGQA_BOUNDS(256, 4) rmsNorm(RmsNormArguments p) {
-  const float* x = p.x + blockX() * p.columns;
-  auto* out = static_cast<Out*>(p.out) + blockX() * p.columns;
+template <bool kAligned, typename Out>
+WGQA_KERNEL void WGQA_BOUNDS(256, 2) rmsNorm(RmsNormArguments p) {
+  constexpr int kHeld = kNormHeldGroups;
+  const int rowsOfBlock = blockThreads() / kWarpThreads / p.rowWarps;
+  const std::int64_t row =
+      static_cast<std::int64_t>(blockX()) * rowsOfBlock + warpIndex() / p.rowWarps;
+  if (row >= p.rows) return;  // where rows are of one warp each
+  const RowWarps own{p.rowWarps, warpIndex() % p.rowWarps, p.columns};
+  const float* x = p.x + row * p.columns;
+  Out* out = static_cast<Out*>(p.out) + row * p.columns;
   FourFloats held[kHeld];
+  FourFloats weight[kHeld];
   float sum = 0.0f;
   WGQA_UNROLL
   for (int group = 0; group < kHeld; ++group) {
-    held[group] = loadFour(x + columnOf(group), validAt(columnOf(group), p.columns));
-    sum += dot(held[group], held[group]);
+    const int column = own.firstHeld<kHeld>() + group * kWarpColumns;
+    held[group] = loadColumns<kAligned>(x + column, own.countAt(column));
+    weight[group] = loadColumns<kAligned>(p.weight + column, own.countAt(column));
   }
-  for (int group = kHeld; columnOf(group) < p.columns; ++group) {
-    const FourFloats more = loadFour(x + columnOf(group), validAt(columnOf(group), p.columns));
+  WGQA_UNROLL
+  for (int group = 0; group < kHeld; ++group) sum += dot(held[group], held[group]);
+  for (int column = own.firstOfRest<kHeld>(); column < p.columns; column += own.restStride()) {
+    const FourFloats more = loadColumns<kAligned>(x + column, own.countAt(column));
     sum += dot(more, more);
   }
-  sum = blockSum(sum, dynamicShared<float>());
+  sum = p.rowWarps == 1 ? warpSum(sum) : blockSum(sum, dynamicShared<float>());
   const float inverse = 1.0f / sqrtf(sum / static_cast<float>(p.columns) + p.epsilon);
   WGQA_UNROLL
   for (int group = 0; group < kHeld; ++group) {
-    if (columnOf(group) < p.columns) {
-      writeNormalised(held[group], p, inverse, columnOf(group), out);
-    }
+    const int column = own.firstHeld<kHeld>() + group * kWarpColumns;
+    storeNormalised<kAligned>(held[group], weight[group], inverse, out + column,
+                              own.countAt(column));
   }
-  for (int group = kHeld; columnOf(group) < p.columns; ++group) {
-    const FourFloats more = loadFour(x + columnOf(group), validAt(columnOf(group), p.columns));
-    writeNormalised(more, p, inverse, columnOf(group), out);
+  for (int column = own.firstOfRest<kHeld>(); column < p.columns; column += own.restStride()) {
+    const int count = own.countAt(column);
+    storeNormalised<kAligned>(loadColumns<kAligned>(x + column, count),
+                              loadColumns<kAligned>(p.weight + column, count), inverse,
+                              out + column, count);
   }
-  if (p.inverseRms != nullptr && threadIndex() == 0) p.inverseRms[blockX()] = inverse;
+  if (p.inverseRms != nullptr && own.warp == 0 && laneIndex() == 0) p.inverseRms[row] = inverse;
 }
 
-// gradX += r y - x r^3 / columns * sum(x y), with r = inverseRms and y = gradOut * weight.
-WGQA_KERNEL void WGQA_BOUNDS(256, 4) rmsNormBackward(RmsNormBackwardArguments p) {
-  const std::int64_t row = blockX() * p.columns;
-  float sum = 0.0f;
-  for (int group = 0; columnOf(group) < p.columns; ++group) {
-    const std::int64_t column = columnOf(group);
-    const int valid = validAt(column, p.columns);
-    const FourFloats x = loadFour(p.x + row + column, valid);
-    const FourFloats grad = loadFour(p.gradOut + row + column, valid);
-    const FourFloats weight = loadFour(p.weight + column, valid);
-    WGQA_UNROLL
-    for (int i = 0; i < 4; ++i) sum += x.values[i] * (grad.values[i] * weight.values[i]);
+// ---------------------------------------------------------------------------- backward
+
+// With r = inverseRms, y = gradOut * weight and n columns: gradX += r y - x r^3 / n * sum(x y), and
+// gradWeight += gradOut x r.
+struct RowFactors {
+  float inverse;  // r
+  float ofX;      // r^3 / n * sum(x y)
+};
+
+WGQA_DEVICE RowFactors factorsOf(float inverse, float sum, int columns) {
+  return {inverse, inverse * inverse * inverse / static_cast<float>(columns) * sum};
+}
+
+// Four columns of a row.
+struct RowPart {
+  FourFloats x;
+  FourFloats gradOut;
+  FourFloats gradX;
+
+  template <bool kAligned>
+  WGQA_DEVICE void load(const RmsNormBackwardArguments& p, std::int64_t at, int count) {
+    x = loadColumns<kAligned>(p.x + at, count);
+    gradOut = loadColumns<kAligned>(p.gradOut + at, count);
+    gradX = loadColumns<kAligned>(p.gradX + at, count);
   }
-  sum = blockSum(sum, dynamicShared<float>());
-  const float inverse = p.inverseRms[blockX()];
-  const float factor = inverse * inverse * inverse / static_cast<float>(p.columns) * sum;
-  for (int group = 0; columnOf(group) < p.columns; ++group) {
-    const std::int64_t column = columnOf(group);
-    const int valid = validAt(column, p.columns);
-    const FourFloats x = loadFour(p.x + row + column, valid);
-    const FourFloats grad = loadFour(p.gradOut + row + column, valid);
-    const FourFloats weight = loadFour(p.weight + column, valid);
-    FourFloats result = loadFour(p.gradX + row + column, valid);
+  WGQA_DEVICE float dotWith(const FourFloats& weight) const {
+    float sum = 0.0f;
+    WGQA_UNROLL
+    for (int i = 0; i < 4; ++i) sum += x.values[i] * (gradOut.values[i] * weight.values[i]);
+    return sum;
+  }
+  WGQA_DEVICE void add(const FourFloats& weight, const RowFactors& factors,
+                       FourFloats& gradWeight) {
     WGQA_UNROLL
     for (int i = 0; i < 4; ++i) {
-      result.values[i] += inverse * (grad.values[i] * weight.values[i]) - x.values[i] * factor;
+      gradX.values[i] +=
+          factors.inverse * (gradOut.values[i] * weight.values[i]) - x.values[i] * factors.ofX;
+      gradWeight.values[i] += gradOut.values[i] * x.values[i] * factors.inverse;
     }
-    storeFour(result, p.gradX + row + column, valid);
   }
-}
+};
 
-WGQA_KERNEL void WGQA_BOUNDS(128, 8) rmsNormWeight(RmsNormWeightArguments p) {
-  const std::int64_t column =
-      4 * (static_cast<std::int64_t>(blockX()) * blockThreads() + threadIndex());
-  if (column >= p.columns) return;
-  const int valid = validAt(column, p.columns);
-  const std::int64_t begin = blockY() * p.rowsPerSlice;
-  const std::int64_t end = begin + p.rowsPerSlice < p.rows ? begin + p.rowsPerSlice : p.rows;
-  FourFloats sum{};
-  for (std::int64_t row = begin; row < end; ++row) {
-    const FourFloats x = loadFour(p.x + row * p.columns + column, valid);
-    const FourFloats grad = loadFour(p.gradOut + row * p.columns + column, valid);
-    const float inverse = p.inverseRms[row];
+// Sums of several values over the block, in every thread. Two calls in turn use different places in
+// shared memory, so that one barrier does for each.
+template <int kValues>
+WGQA_DEVICE void blockSums(float (&values)[kValues], float* shared) {
+  WGQA_UNROLL
+  for (int i = 0; i < kValues; ++i) values[i] = warpSum(values[i]);
+  if (laneIndex() == 0) {
     WGQA_UNROLL
-    for (int i = 0; i < 4; ++i) sum.values[i] += grad.values[i] * x.values[i] * inverse;
+    for (int i = 0; i < kValues; ++i) shared[warpIndex() * kValues + i] = values[i];
   }
-  storeFour(sum, p.partial + blockY() * p.columns + column, valid);
+  blockBarrier();
+  WGQA_UNROLL
+  for (int i = 0; i < kValues; ++i) values[i] = 0.0f;
+  for (int warp = 0; warp < blockThreads() / kWarpThreads; ++warp) {
+    WGQA_UNROLL
+    for (int i = 0; i < kValues; ++i) values[i] += shared[warp * kValues + i];
+  }
 }
 
-WGQA_KERNEL void WGQA_BOUNDS(128, 8) sumSlices(SumSlicesArguments p) {
-  const std::int64_t i = static_cast<std::int64_t>(blockX()) * blockThreads() + threadIndex();
-  if (i >= p.count) return;
+// The rest of a wide row is read twice, and its part of the weight's gradient grows in device
+// memory.
+template <bool kAligned, int kHeldGroups>
+WGQA_DEVICE float restDot(const RmsNormBackwardArguments& p, const RowWarps& own,
+                          std::int64_t row) {
   float sum = 0.0f;
-  for (std::int64_t slice = 0; slice < p.slices; ++slice) sum += p.partial[slice * p.count + i];
-  p.out[i] += sum;
+  for (int column = own.firstOfRest<kHeldGroups>(); column < p.columns;
+       column += own.restStride()) {
+    const int count = own.countAt(column);
+    RowPart part;
+    part.template load<kAligned>(p, row * p.columns + column, count);
+    sum += part.dotWith(loadColumns<kAligned>(p.weight + column, count));
+  }
+  return sum;
 }
+
+template <bool kAligned, int kHeldGroups>
+WGQA_DEVICE void addRest(const RmsNormBackwardArguments& p, const RowWarps& own, std::int64_t row,
+                         const RowFactors& factors, float* partial, bool isFirst) {
+  for (int column = own.firstOfRest<kHeldGroups>(); column < p.columns;
+       column += own.restStride()) {
+    const int count = own.countAt(column);
+    FourFloats gradWeight = loadColumns<kAligned>(partial + column, isFirst ? 0 : count);
+    RowPart part;
+    part.template load<kAligned>(p, row * p.columns + column, count);
+    part.add(loadColumns<kAligned>(p.weight + column, count), factors, gradWeight);
+    storeColumns<kAligned>(part.gradX, p.gradX + row * p.columns + column, count);
+    storeColumns<kAligned>(gradWeight, partial + column, count);
+  }
+}
+
+// What a warp holds of kRows rows.
+template <bool kAligned, int kRows, int kGroups>
+struct RowTile {
+  RowPart parts[kRows][kGroups];
+  float inverse[kRows];
+
+  /// Rows from `end` on are zeros.
+  WGQA_DEVICE void load(const RmsNormBackwardArguments& p, const RowWarps& own, std::int64_t first,
+                        std::int64_t end) {
+    WGQA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const bool isRow = first + i < end;
+      inverse[i] = isRow ? p.inverseRms[first + i] : 0.0f;
+      WGQA_UNROLL
+      for (int group = 0; group < kGroups; ++group) {
+        const int column = own.firstHeld<kGroups>() + group * kWarpColumns;
+        parts[i][group].template load<kAligned>(p, (first + i) * p.columns + column,
+                                                isRow ? own.countAt(column) : 0);
+      }
+    }
+  }
+  WGQA_DEVICE void dots(const FourFloats (&weight)[kGroups], float (&sums)[kRows]) const {
+    WGQA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      sums[i] = 0.0f;
+      WGQA_UNROLL
+      for (int group = 0; group < kGroups; ++group)
+        sums[i] += parts[i][group].dotWith(weight[group]);
+    }
+  }
+  WGQA_DEVICE void addRow(int i, const FourFloats (&weight)[kGroups], const RowFactors& factors,
+                          FourFloats (&gradWeight)[kGroups]) {
+    WGQA_UNROLL
+    for (int group = 0; group < kGroups; ++group) {
+      parts[i][group].add(weight[group], factors, gradWeight[group]);
+    }
+  }
+  WGQA_DEVICE void store(const RmsNormBackwardArguments& p, const RowWarps& own, std::int64_t first,
+                         std::int64_t end) const {
+    WGQA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      WGQA_UNROLL
+      for (int group = 0; group < kGroups; ++group) {
+        const int column = own.firstHeld<kGroups>() + group * kWarpColumns;
+        storeColumns<kAligned>(parts[i][group].gradX, p.gradX + (first + i) * p.columns + column,
+                               first + i < end ? own.countAt(column) : 0);
+      }
+    }
+  }
+};
+
+template <bool kAligned, int kRows, int kGroups>
+WGQA_KERNEL void WGQA_BOUNDS(256, 2) rmsNormBackward(RmsNormBackwardArguments p) {
+  const RowWarps own{blockThreads() / kWarpThreads, warpIndex(), p.columns};
+  const std::int64_t begin = blockX() * p.rowsPerSlice;
+  const std::int64_t end = begin + p.rowsPerSlice < p.rows ? begin + p.rowsPerSlice : p.rows;
+  float* partial = p.partial + static_cast<std::int64_t>(blockX()) * p.columns;
+  FourFloats weight[kGroups];
+  FourFloats gradWeight[kGroups] = {};
+  WGQA_UNROLL
+  for (int group = 0; group < kGroups; ++group) {
+    const int column = own.firstHeld<kGroups>() + group * kWarpColumns;
+    weight[group] = loadColumns<kAligned>(p.weight + column, own.countAt(column));
+  }
+  float* shared = dynamicShared<float>();
+  float* otherShared = shared + kRows * kNormMostWarps;
+  for (std::int64_t first = begin; first < end; first += kRows) {
+    RowTile<kAligned, kRows, kGroups> tile;
+    tile.load(p, own, first, end);
+    float sums[kRows];
+    tile.dots(weight, sums);
+    if constexpr (kRows == 1) sums[0] += restDot<kAligned, kGroups>(p, own, first);
+    blockSums(sums, shared);
+    WGQA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const RowFactors factors = factorsOf(tile.inverse[i], sums[i], p.columns);
+      tile.addRow(i, weight, factors, gradWeight);
+      if constexpr (kRows == 1) {
+        addRest<kAligned, kGroups>(p, own, first, factors, partial, first == begin);
+      }
+    }
+    tile.store(p, own, first, end);
+    float* const used = shared;
+    shared = otherShared;
+    otherShared = used;
+  }
+  WGQA_UNROLL
+  for (int group = 0; group < kGroups; ++group) {
+    const int column = own.firstHeld<kGroups>() + group * kWarpColumns;
+    storeColumns<kAligned>(gradWeight[group], partial + column, own.countAt(column));
+  }
+}
+
+// ---------------------------------------------------------------------------- sums of slices
+
+WGQA_KERNEL void WGQA_BOUNDS(256, 4) sumSlices(SumSlicesArguments p) {
+  float* sums = dynamicShared<float>();
+  const int part = warpIndex() % p.parts;
+  const std::int64_t group =
+      static_cast<std::int64_t>(blockX()) * (kSumSlicesWarps / p.parts) + warpIndex() / p.parts;
+  const std::int64_t i = group * kWarpThreads + laneIndex();
+  const std::int64_t begin = static_cast<std::int64_t>(part) * p.slicesPerPart;
+  const std::int64_t end = begin + p.slicesPerPart < p.slices ? begin + p.slicesPerPart : p.slices;
+  float sum = 0.0f;
+  if (i < p.count) {
+    WGQA_UNROLL_BY(8)
+    for (std::int64_t slice = begin; slice < end; ++slice) sum += p.partial[slice * p.count + i];
+  }
+  if (p.parts > 1) {
+    sums[threadIndex()] = sum;
+    blockBarrier();
+    if (part > 0) return;
+    for (int other = 1; other < p.parts; ++other) sum += sums[threadIndex() + other * kWarpThreads];
+  }
+  if (i < p.count) p.out[i] += sum;
+}
+
+constexpr NormBackwardTile kNarrow = kNormNarrowTile;
+constexpr NormBackwardTile kWide = kNormWideTile;
 
 }  // namespace
 
 std::vector<KernelEntry> normKernels() {
-  return {kernelEntry<rmsNorm<float>>(kRmsNormFloat32),
-          kernelEntry<rmsNorm<BFloat16Element>>(kRmsNormBFloat16),
-          kernelEntry<rmsNormBackward>(kRmsNormBackward),
-          kernelEntry<rmsNormWeight>(kRmsNormWeight), kernelEntry<sumSlices>(kSumSlices)};
+  return {kernelEntry<rmsNorm<false, float>>(kRmsNormFloat32[0]),
+          kernelEntry<rmsNorm<true, float>>(kRmsNormFloat32[1]),
+          kernelEntry<rmsNorm<false, BFloat16Element>>(kRmsNormBFloat16[0]),
+          kernelEntry<rmsNorm<true, BFloat16Element>>(kRmsNormBFloat16[1]),
+          kernelEntry<rmsNormBackward<false, kWide.rows, kWide.groups>>(kRmsNormBackwardWide[0]),
+          kernelEntry<rmsNormBackward<true, kWide.rows, kWide.groups>>(kRmsNormBackwardWide[1]),
+          kernelEntry<rmsNormBackward<true, kNarrow.rows, kNarrow.groups>>(kRmsNormBackwardNarrow),
+          kernelEntry<sumSlices>(kSumSlices)};
 }
 
 }  // namespace wgqa::cuda

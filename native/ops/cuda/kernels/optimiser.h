@@ -1,18 +1,18 @@
-// Arguments of the kernels in optimiser.cu.
+// Arguments of the kernels in optimiser.cu. All tensors of a call make one launch: tables say which
+// part of which tensor a block has, and all blocks have about as much to do.
 #pragma once
 
 #include "ops/cuda/kernels/kernel.h"
 
 namespace wgqa::cuda {
 
-/// Elements of one tensor that a block of threads takes: many tensors make one launch, and all of
-/// its blocks have about as much to do.
-inline constexpr std::int64_t kChunkElements = 16384;
-
-struct Chunk {
-  std::int64_t tensor;
-  std::int64_t begin;
+/// A block's part of a tensor: the `part`-th of those of equal size that it is cut into.
+struct TensorPart {
+  std::int32_t tensor;
+  std::int32_t part;
 };
+
+// ---------------------------------------------------------------------------- AdamW, squared norm
 
 struct AdamWTensor {
   float* value;
@@ -20,74 +20,113 @@ struct AdamWTensor {
   float* firstMoment;
   float* secondMoment;
   std::int64_t count;
-  float decayFactor;  // 1 - learningRate * weightDecay
-  float unused;
+  float weightDecay;
+  std::int32_t isAligned;  // all of them, to 16 bytes
 };
 
 struct AdamWArguments {
-  const Chunk* chunks;  // [blocks]
+  const TensorPart* parts;  // [blocks]
   const AdamWTensor* tensors;
+  std::int64_t partElements;  // a multiple of four
   float beta1;
   float beta2;
+  float newShare1;  // 1 - beta1
+  float newShare2;
   float epsilon;
   float gradScale;
+  float learningRate;
   float stepSize;               // learningRate / (1 - beta1^step)
   float inverseRootCorrection;  // 1 / sqrt(1 - beta2^step)
+  float unused;
 };
 
 struct SquaresTensor {
   const float* values;
   std::int64_t count;
+  std::int64_t isAligned;
 };
 
 struct SquaredNormArguments {
-  const Chunk* chunks;  // [blocks]
+  const TensorPart* parts;  // [blocks]
   const SquaresTensor* tensors;
-  double* sums;  // [blocks]
+  std::int64_t partElements;  // a multiple of four
+  double* sums;               // [blocks]
 };
 
 // ---------------------------------------------------------------------------- Adafactor
 
-/// One matrix; vectors are one row.
-struct AdafactorArguments {
-  float* value;         // [rows, columns]
-  const float* grad;    // [rows, columns]
+/// What a warp has of a row, and the unit of the moments of rows and columns.
+inline constexpr int kAdafactorColumns = 128;
+inline constexpr int kAdafactorWarps = 8;
+
+/// A matrix in tiles of `tileRows` rows, as the arguments say, and kAdafactorColumns columns; tiles
+/// of one row of them follow each other. An unfactored parameter has kAdafactorColumns columns, and
+/// a last row that may be shorter.
+struct AdafactorTensor {
+  float* value;
+  const float* grad;
   float* rowMoment;     // [rows], or null for an unfactored parameter
   float* columnMoment;  // [columns], or null
-  float* moment;        // [rows, columns], or null for a factored parameter
-  float* columnSums;    // [slices, columns] scratch
-  double* sums;         // [blocks, 2] scratch: squares of the update and of the value
-  float* totals;        // [3] scratch: mean of rowMoment, RMS of the update, RMS of the value
+  float* moment;        // as value, or null for a factored parameter
   std::int64_t rows;
   std::int64_t columns;
-  std::int64_t rowsPerSlice;
-  std::int64_t slices;
-  std::int64_t blocks;  // of the passes over elements
+  std::int64_t count;  // elements
+  // Where its sums of squares begin in AdafactorArguments::squares: each row's by tiles,
+  // [column tiles, rows], and each column's, [row tiles, columns]; rows and columns rounded up to
+  // kAdafactorColumns.
+  std::int64_t rowSquares;
+  std::int64_t columnSquares;
+  std::int32_t firstTile;
+  std::int32_t tileCount;
+  float weightDecay;
+  std::int32_t isAligned;  // all rows to 16 bytes
+};
+
+/// What a step does to a tensor: value = keep * value - rate * update.
+struct AdafactorOutcome {
+  float rowMean;  // of rowMoment
+  float keep;
+  float rate;
+};
+
+/// Sums of squares over a tile.
+struct AdafactorSquares {
+  double update;
+  double value;
+};
+
+struct AdafactorArguments {
+  const TensorPart* tiles;
+  const TensorPart* vectors;  // kAdafactorColumns moments each: those of rows, then of columns
+  const AdafactorTensor* tensors;
+  float* squares;              // scratch, see AdafactorTensor
+  AdafactorSquares* tileSums;  // [tiles] scratch
+  AdafactorOutcome* outcomes;  // [tensors] scratch
+  std::int64_t tileRows;       // a multiple of 4 * kAdafactorWarps
   float decay;
+  float newShare;  // 1 - decay
   float gradEpsilon;
   float gradScale;
   float parameterEpsilon;
   float clipThreshold;
   float learningRate;
-  float weightDecay;
   std::int32_t scalesByParameter;
 };
 
 inline constexpr Kernel<AdamWArguments> kAdamW{"adamW"};
 inline constexpr Kernel<SquaredNormArguments> kSquaredNorm{"squaredNorm"};
-/// A block per row: its moment.
-inline constexpr Kernel<AdafactorArguments> kAdafactorRows{"adafactor<rows>"};
-/// Columns (x), slice of rows (y): sums of squares.
-inline constexpr Kernel<AdafactorArguments> kAdafactorColumns{"adafactor<columns>"};
-/// Columns (x): their moments from the slices' sums.
-inline constexpr Kernel<AdafactorArguments> kAdafactorColumnMoments{"adafactor<column moments>"};
-/// One block: the mean of the rows' moments.
-inline constexpr Kernel<AdafactorArguments> kAdafactorRowMean{"adafactor<row mean>"};
-/// Elements: the moment of an unfactored parameter, and squares of update and value.
+
+// A step of Adafactor, in this order. Tiles: sums of squares, or the moment of an unfactored one.
 inline constexpr Kernel<AdafactorArguments> kAdafactorSquares{"adafactor<squares>"};
-/// One block: the root mean squares.
-inline constexpr Kernel<AdafactorArguments> kAdafactorTotals{"adafactor<totals>"};
-/// Elements: the update itself.
+/// Vectors: moments of rows and columns from those sums.
+inline constexpr Kernel<AdafactorArguments> kAdafactorMoments{"adafactor<moments>"};
+/// Tensors: the mean of the rows' moments.
+inline constexpr Kernel<AdafactorArguments> kAdafactorRowMeans{"adafactor<row means>"};
+/// Tiles: sums of squares of update and value.
+inline constexpr Kernel<AdafactorArguments> kAdafactorUpdateSquares{"adafactor<update squares>"};
+/// Tensors: clipping and learning rate.
+inline constexpr Kernel<AdafactorArguments> kAdafactorRates{"adafactor<rates>"};
+/// Tiles: the update itself.
 inline constexpr Kernel<AdafactorArguments> kAdafactorUpdate{"adafactor<update>"};
 
 }  // namespace wgqa::cuda

@@ -29,9 +29,11 @@ WGQA_DEVICE RandomWords randomWords(const DropoutArguments& dropout, std::uint32
   for (int round = 0; round < kPhiloxRoundCount; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter.words[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter.words[2];
-    counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.words[1] ^ dropout.roundKeys[2 * round],
+    counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.words[1] ^
+                    dropout.roundKeys[2 * round],
                 static_cast<std::uint32_t>(product1),
-                static_cast<std::uint32_t>(product0 >> 32) ^ counter.words[3] ^ dropout.roundKeys[2 * round + 1],
+                static_cast<std::uint32_t>(product0 >> 32) ^ counter.words[3] ^
+                    dropout.roundKeys[2 * round + 1],
                 static_cast<std::uint32_t>(product0)}};
   }
   return counter;

@@ -28,10 +28,11 @@ struct TileLayout {
   WGQA_DEVICE static int laneOffsetOfColumns() {
     return offset(laneIndex() % 8 + laneIndex() / 16 * 8, laneIndex() / 8 % 2);
   }
-  /// The same of the columns from 8 chunks on, an even number. Only eight chunks are permuted: the
-  /// rest of the way is one that the compiler knows.
-  WGQA_DEVICE static int chunksOn(int laneOffset, int chunks) {
-    return (laneOffset ^ chunks % 8 * 16) + chunks / 8 * 128;
+  /// The same of the columns from `chunks` chunks on, an even number, for an offset of the kinds
+  /// above to which a tile's place was added. Only eight chunks are permuted: the rest of the way
+  /// is one that the compiler knows.
+  WGQA_DEVICE static int chunksOn(int offset, int chunks) {
+    return (offset ^ chunks % 8 * 16) + chunks / 8 * 128;
   }
 };
 
@@ -64,24 +65,30 @@ WGQA_DEVICE void copyTile(unsigned char* tile, const TileRows& rows) {
   }
 }
 
+/// Rows of a tile from `offset` on; what the compiler knows of their place is in `base`.
+struct TileView {
+  const unsigned char* base;
+  int offset;
+};
+
 /// sums += a b^T, both rows of tiles of kColumns columns.
 template <int kColumns, int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void multiplyRows(const unsigned char* a, const unsigned char* b,
+WGQA_DEVICE void multiplyRows(const TileView& a, const TileView& b,
                               float (&sums)[kRowTiles][kColumnTiles][4]) {
   using Layout = TileLayout<kColumns>;
-  const int laneA = Layout::laneOffset();
-  const int laneB = Layout::laneOffsetOfColumns();
-  WGQA_UNROLL
+  const int laneA = a.offset + Layout::laneOffset();
+  const int laneB = b.offset + Layout::laneOffsetOfColumns();
+  WGQA_UNROLL_BY(4)  // more would take too many registers
   for (int k = 0; k < kColumns / 16; ++k) {
     std::uint32_t rows[kRowTiles][4];
     WGQA_UNROLL
     for (int m = 0; m < kRowTiles; ++m) {
-      loadMatrices(rows[m], a + m * 16 * Layout::kRowBytes + Layout::chunksOn(laneA, 2 * k));
+      loadMatrices(rows[m], a.base + Layout::chunksOn(laneA, 2 * k) + m * 16 * Layout::kRowBytes);
     }
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; n += 2) {
       std::uint32_t columns[4];
-      loadMatrices(columns, b + n * 8 * Layout::kRowBytes + Layout::chunksOn(laneB, 2 * k));
+      loadMatrices(columns, b.base + Layout::chunksOn(laneB, 2 * k) + n * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
         multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});
@@ -91,13 +98,12 @@ WGQA_DEVICE void multiplyRows(const unsigned char* a, const unsigned char* b,
   }
 }
 
-/// sums += a b: `a` a fragment, rounded to bfloat16; b the first rows of a tile.
+/// sums += a b: `a` a fragment, rounded to bfloat16; b rows of a tile.
 template <int kColumns, int kRowTiles, int kInnerTiles>
-WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4],
-                                  const unsigned char* b,
+WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4], const TileView& b,
                                   float (&sums)[kRowTiles][kColumns / 8][4]) {
   using Layout = TileLayout<kColumns>;
-  const int laneB = Layout::laneOffset();
+  const int laneB = b.offset + Layout::laneOffset();
   WGQA_UNROLL
   for (int k = 0; k < kInnerTiles; k += 2) {
     std::uint32_t rows[kRowTiles][4];
@@ -112,7 +118,8 @@ WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4],
     WGQA_UNROLL
     for (int n = 0; n < kColumns / 8; n += 2) {
       std::uint32_t columns[4];
-      loadMatricesTransposed(columns, b + k * 8 * Layout::kRowBytes + Layout::chunksOn(laneB, n));
+      loadMatricesTransposed(columns,
+                             b.base + Layout::chunksOn(laneB, n) + k * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
         multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});
