@@ -106,16 +106,22 @@ struct Trained {
   std::vector<float> parameters;
 };
 
-Trained train(T5Model& model, const TrainerOptions& options) {
-  Trained result;
-  Trainer trainer(model, options);
+std::vector<std::vector<float>> gradientsOf(T5Model& model, Trainer& trainer) {
+  std::vector<std::vector<float>> result;
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();
   for (const auto& gradient : trainer.gradients({&view, 1}, nullptr)) {
-    auto& values =
-        result.gradients.emplace_back(static_cast<std::size_t>(gradient.grad.elements()));
+    auto& values = result.emplace_back(static_cast<std::size_t>(gradient.grad.elements()));
     model.ops().download(gradient.grad, values.data());
   }
+  return result;
+}
+
+Trained train(T5Model& model, const TrainerOptions& options) {
+  Trainer trainer(model, options);
+  Trained result{gradientsOf(model, trainer), {}};
+  const SmallBatch batch;
+  const TeacherForcedBatch view = batch.view();
   for (int i = 0; i < 2; ++i) trainer.step({&view, 1}, 1e-2f, nullptr);
   result.parameters = allParameters(model);
   return result;
@@ -150,15 +156,20 @@ WGQA_TEST(cudaModelTrainsAsTheReference) {
 // Tensor cores also round the probabilities of attention and the gradients of its scores, which the
 // reference does not: each adds an error of the size that rounding the inputs has.
 WGQA_TEST(cudaModelTrainsInBFloat16) {
-  TrainerOptions options;
-  const Trained exact = train(*wideModel(makeReferenceOps(), DType::float32), options);
-  options.training.computeDtype = DType::bfloat16;
-  const Trained rounded = train(*wideModel(makeReferenceOps(), DType::float32), options);
+  const auto gradientsIn = [](DType computeDtype, std::unique_ptr<Ops> ops) {
+    TrainerOptions options;
+    options.training.computeDtype = computeDtype;
+    const auto model = wideModel(std::move(ops), DType::float32);
+    Trainer trainer(*model, options);
+    return gradientsOf(*model, trainer);
+  };
+  const auto exact = gradientsIn(DType::float32, makeReferenceOps());
+  const auto rounded = gradientsIn(DType::bfloat16, makeReferenceOps());
   onEachDevice([&](const MakeOps& makeOps) {
-    const Trained actual = train(*wideModel(makeOps(), DType::float32), options);
-    for (std::size_t i = 0; i < exact.gradients.size(); ++i) {
-      const double allowed = 3.0 * relativeError(rounded.gradients[i], exact.gradients[i]);
-      const double error = relativeError(actual.gradients[i], exact.gradients[i]);
+    const auto actual = gradientsIn(DType::bfloat16, makeOps());
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      const double allowed = 3.0 * relativeError(rounded[i], exact[i]);
+      const double error = relativeError(actual[i], exact[i]);
       if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
     }
   });
