@@ -219,10 +219,9 @@ WGQA_DEVICE void maskQueries(int distance, float (&scores)[kRowTiles][kColumnTil
 WGQA_DEVICE std::uint32_t keptColumns(const DropoutArguments& dropout, std::uint32_t row,
                                       int columnBlock) {
   const RandomWords random = randomWords(dropout, row, static_cast<std::uint32_t>(columnBlock));
-  std::uint32_t bits = 0;
-  WGQA_UNROLL
-  for (int i = 0; i < 4; ++i) bits |= (random.words[i] >= dropout.threshold ? 1u : 0u) << i;
-  return bits;
+  const std::uint32_t least = dropout.threshold;
+  return (random.words[0] >= least ? 1u : 0u) | (random.words[1] >= least ? 2u : 0u) |
+         (random.words[2] >= least ? 4u : 0u) | (random.words[3] >= least ? 8u : 0u);
 }
 
 // Which of a lane's scores are kept, as bits 4 (m * kColumnTiles + n) + i for element i of fragment
