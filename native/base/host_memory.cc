@@ -4,18 +4,17 @@
 #include <new>
 #include <string>
 
+#include "base/buffer.h"
 #include "base/error.h"
-#include "base/memory.h"
 
 namespace wgqa {
 namespace {
 
-constexpr std::size_t kCacheLineBytes = 64;
 constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
 // Blocks of at least two huge pages start on one.
 std::align_val_t alignmentOf(std::size_t bytes) {
-  return std::align_val_t{bytes < 2 * kHugePageBytes ? kCacheLineBytes : kHugePageBytes};
+  return std::align_val_t{bytes < 2 * kHugePageBytes ? kBufferAlignmentBytes : kHugePageBytes};
 }
 
 // One thread streams through huge pages about twice as fast as through pages of 4 KiB, and they are

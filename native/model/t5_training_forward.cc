@@ -4,6 +4,7 @@
 #include "model/t5_training.h"
 
 namespace wgqa {
+
 T5Training::NormTape T5Training::normalise(const Weight& norm, const ConstTensorView& x,
                                            DType dtype) {
   RmsNorm op;
@@ -70,8 +71,9 @@ void T5Training::activate(const FeedForwardWeights& weights, FeedForwardTape& ta
   tape.output = dropout.next();
   tape.gate = project(weights.gate, tape.norm.out, DType::float32);
   tape.linear = {};
-  if (weights.linear.value.given())
+  if (weights.linear.value.given()) {
     tape.linear = project(weights.linear, tape.norm.out, DType::float32);
+  }
   GatedActivation activation;
   activation.activation = config_.activation;
   activation.gate = tape.gate;

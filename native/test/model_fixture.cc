@@ -32,6 +32,16 @@ std::unique_ptr<T5Model> smallModel(bool gated, std::unique_ptr<Ops> ops, DType 
   return std::make_unique<T5Model>(config, initialT5Parameters(config, 7), std::move(ops), dtype);
 }
 
+ConvertOptions weighted(MergeGranularity granularity) {
+  ConvertOptions options;
+  options.kvHeads = 2;
+  options.granularity = granularity;
+  options.init = MergeInit::random;
+  options.modules = {AttentionModule::encoderSelf, AttentionModule::decoderSelf,
+                     AttentionModule::decoderCross};
+  return options;
+}
+
 SmallBatch::SmallBatch() : encoderOffsets{0}, decoderOffsets{0} {
   std::int32_t id = 2;
   const auto next = [&id] { return id = (id * 7 + 5) % 53; };
@@ -59,6 +69,16 @@ std::vector<float> logitsOf(T5Model& model, const SmallBatch& batch) {
   const TensorView view(logits.data(), DType::float32, {tokens, model.config().vocabSize});
   model.inference().teacherForced(batch.view(), view, {}, nullptr);
   return logits;
+}
+
+std::vector<float> allParameters(T5Model& model) {
+  std::vector<float> values;
+  for (const auto& parameter : model.parameters().all()) {
+    const std::size_t begin = values.size();
+    values.resize(begin + static_cast<std::size_t>(parameter->elements()));
+    parameter->copyTo(model.ops(), DType::float32, values.data() + begin);
+  }
+  return values;
 }
 
 double relativeError(const std::vector<float>& a, const std::vector<float>& b) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "model/t5_convert.h"
 #include "model/t5_model.h"
 #include "model/t5_training.h"
 
@@ -15,6 +16,9 @@ T5Config smallConfig(bool gated);
 std::unique_ptr<T5Model> smallModel(bool gated, std::unique_ptr<Ops> ops,
                                     DType dtype = DType::float32);
 
+/// Conversion of all attention to two K/V heads, with random merge weights.
+ConvertOptions weighted(MergeGranularity granularity);
+
 /// A ragged batch with its memory: sources of 1 to 9 tokens, targets of 1 to 5, one ignored label.
 struct SmallBatch {
   SmallBatch();
@@ -24,6 +28,9 @@ struct SmallBatch {
 };
 
 std::vector<float> logitsOf(T5Model& model, const SmallBatch& batch);
+
+/// The values of all parameters, one after another.
+std::vector<float> allParameters(T5Model& model);
 
 /// Largest |a - b| over the largest |b|.
 double relativeError(const std::vector<float>& a, const std::vector<float>& b);

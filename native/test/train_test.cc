@@ -16,13 +16,7 @@ namespace {
 constexpr double kGradient = 2e-5;
 
 std::unique_ptr<T5Model> convertedModel(std::unique_ptr<Ops> ops, MergeGranularity granularity) {
-  ConvertOptions options;
-  options.kvHeads = 2;
-  options.granularity = granularity;
-  options.init = MergeInit::random;
-  options.modules = {AttentionModule::encoderSelf, AttentionModule::decoderSelf,
-                     AttentionModule::decoderCross};
-  return convertModel(*smallModel(true, makeReferenceOps()), options, std::move(ops));
+  return convertModel(*smallModel(true, makeReferenceOps()), weighted(granularity), std::move(ops));
 }
 
 using NamedGradients = std::vector<std::pair<std::string, std::vector<float>>>;
@@ -37,16 +31,6 @@ NamedGradients gradientsOf(T5Model& model, const TrainerOptions& options,
                         std::vector<float>(data, data + gradient.grad.elements()));
   }
   return result;
-}
-
-std::vector<float> allParameters(T5Model& model) {
-  std::vector<float> values;
-  for (const auto& parameter : model.parameters().all()) {
-    const std::size_t begin = values.size();
-    values.resize(begin + static_cast<std::size_t>(parameter->elements()));
-    parameter->copyTo(model.ops(), DType::float32, values.data() + begin);
-  }
-  return values;
 }
 
 std::vector<float> afterSteps(int threads, OptimizerType optimizer) {

@@ -85,7 +85,7 @@ int run(int argc, char** argv) {
   Options options;
   if (!parseOptions(argc, argv, options)) return 2;
   if (const auto reason = whyNoCuda()) {
-    std::fprintf(stderr, "no CUDA device: %s\n", reason->c_str());
+    std::fprintf(stderr, "%s\n", reason->c_str());
     return 1;
   }
   cuda::Device& device = cudaDevice(0);

@@ -1,23 +1,20 @@
 #include "ops/cuda/kernels/attention_decode.h"
 
+#include "ops/cuda/alignment.h"
 #include "ops/cuda/attention_decode_plan.h"
 #include "ops/cuda/attention_shape.h"
 #include "ops/cuda/grids.h"
 #include "ops/cuda/head_groups.h"
+#include "ops/cuda/kernel_types.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896341f;
-
 bool isAligned(const ConstTensorView& view) {
-  constexpr std::uintptr_t kAccess = 16;
-  const auto bytes = [&](std::int64_t elements) {
-    return static_cast<std::uintptr_t>(elements) * bytesOf(view.dtype);
-  };
-  return reinterpret_cast<std::uintptr_t>(view.data) % kAccess == 0 &&
-         bytes(view.strides[0]) % kAccess == 0;
+  const auto stride = static_cast<std::size_t>(view.strides[0]) * bytesOf(view.dtype);
+  return stride % 16 == 0 && areAligned({view.data});
 }
 
 std::int64_t largestGroup(std::span<const std::int32_t> firstHeads) {
@@ -30,12 +27,9 @@ std::int64_t largestGroup(std::span<const std::int32_t> firstHeads) {
 
 const Kernel<AttentionDecodeArguments>& kernelOf(DecodeKernel kernel,
                                                  const DecodeProblem& problem) {
-  const int cache = problem.cacheType == DType::float32    ? 0
-                    : problem.cacheType == DType::bfloat16 ? 1
-                                                           : 2;
-  if (kernel == DecodeKernel::tensor)
-    return kDecodeTensor[problem.headDim == 64 ? 0 : 1][cache - 1];
-  return kDecodeScalar[problem.queryType == DType::float32 ? 0 : 1][cache];
+  const int cache = cacheIndex(problem.cacheType);
+  if (kernel == DecodeKernel::scalar) return kDecodeScalar[computeIndex(problem.queryType)][cache];
+  return kDecodeTensor[problem.headDim == 64 ? 0 : 1][cache - 1];
 }
 
 void combine(const AttentionDecodeArguments& arguments, const Grid& grid, Session& session) {

@@ -5,6 +5,7 @@
 #include "ops/cuda/attention_shape.h"
 #include "ops/cuda/grids.h"
 #include "ops/cuda/head_groups.h"
+#include "ops/cuda/kernel_types.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
@@ -15,7 +16,7 @@ constexpr int kDeltaThreads = 128;
 const float* makeDeltas(const AttentionPrefillBackward& p, Session& session) {
   const std::int64_t rows = p.q.shape[0] * p.q.shape[1];
   auto* deltas = session.scratch<float>(Session::Scratch::first, rows);
-  session.launch(kAttentionDeltas[p.out.dtype == DType::float32 ? 0 : 1],
+  session.launch(kAttentionDeltas[computeIndex(p.out.dtype)],
                  {divideUp(rows, kDeltaThreads / kWarpThreadCount)}, {kDeltaThreads},
                  {.gradOut = p.gradOut.as<float>(),
                   .out = p.out.data,

@@ -17,9 +17,8 @@ struct FloatAttentionPlan {
 
   std::int64_t sharedBytes(std::int64_t headTiles, std::int64_t scoreTiles,
                            const RelativeBiasArguments& bias) const {
-    const std::int64_t biasFloats = bias.table == nullptr ? 0 : 2 * std::int64_t{bias.reach} + 1;
     return static_cast<std::int64_t>(sizeof(float)) *
-           (headTiles * headFloats + scoreTiles * scoreFloats + biasFloats);
+           (headTiles * headFloats + scoreTiles * scoreFloats + biasFloats(bias));
   }
 };
 

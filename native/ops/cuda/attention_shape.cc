@@ -4,6 +4,51 @@
 #include <numeric>
 
 namespace wgqa::cuda {
+namespace {
+
+// No distance between a query and a key is larger.
+std::int64_t longestDistance(const AttentionShape& shape) {
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < shape.queries.sequences(); ++i) {
+    longest = std::max({longest, shape.keys.length(i), shape.queries.length(i)});
+  }
+  return longest;
+}
+
+// Buckets of the distances from -reach to reach.
+struct BucketTable {
+  bool bidirectional = false;
+  std::int32_t count = 0;
+  std::int64_t maxDistance = 0;
+  std::int64_t longest = -1;
+  std::int32_t reach = 0;
+  std::vector<std::int32_t> ofDistance;
+
+  BucketTable() = default;
+  BucketTable(const RelativeBias& bias, std::int64_t longestDistance)
+      : bidirectional(bias.bidirectional),
+        count(static_cast<std::int32_t>(bias.table.shape[0])),
+        maxDistance(bias.maxDistance),
+        longest(longestDistance),
+        reach(static_cast<std::int32_t>(relativeBiasReach(bias, longestDistance))) {
+    for (std::int32_t distance = -reach; distance <= reach; ++distance) {
+      ofDistance.push_back(relativeBucket(distance, bidirectional, count, maxDistance));
+    }
+  }
+  bool isOf(const RelativeBias& bias, std::int64_t longestDistance) const {
+    return bidirectional == bias.bidirectional && count == bias.table.shape[0] &&
+           maxDistance == bias.maxDistance && longest == longestDistance;
+  }
+};
+
+// All layers of a model, and all its decoding steps, ask for the same one.
+const BucketTable& bucketTable(const RelativeBias& bias, std::int64_t longest) {
+  thread_local BucketTable last;
+  if (!last.isOf(bias, longest)) last = BucketTable(bias, longest);
+  return last;
+}
+
+}  // namespace
 
 DropoutArguments dropoutArguments(const DropoutSpec& dropout) {
   DropoutArguments arguments{.roundKeys = {},
@@ -12,8 +57,7 @@ DropoutArguments dropoutArguments(const DropoutSpec& dropout) {
                              .keptScale = 1.0f / (1.0f - dropout.rate)};
   auto key0 = static_cast<std::uint32_t>(dropout.random.seed);
   auto key1 = static_cast<std::uint32_t>(dropout.random.seed >> 32);
-  static_assert(kPhiloxRoundCount == kPhiloxRounds);
-  for (int round = 0; round < kPhiloxRoundCount; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     arguments.roundKeys[2 * round] = key0;
     arguments.roundKeys[2 * round + 1] = key1;
     key0 += kPhiloxWeyl0;
@@ -43,26 +87,12 @@ std::int64_t relativeBiasReach(const RelativeBias& bias, std::int64_t longest) {
 RelativeBiasArguments relativeBiasArguments(const RelativeBias& bias, std::int64_t longest,
                                             Session& session) {
   if (!bias.given()) return {};
-  const auto reach = static_cast<std::int32_t>(relativeBiasReach(bias, longest));
-  const auto buckets = static_cast<std::int32_t>(bias.table.shape[0]);
-  std::vector<std::int32_t> bucketOf(2 * static_cast<std::size_t>(reach) + 1);
-  for (std::int32_t i = 0; i < std::ssize(bucketOf); ++i) {
-    bucketOf[static_cast<std::size_t>(i)] =
-        relativeBucket(i - reach, bias.bidirectional, buckets, bias.maxDistance);
-  }
+  const BucketTable& buckets = bucketTable(bias, longest);
   return {.table = bias.table.as<float>(),
-          .buckets = session.table(std::span<const std::int32_t>(bucketOf)),
-          .reach = reach,
+          .buckets = session.table(std::span<const std::int32_t>(buckets.ofDistance)),
+          .reach = buckets.reach,
           .heads = static_cast<std::int32_t>(bias.table.shape[1]),
-          .bucketCount = buckets};
-}
-
-std::int64_t longestDistance(const AttentionShape& shape) {
-  std::int64_t longest = 0;
-  for (std::int64_t i = 0; i < shape.queries.sequences(); ++i) {
-    longest = std::max({longest, shape.keys.length(i), shape.queries.length(i)});
-  }
-  return longest;
+          .bucketCount = buckets.count};
 }
 
 AttentionShapeArguments attentionShapeArguments(const AttentionShape& shape, std::int64_t kvHeads,

@@ -12,9 +12,6 @@ namespace wgqa::cuda {
 
 DropoutArguments dropoutArguments(const DropoutSpec& dropout);
 
-/// No distance between a query and a key is larger.
-std::int64_t longestDistance(const AttentionShape& shape);
-
 /// From this distance on the bias is the same, to either side; `longest` if there are none.
 std::int64_t relativeBiasReach(const RelativeBias& bias, std::int64_t longest);
 

@@ -31,7 +31,9 @@ struct Variants<128> {
 template <int kHeadDim>
 void onTensorCores(const AttentionPrefill& p, Session& session) {
   using Tiles = AttentionTensorTiles<kHeadDim>;
-  const std::int64_t sharedBytes = Tiles::sharedBytes(biasWindowFloats(p.shape));
+  const AttentionShapeArguments shape =
+      attentionShapeArguments(p.shape, p.k.shape[1], p.q.shape[2], session);
+  const std::int64_t sharedBytes = Tiles::sharedBytes(biasWindowFloats(shape.bias));
   if (sharedBytes > session.device().properties().sharedBytesPerBlock) {
     return inFloat32(p, session);
   }
@@ -39,7 +41,7 @@ void onTensorCores(const AttentionPrefill& p, Session& session) {
   const auto kernel =
       p.shape.dropout.threshold() == 0 ? Variants<kHeadDim>::kPlain : Variants<kHeadDim>::kDropout;
   session.launch(kernel, {std::ssize(tiles) * p.q.shape[1]}, {Tiles::kThreads, sharedBytes},
-                 {.shape = attentionShapeArguments(p.shape, p.k.shape[1], p.q.shape[2], session),
+                 {.shape = shape,
                   .tiles = session.table(std::span<const SequenceTile>(tiles)),
                   .q = p.q.as<BFloat16Element>(),
                   .k = p.k.as<BFloat16Element>(),

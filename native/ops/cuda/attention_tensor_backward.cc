@@ -5,6 +5,8 @@
 #include "ops/cuda/attention_kernels.h"
 #include "ops/cuda/attention_tensor_plan.h"
 #include "ops/cuda/grids.h"
+#include "ops/cuda/head_groups.h"
+#include "ops/cuda/kernel_types.h"
 
 namespace wgqa::cuda {
 namespace {
@@ -17,16 +19,6 @@ void inFloat32(const AttentionPrefillBackward& p, Session& session) {
   wide.v = widen(p.v);
   wide.gradOut = widen(p.gradOut);
   attentionPrefillBackwardFloat(wide, session);
-}
-
-std::vector<std::int32_t> firstHeadOfGroups(std::span<const std::int32_t> kvHeadOf,
-                                            std::int64_t kvHeads) {
-  std::vector<std::int32_t> groups;
-  for (std::int32_t kvHead = 0; kvHead <= kvHeads; ++kvHead) {
-    const auto first = std::lower_bound(kvHeadOf.begin(), kvHeadOf.end(), kvHead);
-    groups.push_back(static_cast<std::int32_t>(first - kvHeadOf.begin()));
-  }
-  return groups;
 }
 
 template <int kHeadDim>
@@ -51,6 +43,7 @@ class OnTensorCores {
         session_(session),
         heads_(p.q.shape[1]),
         kvHeads_(p.k.shape[1]),
+        shape_(attentionShapeArguments(p.shape, p.k.shape[1], p.q.shape[2], session)),
         dropout_(p.shape.dropout.threshold() == 0 ? 0 : 1) {}
 
   bool fit() const {
@@ -61,7 +54,7 @@ class OnTensorCores {
   void run() {
     const auto queries = queryTiles(p_.shape, QueryTiles::kQueries);
     const auto keys = keyTiles(p_.shape, KeyTiles::kKeys);
-    const auto groups = firstHeadOfGroups(p_.shape.kvHeadOf, kvHeads_);
+    const auto groups = groupHeads(p_.shape.kvHeadOf, kvHeads_);
     AttentionTensorBackwardArguments arguments = prepare(std::ssize(queries));
     arguments.groups = session_.table(std::span<const std::int32_t>(groups));
     arguments.tiles = session_.table(std::span<const SequenceTile>(keys));
@@ -78,13 +71,10 @@ class OnTensorCores {
   using KeyTiles = KeyGradientTiles<kHeadDim>;
 
   std::int64_t queryBytes() const {
-    const std::int64_t distances =
-        p_.gradBiasTable.given()
-            ? 2 * relativeBiasReach(p_.shape.bias, longestDistance(p_.shape)) + 1
-            : 0;
-    return QueryTiles::sharedBytes(biasWindowFloats(p_.shape), distances);
+    const std::int64_t distances = p_.gradBiasTable.given() ? biasFloats(shape_.bias) : 0;
+    return QueryTiles::sharedBytes(biasWindowFloats(shape_.bias), distances);
   }
-  std::int64_t keyBytes() const { return KeyTiles::sharedBytes(biasWindowFloats(p_.shape)); }
+  std::int64_t keyBytes() const { return KeyTiles::sharedBytes(biasWindowFloats(shape_.bias)); }
 
   std::int64_t statisticsRows() const {
     return statisticsStart(static_cast<int>(p_.shape.queries.sequences()),
@@ -103,9 +93,8 @@ class OnTensorCores {
         p_.gradBiasTable.given()
             ? session_.scratch<float>(Session::Scratch::third, p_.gradBiasTable.elements() * tiles)
             : nullptr;
-    const auto shape = attentionShapeArguments(p_.shape, kvHeads_, p_.q.shape[2], session_);
-    computeStatistics(shape, statistics, rounded);
-    return {.shape = shape,
+    computeStatistics(statistics, rounded);
+    return {.shape = shape_,
             .tiles = nullptr,
             .groups = nullptr,
             .q = p_.q.as<BFloat16Element>(),
@@ -121,13 +110,11 @@ class OnTensorCores {
             .gradsAreFloat32 = p_.gradQ.dtype == DType::float32};
   }
 
-  void computeStatistics(const AttentionShapeArguments& shape, QueryStatistics* statistics,
-                         BFloat16Element* rounded) {
+  void computeStatistics(QueryStatistics* statistics, BFloat16Element* rounded) {
     const auto tiles = sequenceTiles(p_.shape.queries, StatisticsTiles::kRows);
-    const auto typeIndex = [](DType dtype) { return dtype == DType::bfloat16 ? 1 : 0; };
-    session_.launch(kQueryStatistics[typeIndex(p_.gradOut.dtype)][typeIndex(p_.out.dtype)],
+    session_.launch(kQueryStatistics[computeIndex(p_.gradOut.dtype)][computeIndex(p_.out.dtype)],
                     {std::ssize(tiles) * heads_}, {StatisticsTiles::kThreads},
-                    {.shape = shape,
+                    {.shape = shape_,
                      .tiles = session_.table(std::span<const SequenceTile>(tiles)),
                      .gradOut = p_.gradOut.data,
                      .out = p_.out.data,
@@ -147,6 +134,7 @@ class OnTensorCores {
   Session& session_;
   std::int64_t heads_;
   std::int64_t kvHeads_;
+  AttentionShapeArguments shape_;
   int dropout_;
 };
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "ops/cuda/alignment.h"
 #include "ops/cuda/kernels/attention_tile.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
 namespace {
 
-constexpr std::int64_t kRowAlignment = 16;
 constexpr std::int64_t kLargestHeadDim = 128;
 
 struct CostedTile {
@@ -38,14 +38,12 @@ std::int64_t rowsBeforeFirst(const AttentionShape& shape, std::int64_t sequence,
 bool takesTensorCores(const AttentionShape& shape, std::int64_t headDim,
                       std::initializer_list<ConstTensorView> tensors) {
   if (headDim % 8 != 0 || headDim > kLargestHeadDim || !(shape.scale > 0.0f)) return false;
-  return std::ranges::all_of(tensors, [](const ConstTensorView& tensor) {
-    return reinterpret_cast<std::uintptr_t>(tensor.data) % kRowAlignment == 0;
-  });
+  return std::ranges::all_of(
+      tensors, [](const ConstTensorView& tensor) { return areAligned({tensor.data}); });
 }
 
-std::int64_t biasWindowFloats(const AttentionShape& shape) {
-  if (!shape.bias.given()) return 0;
-  return biasWindowFloats(static_cast<int>(relativeBiasReach(shape.bias, longestDistance(shape))));
+std::int64_t biasWindowFloats(const RelativeBiasArguments& bias) {
+  return bias.table == nullptr ? 0 : biasWindowFloats(int{bias.reach});
 }
 
 std::vector<SequenceTile> queryTiles(const AttentionShape& shape, std::int64_t rows) {

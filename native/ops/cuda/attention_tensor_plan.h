@@ -15,7 +15,7 @@ bool takesTensorCores(const AttentionShape& shape, std::int64_t headDim,
                       std::initializer_list<ConstTensorView> tensors);
 
 /// Floats of shared memory that the bias of one head takes.
-std::int64_t biasWindowFloats(const AttentionShape& shape);
+std::int64_t biasWindowFloats(const RelativeBiasArguments& bias);
 
 /// Queries in tiles of `rows`, those that see the most keys first. With a bias they are cut at the
 /// positions that are multiples of `rows`, so that the arithmetic of a query does not depend on

@@ -9,7 +9,7 @@ namespace {
 // Threads of one block for so much work, in whole warps.
 int threadsFor(std::int64_t work, std::int64_t workOfThread, std::int64_t mostThreads) {
   const std::int64_t warps = divideUp(divideUp(work, workOfThread), kWarpThreadCount);
-  return static_cast<int>(std::clamp(warps * kWarpThreadCount, kWarpThreadCount, mostThreads));
+  return threadsOf(std::clamp<std::int64_t>(warps, 1, mostThreads / kWarpThreadCount));
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ void crossEntropy(const CrossEntropy& p, Session& session) {
 
 double sumDoubles(double* values, std::int64_t count, Session& session) {
   constexpr std::int64_t kMostThreads = 1024;
-  session.launch(kSumDoubles, {1}, {threadsFor(count, 1, kMostThreads), 32 * sizeof(double)},
+  session.launch(kSumDoubles, {1}, {threadsFor(count, 1, kMostThreads), kDoubleReduceBytes},
                  {.values = values, .total = values + count, .count = count});
   double total = 0.0;
   session.stream().copyToHost(&total, values + count, sizeof(total));

@@ -2,6 +2,7 @@
 
 #include "ops/cuda/attention_shape.h"
 #include "ops/cuda/grids.h"
+#include "ops/cuda/kernel_types.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
@@ -9,63 +10,46 @@ namespace {
 
 constexpr int kThreads = 256;
 
-Grid gridOf(std::int64_t rows, std::int64_t columns, Session& session) {
-  const std::int64_t groups = rows * divideUp(columns, kColumnsPerThread);
+Grid gridOf(const ConstTensorView& matrix, Session& session) {
+  const std::int64_t groups = matrix.shape[0] * divideUp(matrix.shape[1], kColumnsPerThread);
   return {stridedBlocks(divideUp(groups, kThreads), session)};
-}
-
-// [rows, columns]: the first dimensions are one.
-struct Matrix {
-  std::int64_t rows;
-  std::int64_t columns;
-};
-
-Matrix matrixOf(const ConstTensorView& view) { return {view.shape[0], view.shape[1]}; }
-
-int floatIndex(DType dtype) {
-  return dtype == DType::float32 ? 0 : dtype == DType::float16 ? 1 : 2;
 }
 
 }  // namespace
 
 void dropout(const Dropout& p, Session& session) {
-  const Matrix m = matrixOf(p.x);
   const auto kernel = p.out.dtype == DType::bfloat16 ? kDropoutBFloat16 : kDropoutFloat32;
-  session.launch(kernel, gridOf(m.rows, m.columns, session), {kThreads},
+  session.launch(kernel, gridOf(p.x, session), {kThreads},
                  {.x = p.x.as<float>(),
                   .residual = p.residual.as<float>(),
                   .out = p.out.data,
-                  .rows = m.rows,
-                  .columns = m.columns,
+                  .rows = p.x.shape[0],
+                  .columns = p.x.shape[1],
                   .dropout = dropoutArguments(p.dropout)});
 }
 
 void gatedActivation(const GatedActivation& p, Session& session) {
-  const Matrix m = matrixOf(p.gate);
   const auto& kernels = p.out.dtype == DType::bfloat16 ? kGatedBFloat16 : kGatedFloat32;
-  session.launch(kernels[static_cast<int>(p.activation)], gridOf(m.rows, m.columns, session),
-                 {kThreads},
+  session.launch(kernels[static_cast<int>(p.activation)], gridOf(p.gate, session), {kThreads},
                  {.gate = p.gate.as<float>(),
                   .linear = p.linear.as<float>(),
                   .out = p.out.data,
-                  .rows = m.rows,
-                  .columns = m.columns,
+                  .rows = p.gate.shape[0],
+                  .columns = p.gate.shape[1],
                   .dropout = dropoutArguments(p.dropout)});
 }
 
 void gatedActivationBackward(const GatedActivationBackward& p, Session& session) {
-  const Matrix m = matrixOf(p.gate);
   const auto& kernels =
       p.gradGate.dtype == DType::bfloat16 ? kGatedBackwardBFloat16 : kGatedBackwardFloat32;
-  session.launch(kernels[static_cast<int>(p.activation)], gridOf(m.rows, m.columns, session),
-                 {kThreads},
+  session.launch(kernels[static_cast<int>(p.activation)], gridOf(p.gate, session), {kThreads},
                  {.gate = p.gate.as<float>(),
                   .linear = p.linear.as<float>(),
                   .gradOut = p.gradOut.as<float>(),
                   .gradGate = p.gradGate.data,
                   .gradLinear = p.gradLinear.data,
-                  .rows = m.rows,
-                  .columns = m.columns,
+                  .rows = p.gate.shape[0],
+                  .columns = p.gate.shape[1],
                   .dropout = dropoutArguments(p.dropout)});
 }
 

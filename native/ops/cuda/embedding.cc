@@ -6,6 +6,7 @@
 
 #include "ops/cuda/alignment.h"
 #include "ops/cuda/grids.h"
+#include "ops/cuda/kernel_types.h"
 #include "ops/cuda/kernels/warp_columns.h"
 #include "ops/cuda/operations.h"
 
@@ -36,8 +37,7 @@ struct TokenGroups {
 }  // namespace
 
 void embedding(const Embedding& p, Session& session) {
-  const int type = p.table.dtype == DType::float32 ? 0 : p.table.dtype == DType::float16 ? 1 : 2;
-  session.launch(kEmbedding[type], {p.out.shape[0]}, {kThreads},
+  session.launch(kEmbedding[floatIndex(p.table.dtype)], {p.out.shape[0]}, {kThreads},
                  {.ids = session.table(p.ids),
                   .table = p.table.data,
                   .out = p.out.as<float>(),

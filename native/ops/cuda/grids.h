@@ -12,6 +12,10 @@ inline constexpr std::int64_t kWarpThreadCount = 32;
 
 /// Shared memory of a sum or maximum over a block: a number for each warp.
 inline constexpr std::int64_t kReduceBytes = 32 * sizeof(float);
+inline constexpr std::int64_t kDoubleReduceBytes = 32 * sizeof(double);
+
+/// Threads of `warps` warps.
+constexpr int threadsOf(std::int64_t warps) { return static_cast<int>(warps * kWarpThreadCount); }
 
 constexpr std::int64_t divideUp(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit;

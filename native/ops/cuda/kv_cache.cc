@@ -1,6 +1,7 @@
 #include "ops/cuda/kernels/kv_cache.h"
 
 #include "ops/cuda/grids.h"
+#include "ops/cuda/kernel_types.h"
 #include "ops/cuda/operations.h"
 
 namespace wgqa::cuda {
@@ -8,10 +9,6 @@ namespace {
 
 constexpr int kAppendThreads = 128;
 constexpr int kCopyThreads = 256;
-
-int cacheIndex(DType dtype) {
-  return dtype == DType::float32 ? 0 : dtype == DType::bfloat16 ? 1 : 2;
-}
 
 // Of an odd length, so that a component of several tokens lies in different banks.
 std::int64_t rowStride(std::int64_t headDim) { return headDim | 1; }
@@ -43,7 +40,7 @@ void kvAppend(const KvAppend& p, Session& session) {
   const std::int64_t kvHeads = p.k.shape[1];
   const std::int64_t headDim = p.k.shape[2];
   const std::int64_t tileTokens = appendTokens(p, session.multiprocessors());
-  session.launch(kKvAppend[p.k.dtype == DType::float32 ? 0 : 1][cacheIndex(p.keys.dtype)],
+  session.launch(kKvAppend[computeIndex(p.k.dtype)][cacheIndex(p.keys.dtype)],
                  {divideUp(tokens, tileTokens), kvHeads, 2},
                  {kAppendThreads, appendBytes(tileTokens, headDim)},
                  {.k = p.k.data,

@@ -1,5 +1,6 @@
 #include "ops/cuda/kernels/merge.h"
 
+#include "ops/cuda/alignment.h"
 #include "ops/cuda/grids.h"
 #include "ops/cuda/head_groups.h"
 #include "ops/cuda/operations.h"
@@ -9,20 +10,11 @@ namespace {
 
 constexpr std::int64_t kForwardWarps = 8;
 
-int threadsOf(std::int64_t warps) { return static_cast<int>(warps * kWarpThreadCount); }
-
 bool weighsColumns(MergeGranularity granularity) { return granularity == MergeGranularity::row; }
 
 // A weight for all rows of a head has one row.
 MergeWeightView weightView(const ConstTensorView& weight) {
   return {weight.as<float>(), weight.strides[0], weight.shape[1] == 1 ? 0 : weight.strides[1]};
-}
-
-// Whether rows of `columns` numbers begin on 16 bytes in all of these; null ones do.
-bool areAligned(std::int64_t columns, std::initializer_list<const void*> matrices) {
-  return columns % 4 == 0 && std::all_of(matrices.begin(), matrices.end(), [](const void* data) {
-           return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
-         });
 }
 
 // Ranges of heads for the backward pass. Those of one range share one reading of their group's
@@ -86,17 +78,17 @@ void mergeHeads(const MergeHeads& p, Session& session) {
   const bool byColumn = weighsColumns(p.granularity);
   const std::vector<std::int32_t> heads = groupHeads(p.kvHeadOf, groups);
   const std::int64_t warps = std::clamp<std::int64_t>(rows, 1, kForwardWarps);
-  session.launch(
-      byColumn ? kMergeHeadsByColumn : kMergeHeads,
-      {divideUp(columns, kMergeColumns), divideUp(rows, warps), groups}, {threadsOf(warps)},
-      {.base = p.base.as<float>(),
-       .weight = weightView(p.weight),
-       .groupHeads = session.table(std::span<const std::int32_t>(heads)),
-       .merged = p.merged.as<float>(),
-       .rows = rows,
-       .columns = columns,
-       .isAligned =
-           areAligned(columns, {p.base.data, p.merged.data, byColumn ? p.weight.data : nullptr})});
+  session.launch(byColumn ? kMergeHeadsByColumn : kMergeHeads,
+                 {divideUp(columns, kMergeColumns), divideUp(rows, warps), groups},
+                 {threadsOf(warps)},
+                 {.base = p.base.as<float>(),
+                  .weight = weightView(p.weight),
+                  .groupHeads = session.table(std::span<const std::int32_t>(heads)),
+                  .merged = p.merged.as<float>(),
+                  .rows = rows,
+                  .columns = columns,
+                  .isAligned = haveAlignedRows(
+                      columns, {p.base.data, p.merged.data, byColumn ? p.weight.data : nullptr})});
 }
 
 void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session) {
@@ -110,21 +102,21 @@ void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session) {
   float* sums = plan.slices == 1
                     ? gradWeight
                     : session.scratch<float>(Session::Scratch::first, plan.slices * sumCount);
-  session.launch(
-      plan.kernel, {tiles.x, tiles.y, std::ssize(ranges)},
-      {threadsOf(tiles.warps), plan.sharedBytes},
-      {.base = p.base.as<float>(),
-       .weight = weightView(p.weight),
-       .ranges = session.table(std::span<const MergeHeadRange>(ranges)),
-       .gradMerged = p.gradMerged.as<float>(),
-       .gradBase = p.gradBase.as<float>(),
-       .sums = sums,
-       .slices = plan.slices,
-       .sumCount = sumCount,
-       .rows = rows,
-       .columns = columns,
-       .isAligned = areAligned(columns, {p.base.data, p.gradMerged.data, p.gradBase.data,
-                                         weighsColumns(p.granularity) ? p.weight.data : nullptr})});
+  session.launch(plan.kernel, {tiles.x, tiles.y, std::ssize(ranges)},
+                 {threadsOf(tiles.warps), plan.sharedBytes},
+                 {.base = p.base.as<float>(),
+                  .weight = weightView(p.weight),
+                  .ranges = session.table(std::span<const MergeHeadRange>(ranges)),
+                  .gradMerged = p.gradMerged.as<float>(),
+                  .gradBase = p.gradBase.as<float>(),
+                  .sums = sums,
+                  .slices = plan.slices,
+                  .sumCount = sumCount,
+                  .rows = rows,
+                  .columns = columns,
+                  .isAligned = haveAlignedRows(
+                      columns, {p.base.data, p.gradMerged.data, p.gradBase.data,
+                                weighsColumns(p.granularity) ? p.weight.data : nullptr})});
   if (plan.slices > 1) sumSlices(sums, plan.slices, sumCount, gradWeight, session);
 }
 

@@ -10,8 +10,6 @@
 namespace wgqa::cuda {
 namespace {
 
-int threadsOf(std::int64_t warps) { return static_cast<int>(warps * kWarpThreadCount); }
-
 // Rows of a warp each several to a block, once there is one for each multiprocessor; wider ones,
 // which a warp cannot hold, a block each.
 struct ForwardPlan {

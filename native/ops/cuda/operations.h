@@ -13,7 +13,8 @@ void embeddingBackward(const EmbeddingBackward& p, Session& session);
 // norm.cc
 void rmsNorm(const RmsNorm& p, Session& session);
 void rmsNormBackward(const RmsNormBackward& p, Session& session);
-/// out[i] += the sum of partial [slices, count] over the slices, in their order.
+/// out[i] += the sum of partial [slices, count] over the slices, in an order that depends on their
+/// number alone.
 void sumSlices(const float* partial, std::int64_t slices, std::int64_t count, float* out,
                Session& session);
 // dense.cc
@@ -25,7 +26,7 @@ void dropout(const Dropout& p, Session& session);
 void gatedActivation(const GatedActivation& p, Session& session);
 void gatedActivationBackward(const GatedActivationBackward& p, Session& session);
 void cast(const Cast& p, Session& session);
-// attention_prefill.cc, attention_prefill_backward.cc
+// attention_prefill.cc
 void attentionPrefill(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackward(const AttentionPrefillBackward& p, Session& session);
 // attention_decode.cc

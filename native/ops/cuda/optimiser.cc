@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/cuda/alignment.h"
 #include "ops/cuda/grids.h"
 #include "ops/cuda/operations.h"
 
@@ -11,7 +12,6 @@ namespace {
 using Scratch = Session::Scratch;
 
 constexpr int kThreads = 256;
-constexpr std::int64_t kDoubleReduceBytes = 32 * sizeof(double);
 
 // About as many parts as all tensors together are cut into at most: many times what runs at once,
 // and a small table. It does not depend on the device, and so neither does the order of a sum.
@@ -20,12 +20,6 @@ constexpr std::int64_t kMostParts = 16384;
 // The smallest multiple of `unit` that cuts `elements` into at most kMostParts parts.
 std::int64_t partElementsFor(std::int64_t elements, std::int64_t unit) {
   return unit * std::max<std::int64_t>(1, divideUp(elements, unit * kMostParts));
-}
-
-bool areAligned(std::initializer_list<const void*> tensors) {
-  return std::all_of(tensors.begin(), tensors.end(), [](const void* data) {
-    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
-  });
 }
 
 template <typename T>

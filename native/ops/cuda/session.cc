@@ -21,7 +21,6 @@ Session::Session(Device& device) : stream_(device), recorder_(stream_) {
 }
 
 void Session::beginStep() {
-  outgrown_.clear();
   recorder_.begin();
   stream_.collectWith(&recorder_);
 }
@@ -68,7 +67,7 @@ const void* Session::tableBytes(const void* values, std::size_t bytes) {
 void* Session::scratchBytes(Scratch place, std::size_t bytes) {
   Buffer& buffer = scratch_[static_cast<int>(place)];
   if (buffer.bytes() < bytes) {
-    if (recorder_.isCollecting()) outgrown_.push_back(std::move(buffer));
+    if (recorder_.isCollecting()) recorder_.keep(std::move(buffer));
     buffer = Buffer();
     buffer = Buffer(device(), bytes + bytes / 2);
   }

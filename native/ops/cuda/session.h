@@ -66,7 +66,6 @@ class Session {
   std::size_t tableEnd_ = 0;
   std::vector<Table> tables_;
   Buffer scratch_[4];
-  std::vector<Buffer> outgrown_;  // that commands of a step may still name
 };
 
 }  // namespace wgqa::cuda

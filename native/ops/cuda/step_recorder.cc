@@ -51,7 +51,7 @@ void StepRecorder::begin() {
   require(!isCollecting_, "a step inside a step");
   if (isUploading_) stream_.synchronize();
   isUploading_ = false;
-  fullTables_.clear();
+  kept_.clear();
   isCollecting_ = true;
 }
 
@@ -130,7 +130,7 @@ void StepRecorder::makeRoom(std::size_t bytes) {
   clear();
   stream_.synchronize();
   isUploading_ = false;
-  fullTables_.push_back(std::move(tableMemory_));
+  keep(std::move(tableMemory_));
   allocateTables(std::max({kTableBytes, 2 * room, 2 * bytes}));
 }
 

@@ -44,6 +44,9 @@ class StepRecorder {
   /// for tables of about the same sizes in the same order. Equal tables have one copy.
   const void* table(const void* values, std::size_t bytes);
 
+  /// Keeps memory that commands of the step may name until the next begins.
+  void keep(Buffer memory) { kept_.push_back(std::move(memory)); }
+
   const StepCounts& counts() const { return counts_; }
 
  private:
@@ -79,9 +82,9 @@ class StepRecorder {
   bool isCollecting_ = false;
   std::string bytes_;  // commands one after another: equal bytes do equal things
   std::vector<Command> commands_;
-  std::byte* pinned_ = nullptr;     // the step's tables
-  Buffer tableMemory_;              // their copy
-  std::vector<Buffer> fullTables_;  // of the running step, which may still name them
+  std::byte* pinned_ = nullptr;  // the step's tables
+  Buffer tableMemory_;           // their copy
+  std::vector<Buffer> kept_;     // until the step has run
   std::size_t tableEnd_ = 0;
   std::vector<Table> tables_;
   bool isUploading_ = false;         // the pinned tables may still be read

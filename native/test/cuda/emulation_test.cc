@@ -92,7 +92,7 @@ void tensorProduct(TestArguments p) {
   std::uint32_t bWords[4];
   loadMatricesTransposed(bWords, b + lane % 16 * 8);
   float sums[4] = {};
-  multiplyAdd16x8x16<true>(sums, aWords, {bWords[0], bWords[1]});
+  multiplyAdd16x8x16(sums, aWords, {bWords[0], bWords[1]});
   for (int i = 0; i < 4; ++i) {
     data->out[(lane / 4 + 8 * (i / 2)) * 8 + 2 * (lane % 4) + i % 2] = sums[i];
   }

@@ -39,26 +39,6 @@ std::unique_ptr<T5Model> wideModel(std::unique_ptr<Ops> ops, DType dtype) {
   return std::make_unique<T5Model>(config, initialT5Parameters(config, 7), std::move(ops), dtype);
 }
 
-ConvertOptions weighted(MergeGranularity granularity) {
-  ConvertOptions options;
-  options.kvHeads = 2;
-  options.granularity = granularity;
-  options.init = MergeInit::random;
-  options.modules = {AttentionModule::encoderSelf, AttentionModule::decoderSelf,
-                     AttentionModule::decoderCross};
-  return options;
-}
-
-std::vector<float> allParameters(T5Model& model) {
-  std::vector<float> values;
-  for (const auto& parameter : model.parameters().all()) {
-    const std::size_t begin = values.size();
-    values.resize(begin + static_cast<std::size_t>(parameter->elements()));
-    parameter->copyTo(model.ops(), DType::float32, values.data() + begin);
-  }
-  return values;
-}
-
 WGQA_TEST(cudaModelGivesTheLogitsOfTheReference) {
   const SmallBatch batch;
   for (const bool gated : {false, true}) {

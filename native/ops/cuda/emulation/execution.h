@@ -60,7 +60,6 @@ inline int blockY() { return emulation::self().block[1]; }
 inline int blockZ() { return emulation::self().block[2]; }
 inline int gridX() { return emulation::self().grid[0]; }
 inline int gridY() { return emulation::self().grid[1]; }
-inline int gridZ() { return emulation::self().grid[2]; }
 
 template <typename T>
 T* dynamicShared() {
@@ -84,30 +83,19 @@ template <typename T>
 T shuffleUp(T value, int delta) {
   return shuffleFrom(value, laneIndex() < delta ? laneIndex() : laneIndex() - delta);
 }
-inline std::uint32_t warpBallot(bool value) {
+inline bool warpAny(bool value) {
   const unsigned char* shown = emulation::showToWarp(&value, sizeof(value));
-  std::uint32_t bits = 0;
-  for (int lane = 0; lane < 32; ++lane) {
-    bits |= std::uint32_t{emulation::laneValue<bool>(shown, lane)} << lane;
-  }
-  return bits;
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane) any |= emulation::laneValue<bool>(shown, lane);
+  return any;
 }
-inline bool warpAny(bool value) { return warpBallot(value) != 0; }
-inline bool warpAll(bool value) { return warpBallot(value) == 0xffffffffu; }
 
 // One thread runs at a time: plain updates are atomic.
-template <typename T>
-T atomicAddTo(T* address, T value) {
-  const T before = *address;
+inline int atomicAddTo(int* address, int value) {
+  const int before = *address;
   *address = before + value;
   return before;
 }
-inline int atomicMaxOf(int* address, int value) {
-  const int before = *address;
-  if (value > before) *address = value;
-  return before;
-}
-inline void deviceFence() {}
 
 template <typename T>
 T loadWhole(const void* from) {
@@ -146,22 +134,19 @@ struct Fragments {
   std::uint32_t b[2];
 };
 
-template <bool kBFloat16>
-float elementOf(std::uint32_t word, int half) {
-  const auto bits = static_cast<std::uint16_t>(word >> (16 * half));
-  return kBFloat16 ? fromBFloat16Bits(bits) : fromFloat16Bits(bits);
+inline float elementOf(std::uint32_t word, int half) {
+  return fromBFloat16Bits(static_cast<std::uint16_t>(word >> (16 * half)));
 }
 
 // Where mma.m16n8k16 keeps a[row, k] and b[k, column] (PTX ISA, "Matrix fragments for
 // mma.m16n8k16").
-template <bool kBFloat16>
-float productOf(const unsigned char* shown, int row, int column) {
+inline float productOf(const unsigned char* shown, int row, int column) {
   float sum = 0.0f;
   for (int k = 0; k < 16; ++k) {
     const int place = (k % 8) / 2;
     const auto a = laneValue<Fragments>(shown, row % 8 * 4 + place).a[row / 8 + 2 * (k / 8)];
     const auto b = laneValue<Fragments>(shown, column * 4 + place).b[k / 8];
-    sum += elementOf<kBFloat16>(a, k % 2) * elementOf<kBFloat16>(b, k % 2);
+    sum += elementOf(a, k % 2) * elementOf(b, k % 2);
   }
   return sum;
 }
@@ -184,8 +169,8 @@ inline void loadMatrices(std::uint32_t (&out)[4], const void* row, bool transpos
 
 }  // namespace emulation
 
-template <bool kBFloat16>
-void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+inline void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
+                               const std::uint32_t (&b)[2]) {
   emulation::Fragments own;
   std::memcpy(own.a, a, sizeof(a));
   std::memcpy(own.b, b, sizeof(b));
@@ -193,7 +178,7 @@ void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::u
   const int row = laneIndex() / 4;
   const int column = 2 * (laneIndex() % 4);
   for (int i = 0; i < 4; ++i) {
-    d[i] += emulation::productOf<kBFloat16>(shown, row + 8 * (i / 2), column + i % 2);
+    d[i] += emulation::productOf(shown, row + 8 * (i / 2), column + i % 2);
   }
 }
 

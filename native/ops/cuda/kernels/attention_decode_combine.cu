@@ -1,12 +1,11 @@
 // Joins the partial results of the splits of a sequence's keys, in their order.
 #include "ops/cuda/kernels/attention_decode.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
 namespace {
-
-constexpr float kMinusInfinity = -__builtin_inff();
 
 WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 8) attentionDecodeCombine(DecodeCombineArguments p) {
   const int head = blockX() * kDecodeWarps + warpIndex();
@@ -27,12 +26,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 8) attentionDecodeCombine(DecodeCom
       sum += partials[static_cast<std::int64_t>(split) * p.headDim + d] *
              exp2f(softmaxes[split].max - most);
     }
-    const float result = sum / total;
-    if (p.writesBFloat16 != 0) {
-      round(result, static_cast<BFloat16Element*>(p.out)[row * p.headDim + d]);
-    } else {
-      static_cast<float*>(p.out)[row * p.headDim + d] = result;
-    }
+    roundTo(sum / total, p.out, row * p.headDim + d, p.writesBFloat16 != 0);
   }
 }
 

@@ -1,14 +1,12 @@
 // Decode attention in float32 arithmetic, for any sizes and types.
 #include "ops/cuda/kernels/attention_decode.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
 namespace {
-
-constexpr float kMinusInfinity = -__builtin_inff();
-constexpr float kLog2E = 1.44269504088896341f;
 
 // The keys of this block of threads.
 struct Split {
@@ -165,13 +163,8 @@ WGQA_DEVICE void writeResult(const Shared& shared, const AttentionDecodeArgument
       if (i % p.headDim == 0) p.softmaxes[row * gridX() + blockX()] = softmax;
       continue;
     }
-    const float result = shared.sums[i] / softmax.sum;
-    const std::int64_t at = row * p.headDim + i % p.headDim;
-    if (p.writesBFloat16 != 0) {
-      round(result, static_cast<BFloat16Element*>(p.out)[at]);
-    } else {
-      static_cast<float*>(p.out)[at] = result;
-    }
+    roundTo(shared.sums[i] / softmax.sum, p.out, row * p.headDim + i % p.headDim,
+            p.writesBFloat16 != 0);
   }
 }
 

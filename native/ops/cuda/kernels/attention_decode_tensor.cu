@@ -3,15 +3,13 @@
 // of them at once and goes on without the others until the end: enough bytes are under way by what
 // blocks run side by side, and nothing waits for a barrier.
 #include "ops/cuda/kernels/attention_decode.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
 namespace {
-
-constexpr float kMinusInfinity = -__builtin_inff();
-constexpr float kLog2E = 1.44269504088896341f;
 
 // Rows of 16-bit numbers in shared memory whose 16-byte units are permuted, so that eight rows of
 // one column of units lie in different banks.
@@ -67,7 +65,7 @@ WGQA_DEVICE void copyKeys(const WarpTile<kHeadDim, Cache>& tile) {
   const Cache* from = static_cast<const Cache*>(tile.p.keys) +
                       tile.headOffset(tile.p.keyStride, tile.blockOf(key)) +
                       key % tile.p.blockTokens;
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (int row = laneIndex() / kUnits; row < kHeadDim; row += kWarpThreads / kUnits) {
     copyAsync16OrZero(tile.keys + 16 * copyPlace<kUnits, Cache>(row, unit),
                       from + static_cast<std::int64_t>(row) * tile.p.blockTokens, isGiven);
@@ -124,7 +122,7 @@ WGQA_DEVICE void copyValues(const WarpTile<kHeadDim, Cache>& tile,
   const int unit = laneIndex() % kUnits;
   WGQA_UNROLL
   for (int group = 0; group < Tile::kLaneKeys; ++group) {
-    WGQA_UNROLL_BY_4
+    WGQA_UNROLL_BY(4)
     for (int i = 0; i < kWarpThreads; i += kRowsAtOnce) {
       const int row = kWarpThreads * group + i + laneIndex() / kUnits;
       const Cache* from = static_cast<const Cache*>(tile.p.values) +
@@ -191,8 +189,8 @@ WGQA_DEVICE void multiplyKeys(float (&sums)[kKeys / 8][4],
       std::uint32_t b[4];
       loadMatricesTransposed(b,
                              keys + 16 * unitPlace<kKeys / 8>(16 * k + lane % 16, n + lane / 16));
-      multiplyAdd16x8x16<true>(sums[n], queries[k], {b[0], b[1]});
-      multiplyAdd16x8x16<true>(sums[n + 1], queries[k], {b[2], b[3]});
+      multiplyAdd16x8x16(sums[n], queries[k], {b[0], b[1]});
+      multiplyAdd16x8x16(sums[n + 1], queries[k], {b[2], b[3]});
     }
   }
 }
@@ -206,16 +204,16 @@ WGQA_DEVICE void multiplyValues(float (&sums)[kHeadDim / 8][4],
   for (int k = 0; k < kKeys / 16; ++k) {
     const auto& low = weights[2 * k];
     const auto& high = weights[2 * k + 1];
-    const std::uint32_t a[4] = {packHalves<true>(low[0], low[1]), packHalves<true>(low[2], low[3]),
-                                packHalves<true>(high[0], high[1]),
-                                packHalves<true>(high[2], high[3])};
+    const std::uint32_t a[4] = {bfloat16PairBits(low[0], low[1]), bfloat16PairBits(low[2], low[3]),
+                                bfloat16PairBits(high[0], high[1]),
+                                bfloat16PairBits(high[2], high[3])};
     WGQA_UNROLL
     for (int n = 0; n < kHeadDim / 8; n += 2) {
       std::uint32_t b[4];
       loadMatricesTransposed(
           b, values + 16 * unitPlace<kHeadDim / 8>(16 * k + lane % 16, n + lane / 16));
-      multiplyAdd16x8x16<true>(sums[n], a, {b[0], b[1]});
-      multiplyAdd16x8x16<true>(sums[n + 1], a, {b[2], b[3]});
+      multiplyAdd16x8x16(sums[n], a, {b[0], b[1]});
+      multiplyAdd16x8x16(sums[n + 1], a, {b[2], b[3]});
     }
   }
 }
@@ -367,10 +365,8 @@ WGQA_DEVICE void joinWarps(const WarpResults& results, const AttentionDecodeArgu
     if (gridX() > 1) {
       p.partials[(row * gridX() + blockX()) * kHeadDim + d] = sum;
       if (d == 0) p.softmaxes[row * gridX() + blockX()] = {most, total};
-    } else if (p.writesBFloat16 != 0) {
-      round(sum / total, static_cast<BFloat16Element*>(p.out)[row * kHeadDim + d]);
     } else {
-      static_cast<float*>(p.out)[row * kHeadDim + d] = sum / total;
+      roundTo(sum / total, p.out, row * kHeadDim + d, p.writesBFloat16 != 0);
     }
   }
 }

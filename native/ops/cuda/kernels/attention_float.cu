@@ -68,24 +68,19 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1) attentionFloat(Attentio
   const int head = blockY();
   const int kvHead = shape.kvHeadOf[head];
   const int firstColumn = blockZ() * kFloatColumns<kHeadDim>;
-  const std::int64_t queryToken = std::int64_t{shape.queryOffsets[tile.sequence]} + tile.first;
-  const std::int64_t keyToken = shape.keyOffsets[tile.sequence];
-  const int keys = shape.keyOffsets[tile.sequence + 1] - shape.keyOffsets[tile.sequence];
-  const int left =
-      shape.queryOffsets[tile.sequence + 1] - shape.queryOffsets[tile.sequence] - tile.first;
-  FloatTilePair pair{tile.first,
-                     fewer(left, Tile::kRows),
-                     shape.firstPositions[tile.sequence] + tile.first,
+  const FloatSequence sequence(shape, tile.sequence);
+  FloatTilePair pair{fewer(sequence.queries - tile.first, Tile::kRows),
+                     sequence.firstPosition + tile.first,
                      0,
                      0,
-                     queryToken,
-                     keys};
+                     sequence.queryToken + tile.first,
+                     sequence.keys};
   const Shared<kHeadDim> shared;
   const std::int64_t queryStride = std::int64_t{shape.heads} * shape.headDim;
   const std::int64_t keyStride = std::int64_t{shape.kvHeads} * shape.headDim;
   loadBias(shape.bias, head, shared.bias);
-  loadFloatTile<kHeadDim>(p.q + queryToken * queryStride + std::int64_t{head} * shape.headDim,
-                          queryStride, shape.headDim, pair.queries, shared.queries);
+  const std::int64_t query = pair.queryToken * queryStride + std::int64_t{head} * shape.headDim;
+  loadFloatTile<kHeadDim>(p.q + query, queryStride, shape.headDim, pair.queries, shared.queries);
   Rows rows;
   float sums[4][Tile::kSums];
   WGQA_UNROLL
@@ -95,11 +90,12 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1) attentionFloat(Attentio
     WGQA_UNROLL
     for (int j = 0; j < Tile::kSums; ++j) sums[i][j] = 0.0f;
   }
-  const int seen = shape.causal ? fewer(keys, pair.position + pair.queries) : keys;
+  const int seen =
+      shape.causal ? fewer(sequence.keys, pair.position + pair.queries) : sequence.keys;
   for (pair.firstKey = 0; pair.firstKey < seen; pair.firstKey += Tile::kRows) {
-    pair.keys = fewer(keys - pair.firstKey, Tile::kRows);
+    pair.keys = fewer(sequence.keys - pair.firstKey, Tile::kRows);
     const std::int64_t at =
-        (keyToken + pair.firstKey) * keyStride + std::int64_t{kvHead} * shape.headDim;
+        (sequence.keyToken + pair.firstKey) * keyStride + std::int64_t{kvHead} * shape.headDim;
     loadFloatTile<kHeadDim>(p.k + at, keyStride, shape.headDim, pair.keys, shared.keys);
     blockBarrier();
     float scores[4][4];
@@ -126,14 +122,11 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1) attentionFloat(Attentio
     const int row = 4 * Tile::y() + i;
     factors[i] = rows.total[i] > 0.0f ? 1.0f / rows.total[i] : 0.0f;
     if (p.logSumExp == nullptr || Tile::x() != 0 || blockZ() != 0 || row >= pair.queries) continue;
-    p.logSumExp[(queryToken + row) * shape.heads + head] =
+    p.logSumExp[(pair.queryToken + row) * shape.heads + head] =
         rows.total[i] > 0.0f ? rows.most[i] + logf(rows.total[i]) : kMinusInfinity;
   }
-  const std::int64_t at = queryToken * queryStride + std::int64_t{head} * shape.headDim;
-  void* out = p.writesBFloat16 != 0 ? static_cast<void*>(static_cast<BFloat16Element*>(p.out) + at)
-                                    : static_cast<void*>(static_cast<float*>(p.out) + at);
   storeFloatSums<kHeadDim>(sums, factors, firstColumn, shape.headDim, pair.queries, queryStride,
-                           p.writesBFloat16 != 0, out);
+                           p.writesBFloat16 != 0, p.out, query);
 }
 
 }  // namespace

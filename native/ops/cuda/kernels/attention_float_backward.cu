@@ -48,22 +48,6 @@ struct Shared {
         diagonals(gradBias + biasFloats) {}
 };
 
-// Where a block's sequence lies in the batch.
-struct Sequence {
-  std::int64_t queryToken;
-  std::int64_t keyToken;
-  int queries;
-  int keys;
-  int firstPosition;
-
-  WGQA_DEVICE Sequence(const AttentionShapeArguments& shape, int index)
-      : queryToken(shape.queryOffsets[index]),
-        keyToken(shape.keyOffsets[index]),
-        queries(shape.queryOffsets[index + 1] - shape.queryOffsets[index]),
-        keys(shape.keyOffsets[index + 1] - shape.keyOffsets[index]),
-        firstPosition(shape.firstPositions[index]) {}
-};
-
 // For a pair of tiles that lie in shared memory: the weights after dropout and the gradients of the
 // scores, into shared memory.
 template <int kHeadDim>
@@ -151,24 +135,18 @@ WGQA_DEVICE void writeBiasPartial(const AttentionFloatBackwardArguments& p, int 
   }
 }
 
-WGQA_DEVICE void* partOf(void* tensor, std::int64_t elements, bool isBFloat16) {
-  if (isBFloat16) return static_cast<BFloat16Element*>(tensor) + elements;
-  return static_cast<float*>(tensor) + elements;
-}
-
 template <int kHeadDim>
 WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
     attentionFloatQueryGradient(AttentionFloatBackwardArguments p) {
   using Tile = FloatTile<kHeadDim>;
   const AttentionShapeArguments& shape = p.shape;
   const SequenceTile tile = p.tiles[blockX()];
-  const Sequence sequence(shape, tile.sequence);
+  const FloatSequence sequence(shape, tile.sequence);
   const int head = blockY();
   const int kvHead = shape.kvHeadOf[head];
   const int firstColumn = blockZ() * kFloatColumns<kHeadDim>;
   const Shared<kHeadDim> shared(biasFloats(shape.bias));
-  FloatTilePair pair{tile.first,
-                     fewer(sequence.queries - tile.first, Tile::kRows),
+  FloatTilePair pair{fewer(sequence.queries - tile.first, Tile::kRows),
                      sequence.firstPosition + tile.first,
                      0,
                      0,
@@ -203,7 +181,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
   const float factors[4] = {shape.scale, shape.scale, shape.scale, shape.scale};
   const bool isBFloat16 = p.writesBFloat16 != 0;
   storeFloatSums<kHeadDim>(sums, factors, firstColumn, shape.headDim, pair.queries, queryStride,
-                           isBFloat16, partOf(p.gradQ, query, isBFloat16));
+                           isBFloat16, p.gradQ, query);
   blockBarrier();  // where there is no key, nobody has waited for the bias' gradient to be zeros
   if (shape.bias.table != nullptr && blockZ() == 0) writeBiasPartial<kHeadDim>(p, head, shared);
 }
@@ -214,12 +192,12 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
   using Tile = FloatTile<kHeadDim>;
   const AttentionShapeArguments& shape = p.shape;
   const SequenceTile tile = p.tiles[blockX()];
-  const Sequence sequence(shape, tile.sequence);
+  const FloatSequence sequence(shape, tile.sequence);
   const int kvHead = blockY();
   const int firstColumn = blockZ() * kFloatColumns<kHeadDim>;
   const Shared<kHeadDim> shared(biasFloats(shape.bias));
   FloatTilePair pair{
-      0, 0, 0, tile.first, fewer(sequence.keys - tile.first, Tile::kRows), 0, sequence.keys};
+      0, 0, tile.first, fewer(sequence.keys - tile.first, Tile::kRows), 0, sequence.keys};
   const std::int64_t queryStride = std::int64_t{shape.heads} * shape.headDim;
   const std::int64_t keyStride = std::int64_t{shape.kvHeads} * shape.headDim;
   const std::int64_t key =
@@ -231,7 +209,6 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
   for (int head = p.groupHeads[kvHead]; head < p.groupHeads[kvHead + 1]; ++head) {
     loadBias(shape.bias, head, shared.bias);
     for (int first = 0; first < sequence.queries; first += Tile::kRows) {
-      pair.firstQuery = first;
       pair.queries = fewer(sequence.queries - first, Tile::kRows);
       pair.position = sequence.firstPosition + first;
       pair.queryToken = sequence.queryToken + first;
@@ -255,9 +232,9 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
   const float ones[4] = {1.0f, 1.0f, 1.0f, 1.0f};
   const bool isBFloat16 = p.writesBFloat16 != 0;
   storeFloatSums<kHeadDim>(keySums, scales, firstColumn, shape.headDim, pair.keys, keyStride,
-                           isBFloat16, partOf(p.gradK, key, isBFloat16));
+                           isBFloat16, p.gradK, key);
   storeFloatSums<kHeadDim>(valueSums, ones, firstColumn, shape.headDim, pair.keys, keyStride,
-                           isBFloat16, partOf(p.gradV, key, isBFloat16));
+                           isBFloat16, p.gradV, key);
 }
 
 }  // namespace

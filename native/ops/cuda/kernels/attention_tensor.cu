@@ -25,7 +25,7 @@ WGQA_DEVICE void largestOfRows(const float (&scores)[kRowTiles][kColumnTiles][4]
                                float (&largest)[2 * kRowTiles]) {
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
-    largest[r] = -INFINITY;
+    largest[r] = kMinusInfinity;
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; ++n) {
       const float* pair = &scores[r / 2][n][r % 2 * 2];
@@ -67,7 +67,7 @@ WGQA_DEVICE void exponentiate(const ScoreTerms& terms, SoftmaxRows<2 * kRowTiles
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
     // A row that has seen no key: minus infinity less itself would be NaN.
-    const float reference = rows.reference[r] == -INFINITY ? 0.0f : rows.reference[r];
+    const float reference = rows.reference[r] == kMinusInfinity ? 0.0f : rows.reference[r];
     const float offset = terms.offset - reference;
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; ++n) {
@@ -77,17 +77,6 @@ WGQA_DEVICE void exponentiate(const ScoreTerms& terms, SoftmaxRows<2 * kRowTiles
       rows.sum[r] += pair[0] + pair[1];
     }
   }
-}
-
-template <int kHeadDim>
-WGQA_DEVICE void copyKeys(const AttentionTensorArguments& p, const QueryTile& tile, int firstKey,
-                          unsigned char* shared) {
-  using Tiles = AttentionTensorTiles<kHeadDim>;
-  const int stage = firstKey / Tiles::kKeys % Tiles::kStages;
-  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(
-      shared + Tiles::kKeysAt + stage * Tiles::kTileBytes, keyRows(p.shape, tile, p.k, firstKey));
-  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(
-      shared + Tiles::kValuesAt + stage * Tiles::kTileBytes, keyRows(p.shape, tile, p.v, firstKey));
 }
 
 template <int kHeadDim, bool kDropout, typename Tiles = AttentionTensorTiles<kHeadDim>>
@@ -147,11 +136,6 @@ WGQA_DEVICE void store(const AttentionTensorArguments& p, const QueryTile& tile,
        tile.queries - row, p.shape.headDim});
 }
 
-/// Asked for again where it is needed again, rather than kept in registers.
-WGQA_DEVICE QueryTile blockTile(const AttentionTensorArguments& p) {
-  return queryTile(p.shape, p.tiles[blockX() / p.shape.heads], blockX() % p.shape.heads);
-}
-
 // The next keys are under way while the block works on those before: one barrier for each tile.
 template <int kHeadDim, bool kDropout>
 WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim == 64 ? 3 : 2)
@@ -163,7 +147,7 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
 
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
-  if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
+  if (seenByBlock > 0) copyKeys<Tiles, kHeadDim>(p, tile, 0, shared);
   commitCopies();
   loadBiasWindow(p.shape.bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
 
@@ -171,7 +155,7 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
   SoftmaxRows<2 * Tiles::kRowTiles> rows;
   WGQA_UNROLL
   for (int r = 0; r < 2 * Tiles::kRowTiles; ++r) {
-    rows.reference[r] = -INFINITY;
+    rows.reference[r] = kMinusInfinity;
     rows.sum[r] = 0.0f;
   }
   for (int firstKey = 0; firstKey < seenByBlock; firstKey += Tiles::kStepKeys) {
@@ -179,7 +163,7 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
       waitForCopies<0>();
       blockBarrier();
       const int next = firstKey + Tiles::kKeys;
-      if (next < seenByBlock) copyKeys<kHeadDim>(p, tile, next, shared);
+      if (next < seenByBlock) copyKeys<Tiles, kHeadDim>(p, tile, next, shared);
       commitCopies();
     }
     if (firstKey < warp.seen) {

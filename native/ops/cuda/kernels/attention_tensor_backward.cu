@@ -62,7 +62,7 @@ WGQA_KERNEL void WGQA_BOUNDS(StatisticsTiles::kThreads, 4)
         warpSum<kLanes>(isQuery ? deltaOfLane<GradOut, Out>(p, element, lane) : 0.0f);
     if (lane != 0) continue;
     const float logSum = isQuery ? p.logSumExp[element / p.shape.headDim] : 0.0f;
-    statistics[row] = {logSum == -INFINITY ? INFINITY : kLog2E * logSum, delta};
+    statistics[row] = {logSum == kMinusInfinity ? kInfinity : kLog2E * logSum, delta};
   }
 }
 
@@ -237,17 +237,6 @@ WGQA_DEVICE float scoreGradient(float score, const ScoreTerms& terms, const Quer
   return probability * (gradProbability - query.delta);
 }
 
-template <int kHeadDim>
-WGQA_DEVICE void copyKeys(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
-                          int firstKey, unsigned char* shared) {
-  using Tiles = QueryGradientTiles<kHeadDim>;
-  unsigned char* stage = shared + firstKey / Tiles::kKeys % Tiles::kStages * Tiles::kTileBytes;
-  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(stage + Tiles::kKeysAt,
-                                                    keyRows(p.shape, tile, p.k, firstKey));
-  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(stage + Tiles::kValuesAt,
-                                                    keyRows(p.shape, tile, p.v, firstKey));
-}
-
 template <int kHeadDim, bool kDropout, typename Tiles = QueryGradientTiles<kHeadDim>>
 WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const WarpQueries& warp,
                           int firstKey, const unsigned char* shared,
@@ -286,11 +275,6 @@ WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const WarpQ
   multiplyFragment<kHeadDim>(grads, {shared + Tiles::kKeysAt, place}, gradQ);
 }
 
-/// Asked for again where it is needed again, rather than kept in registers.
-WGQA_DEVICE QueryTile blockTile(const AttentionTensorBackwardArguments& p) {
-  return queryTile(p.shape, p.tiles[blockX() / p.shape.heads], blockX() % p.shape.heads);
-}
-
 template <int kHeadDim, int kRowTiles>
 WGQA_DEVICE void storeQueries(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
                               int warpRow, const float (&gradQ)[kRowTiles][kHeadDim / 8][4]) {
@@ -317,7 +301,7 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared + Tiles::kGradOutAt,
                                                        queryRows(p.shape, tile, p.gradOut));
-  if (seenByBlock > 0) copyKeys<kHeadDim>(p, tile, 0, shared);
+  if (seenByBlock > 0) copyKeys<Tiles, kHeadDim>(p, tile, 0, shared);
   commitCopies();
   loadBiasWindow(bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
   if (p.biasPartials != nullptr) clear(distanceSums<kHeadDim>(bias, warpIndex()));
@@ -331,7 +315,7 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
       waitForCopies<0>();
       blockBarrier();
       const int next = firstKey + Tiles::kKeys;
-      if (next < seenByBlock) copyKeys<kHeadDim>(p, tile, next, shared);
+      if (next < seenByBlock) copyKeys<Tiles, kHeadDim>(p, tile, next, shared);
       commitCopies();
     }
     if (firstKey < warp.seen) {

@@ -3,15 +3,11 @@
 // gradient a fragment's columns are keys, for the keys' gradient its rows are.
 #pragma once
 
-#include <cmath>
-
 #include "ops/cuda/kernels/attention_shape.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/tensor_tile.h"
 
 namespace wgqa::cuda {
-
-inline constexpr float kLog2E = 1.4426950408889634f;
-inline constexpr float kLn2 = 0.6931471805599453f;
 
 // ---------------------------------------------------------------------------- tiles of queries
 
@@ -74,6 +70,25 @@ WGQA_DEVICE TileRows keyRows(const AttentionShapeArguments& shape, const QueryTi
                              const BFloat16Element* tensor, int firstKey) {
   return {tensor + keyElement(shape, tile.keyOffset + firstKey, tile.kvHead),
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - firstKey, shape.headDim};
+}
+
+/// All threads of the block begin to copy the keys from firstKey on, and their values, to the stage
+/// that is theirs.
+template <typename Tiles, int kHeadDim, typename Arguments>
+WGQA_DEVICE void copyKeys(const Arguments& p, const QueryTile& tile, int firstKey,
+                          unsigned char* shared) {
+  unsigned char* stage = shared + firstKey / Tiles::kKeys % Tiles::kStages * Tiles::kTileBytes;
+  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(stage + Tiles::kKeysAt,
+                                                    keyRows(p.shape, tile, p.k, firstKey));
+  copyTile<Tiles::kKeys, kHeadDim, Tiles::kThreads>(stage + Tiles::kValuesAt,
+                                                    keyRows(p.shape, tile, p.v, firstKey));
+}
+
+/// The block's tile, where blocks are heads of tiles. Asked for again where it is needed again,
+/// rather than kept in registers.
+template <typename Arguments>
+WGQA_DEVICE QueryTile blockTile(const Arguments& p) {
+  return queryTile(p.shape, p.tiles[blockX() / p.shape.heads], blockX() % p.shape.heads);
 }
 
 /// What a warp's steps over the keys need of its queries: kRows of the tile's rows.
@@ -171,7 +186,7 @@ WGQA_DEVICE void maskColumns(const int (&columns)[2 * kRowTiles],
       WGQA_UNROLL
       for (int i = 0; i < 4; ++i) {
         const int column = 8 * n + i % 2;
-        if (column >= columns[2 * m + i / 2] - laneColumn()) scores[m][n][i] = -INFINITY;
+        if (column >= columns[2 * m + i / 2] - laneColumn()) scores[m][n][i] = kMinusInfinity;
       }
     }
   }
@@ -207,7 +222,7 @@ WGQA_DEVICE void maskQueries(int distance, float (&scores)[kRowTiles][kColumnTil
       WGQA_UNROLL
       for (int i = 0; i < 4; ++i) {
         const int key = 16 * m + i / 2 * 8 - 8 * n - i % 2;
-        if (own + key > 0) scores[m][n][i] = -INFINITY;
+        if (own + key > 0) scores[m][n][i] = kMinusInfinity;
       }
     }
   }

@@ -11,6 +11,7 @@
 // the place where that ends. Sums have a fixed order, so that a row's tokens are always the same.
 #include "ops/cuda/kernels/choose_tokens.h"
 
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/groups.h"
 #include "ops/cuda/kernels/random.h"
 #include "ops/cuda/kernels/reduce.h"
@@ -19,7 +20,6 @@
 namespace wgqa::cuda {
 namespace {
 
-constexpr float kInfinity = __builtin_inff();
 constexpr int kWarps = kChooseThreads / kWarpThreads;
 constexpr int kTokensPerPass = 4 * kChooseThreads;
 static_assert(kWarps == kChooseBuckets);
@@ -629,11 +629,11 @@ WGQA_DEVICE DropoutArguments noiseOf(const RowChoice& choice) {
   DropoutArguments noise{};
   noise.stream = choice.stream;
   WGQA_UNROLL
-  for (int round = 0; round < kPhiloxRoundCount; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     noise.roundKeys[2 * round] =
-        static_cast<std::uint32_t>(choice.seed) + 0x9E3779B9u * static_cast<std::uint32_t>(round);
+        static_cast<std::uint32_t>(choice.seed) + kPhiloxWeyl0 * static_cast<std::uint32_t>(round);
     noise.roundKeys[2 * round + 1] = static_cast<std::uint32_t>(choice.seed >> 32) +
-                                     0xBB67AE85u * static_cast<std::uint32_t>(round);
+                                     kPhiloxWeyl1 * static_cast<std::uint32_t>(round);
   }
   return noise;
 }

@@ -1,5 +1,6 @@
 #include "ops/cuda/kernels/cross_entropy.h"
 
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/groups.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
@@ -9,7 +10,6 @@ namespace {
 
 // What stands for "nothing seen yet": finite, so that nothing minus something is no NaN.
 constexpr float kLowest = -3.402823466e38f;
-constexpr float kMinusInfinity = -__builtin_inff();
 
 // Groups of four logits that a thread reads before it uses the first.
 constexpr int kInFlight = 4;

@@ -23,6 +23,15 @@ WGQA_DEVICE void round(float x, float& out) { out = x; }
 WGQA_DEVICE void round(float x, BFloat16Element& out) { out.bits = bfloat16Bits(x); }
 WGQA_DEVICE void round(float x, Float16Element& out) { out.bits = float16Bits(x); }
 
+/// Writes an element of a tensor of either type.
+WGQA_DEVICE void roundTo(float x, void* tensor, std::int64_t element, bool isBFloat16) {
+  if (isBFloat16) {
+    round(x, static_cast<BFloat16Element*>(tensor)[element]);
+  } else {
+    static_cast<float*>(tensor)[element] = x;
+  }
+}
+
 /// `kCount` elements that are read or written as one; aligned to their size, 16 bytes at most.
 template <typename T, int kCount>
 struct alignas(sizeof(T) * kCount) Vector {
@@ -40,13 +49,6 @@ WGQA_DEVICE Vector<T, kCount> loadVector(const T* from) {
 template <typename T, int kCount>
 WGQA_DEVICE void storeVector(T* to, const Vector<T, kCount>& vector) {
   storeWhole(to, vector);
-}
-
-/// Two 16-bit numbers in a word, `low` in its lower half.
-template <bool kBFloat16>
-WGQA_DEVICE std::uint32_t packHalves(float low, float high) {
-  if constexpr (kBFloat16) return bfloat16PairBits(low, high);
-  return float16Bits(low) | std::uint32_t{float16Bits(high)} << 16;
 }
 
 }  // namespace wgqa::cuda

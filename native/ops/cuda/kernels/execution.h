@@ -17,9 +17,8 @@
 #define WGQA_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define WGQA_UNROLL _Pragma("unroll")
 #define WGQA_PRAGMA(text) _Pragma(#text)
-#define WGQA_UNROLL_BY(count) WGQA_PRAGMA(unroll count)
 // Where unrolling wholly would take more registers than it saves time.
-#define WGQA_UNROLL_BY_4 _Pragma("unroll 4")
+#define WGQA_UNROLL_BY(count) WGQA_PRAGMA(unroll count)
 #include "ops/cuda/kernels/execution_cuda.h"
 #else
 #define WGQA_KERNEL
@@ -27,7 +26,6 @@
 #define WGQA_BOUNDS(threads, blocks)
 #define WGQA_UNROLL
 #define WGQA_UNROLL_BY(count)
-#define WGQA_UNROLL_BY_4
 #include "ops/cuda/emulation/execution.h"
 #endif
 

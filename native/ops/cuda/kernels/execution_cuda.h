@@ -18,7 +18,6 @@ WGQA_DEVICE int blockY() { return static_cast<int>(blockIdx.y); }
 WGQA_DEVICE int blockZ() { return static_cast<int>(blockIdx.z); }
 WGQA_DEVICE int gridX() { return static_cast<int>(gridDim.x); }
 WGQA_DEVICE int gridY() { return static_cast<int>(gridDim.y); }
-WGQA_DEVICE int gridZ() { return static_cast<int>(gridDim.z); }
 
 /// The block's dynamic shared memory, aligned to 1,024 bytes.
 template <typename T>
@@ -47,17 +46,9 @@ WGQA_DEVICE T shuffleUp(T value, int delta) {
   return __shfl_up_sync(0xffffffffu, value, delta);
 }
 WGQA_DEVICE bool warpAny(bool value) { return __any_sync(0xffffffffu, value); }
-WGQA_DEVICE bool warpAll(bool value) { return __all_sync(0xffffffffu, value); }
-/// Bit i: lane i's value.
-WGQA_DEVICE std::uint32_t warpBallot(bool value) { return __ballot_sync(0xffffffffu, value); }
 
-// In device or shared memory; they return the value before.
-WGQA_DEVICE float atomicAddTo(float* address, float value) { return atomicAdd(address, value); }
-WGQA_DEVICE double atomicAddTo(double* address, double value) { return atomicAdd(address, value); }
+/// In device or shared memory; returns the value before.
 WGQA_DEVICE int atomicAddTo(int* address, int value) { return atomicAdd(address, value); }
-WGQA_DEVICE int atomicMaxOf(int* address, int value) { return atomicMax(address, value); }
-/// Makes this thread's writes to device memory visible to the device before those after it.
-WGQA_DEVICE void deviceFence() { __threadfence(); }
 
 /// Reads or writes a T as one access; the address is a multiple of its size.
 template <typename T>
@@ -102,24 +93,15 @@ WGQA_DEVICE float floatFromBits(std::uint32_t bits) { return __uint_as_float(bit
 
 // ---------------------------------------------------------------------------- tensor cores (sm_80)
 
-/// d += a b for one warp: a [16, 16], b [16, 8], d [16, 8], fragments as mma.m16n8k16 has them.
-template <bool kBFloat16>
+/// d += a b for one warp: a [16, 16] and b [16, 8] in bfloat16, d [16, 8], fragments as
+/// mma.m16n8k16 has them.
 WGQA_DEVICE void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
                                     const std::uint32_t (&b)[2]) {
-  if constexpr (kBFloat16) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-        "{%8,%9}, "
-        "{%0,%1,%2,%3};\n"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};\n"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  }
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 WGQA_DEVICE std::uint32_t sharedAddress(const void* pointer) {

@@ -6,11 +6,10 @@
 #pragma once
 
 #include "ops/cuda/kernels/attention_float.h"
+#include "ops/cuda/kernels/constants.h"
 #include "ops/cuda/kernels/elements.h"
 
 namespace wgqa::cuda {
-
-inline constexpr float kMinusInfinity = -__builtin_inff();
 
 template <int kHeadDim>
 struct FloatTile {
@@ -51,7 +50,7 @@ WGQA_DEVICE void multiplyFloatRows(const float* a, const float* b, float (&score
   }
   const float* rows = a + 4 * Tile::y() * Tile::kStride;
   const float* columns = b + 4 * Tile::x() * Tile::kStride;
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (int d = 0; d < kHeadDim; ++d) {
     float left[4];
     float right[4];
@@ -102,11 +101,13 @@ WGQA_DEVICE void storeFloatScores(const float (&scores)[4][4], float* tile) {
   }
 }
 
-/// Writes the first `count` rows of sums, times factors[i], to rows of heads `stride` apart.
+/// Writes the first `count` rows of sums, times factors[i], to rows of heads `stride` apart, the
+/// first of which begins at element `at` of a tensor.
 template <int kHeadDim>
 WGQA_DEVICE void storeFloatSums(const float (&sums)[4][FloatTile<kHeadDim>::kSums],
                                 const float (&factors)[4], int first, int headDim, int count,
-                                std::int64_t stride, bool writesBFloat16, void* to) {
+                                std::int64_t stride, bool writesBFloat16, void* tensor,
+                                std::int64_t at) {
   using Tile = FloatTile<kHeadDim>;
   WGQA_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -116,21 +117,31 @@ WGQA_DEVICE void storeFloatSums(const float (&sums)[4][FloatTile<kHeadDim>::kSum
     for (int j = 0; j < Tile::kSums; ++j) {
       const int column = first + Tile::x() + j * Tile::kSide;
       if (column >= headDim) continue;
-      const float value = sums[i][j] * factors[i];
-      if (writesBFloat16) {
-        round(value, static_cast<BFloat16Element*>(to)[row * stride + column]);
-      } else {
-        static_cast<float*>(to)[row * stride + column] = value;
-      }
+      roundTo(sums[i][j] * factors[i], tensor, at + row * stride + column, writesBFloat16);
     }
   }
 }
 
 // ---------------------------------------------------------------------------- scores
 
+/// Where a sequence lies in the batch.
+struct FloatSequence {
+  std::int64_t queryToken;
+  std::int64_t keyToken;
+  int queries;
+  int keys;
+  int firstPosition;
+
+  WGQA_DEVICE FloatSequence(const AttentionShapeArguments& shape, int index)
+      : queryToken(shape.queryOffsets[index]),
+        keyToken(shape.keyOffsets[index]),
+        queries(shape.queryOffsets[index + 1] - shape.queryOffsets[index]),
+        keys(shape.keyOffsets[index + 1] - shape.keyOffsets[index]),
+        firstPosition(shape.firstPositions[index]) {}
+};
+
 /// A tile of queries and one of keys of a sequence.
 struct FloatTilePair {
-  int firstQuery;           // of the sequence
   int queries;              // of the tile
   int position;             // of the first query among the keys
   int firstKey;             // of the sequence

@@ -125,15 +125,6 @@ WGQA_DEVICE void storeValues(const Tile& tile, const KvAppendArguments& p, int h
   }
 }
 
-template <typename Cache>
-struct IsQuantised {
-  static constexpr bool value = false;
-};
-template <>
-struct IsQuantised<std::int8_t> {
-  static constexpr bool value = true;
-};
-
 // x: tokens, y: K/V head, z: keys or values.
 template <typename In, typename Cache>
 WGQA_KERNEL void WGQA_BOUNDS(128, 8) kvAppend(KvAppendArguments p) {
@@ -150,7 +141,7 @@ WGQA_KERNEL void WGQA_BOUNDS(128, 8) kvAppend(KvAppendArguments p) {
   const auto* rows = static_cast<const In*>(isKeys ? p.k : p.v);
   loadRows(tile, p, rows + (first * p.kvHeads + head) * p.headDim, count);
   blockBarrier();
-  if constexpr (IsQuantised<Cache>::value) {
+  if constexpr (sizeof(Cache) == 1) {
     quantiseRows(tile, p, isKeys ? p.keyScales : p.valueScales, head, count);
     blockBarrier();
   }

@@ -116,7 +116,6 @@ WGQA_DEVICE void addToSum(const MergeHeadsBackwardArguments& p, std::int64_t sli
 
 // Sums of base * gradMerged. `shared` is this head's; the next head gets another, so that one
 // barrier a head is enough.
-template <bool kAligned>
 WGQA_DEVICE void sumOverColumns(const MergeHeadsBackwardArguments& p, const Place& place,
                                 std::int64_t head, const Tile& base, const Tile& grad) {
   WGQA_UNROLL
@@ -170,7 +169,7 @@ WGQA_DEVICE void backwardTile(const MergeHeadsBackwardArguments& p) {
     if (p.gradBase != nullptr) addToBase<kAligned, kOver>(p, place, head, grad);
     auto* shared = dynamicShared<float>();
     if constexpr (kOver == SumOver::columns) {
-      sumOverColumns<kAligned>(p, place, head, base, grad);
+      sumOverColumns(p, place, head, base, grad);
     } else if constexpr (kOver == SumOver::rows) {
       sumOverRows<kAligned>(p, place, head, base, grad,
                             shared + head % 2 * place.warps * kWarpColumns);

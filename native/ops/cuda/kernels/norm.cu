@@ -24,10 +24,7 @@ struct RowWarps {
   }
   WGQA_DEVICE int restStride() const { return warps * kWarpColumns; }
   /// How many of the 128 columns from `column` on there are.
-  WGQA_DEVICE int countAt(int column) const {
-    const int left = columns - column;
-    return left >= kWarpColumns ? kWarpColumns : left > 0 ? left : 0;
-  }
+  WGQA_DEVICE int countAt(int column) const { return warpColumnsAt(column, columns); }
 };
 
 WGQA_DEVICE float dot(const FourFloats& a, const FourFloats& b) {
@@ -40,21 +37,10 @@ WGQA_DEVICE float dot(const FourFloats& a, const FourFloats& b) {
 template <bool kAligned, typename Out>
 WGQA_DEVICE void storeNormalised(const FourFloats& x, const FourFloats& weight, float inverse,
                                  Out* to, int count) {
-  if constexpr (kAligned) {
-    if (warpColumn<true>(0) >= count) return;
-    Vector<Out, 4> vector;
-    WGQA_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      round(x.values[i] * inverse * weight.values[i], vector.elements[i]);
-    }
-    storeVector(to + warpColumn<true>(0), vector);
-  } else {
-    WGQA_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const int column = warpColumn<false>(i);
-      if (column < count) round(x.values[i] * inverse * weight.values[i], to[column]);
-    }
-  }
+  FourFloats normalised;
+  WGQA_UNROLL
+  for (int i = 0; i < 4; ++i) normalised.values[i] = x.values[i] * inverse * weight.values[i];
+  storeColumns<kAligned>(normalised, to, count);
 }
 
 template <bool kAligned, typename Out>
@@ -217,8 +203,9 @@ struct RowTile {
     for (int i = 0; i < kRows; ++i) {
       sums[i] = 0.0f;
       WGQA_UNROLL
-      for (int group = 0; group < kGroups; ++group)
+      for (int group = 0; group < kGroups; ++group) {
         sums[i] += parts[i][group].dotWith(weight[group]);
+      }
     }
   }
   WGQA_DEVICE void addRow(int i, const FourFloats (&weight)[kGroups], const RowFactors& factors,

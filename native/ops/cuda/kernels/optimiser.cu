@@ -70,13 +70,13 @@ WGQA_KERNEL void WGQA_BOUNDS(kThreads, 4) squaredNorm(SquaredNormArguments p) {
   const SquaresTensor tensor = p.tensors[part.tensor];
   const Range range = rangeOf(part.part, p.partElements, tensor.count, tensor.isAligned != 0);
   double sum = 0.0;
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (std::int64_t i = range.begin + 4 * threadIndex(); i < range.fours; i += 4 * kThreads) {
     const Vector<float, 4> x = loadVector<4>(tensor.values + i);
     sum += (squareOf(x.elements[0]) + squareOf(x.elements[1])) +
            (squareOf(x.elements[2]) + squareOf(x.elements[3]));
   }
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (std::int64_t i = range.fours + threadIndex(); i < range.end; i += kThreads) {
     sum += squareOf(tensor.values[i]);
   }
@@ -171,7 +171,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kThreads, 2) adafactorSquares(AdafactorArguments p)
 // One warp's share of the sums over `slices` of 128 neighbours.
 WGQA_DEVICE FourFloats sumOfSlices(const float* from, std::int64_t slices, std::int64_t stride) {
   FourFloats sum{};
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (std::int64_t slice = warpIndex(); slice < slices; slice += kAdafactorWarps) {
     const FourFloats share = loadColumns<true>(from + slice * stride, kWarpColumns);
     WGQA_UNROLL
@@ -259,7 +259,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kThreads, 2) adafactorUpdateSquares(AdafactorArgume
 WGQA_KERNEL void WGQA_BOUNDS(kThreads, 1) adafactorRates(AdafactorArguments p) {
   const AdafactorTensor tensor = p.tensors[blockX()];
   AdafactorSquares sums{0.0, 0.0};
-  WGQA_UNROLL_BY_4
+  WGQA_UNROLL_BY(4)
   for (int i = threadIndex(); i < tensor.tileCount; i += kThreads) {
     const AdafactorSquares tile = p.tileSums[tensor.firstTile + i];
     sums.update += tile.update;

@@ -1,16 +1,15 @@
 // Philox4x32-10 on the device: the numbers of base/philox.h.
 #pragma once
 
+#include "base/philox.h"
 #include "ops/cuda/kernels/execution.h"
 
 namespace wgqa::cuda {
 
-inline constexpr int kPhiloxRoundCount = 10;
-
 /// DropoutSpec as kernels get it. threshold 0: nothing is dropped.
 struct DropoutArguments {
   // The seed's key of each round: read where they are used, they take neither sums nor registers.
-  std::uint32_t roundKeys[2 * kPhiloxRoundCount];
+  std::uint32_t roundKeys[2 * kPhiloxRounds];
   std::uint64_t stream;
   std::uint32_t threshold;
   float keptScale;  // 1 / (1 - rate)
@@ -26,9 +25,9 @@ WGQA_DEVICE RandomWords randomWords(const DropoutArguments& dropout, std::uint32
   RandomWords counter{{columnBlock, row, static_cast<std::uint32_t>(dropout.stream),
                        static_cast<std::uint32_t>(dropout.stream >> 32)}};
   WGQA_UNROLL
-  for (int round = 0; round < kPhiloxRoundCount; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter.words[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter.words[2];
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const std::uint64_t product0 = std::uint64_t{kPhiloxMultiplier0} * counter.words[0];
+    const std::uint64_t product1 = std::uint64_t{kPhiloxMultiplier1} * counter.words[2];
     counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.words[1] ^
                     dropout.roundKeys[2 * round],
                 static_cast<std::uint32_t>(product1),

@@ -91,8 +91,8 @@ WGQA_DEVICE void multiplyRows(const TileView& a, const TileView& b,
       loadMatrices(columns, b.base + Layout::chunksOn(laneB, 2 * k) + n * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
-        multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});
-        multiplyAdd16x8x16<true>(sums[m][n + 1], rows[m], {columns[2], columns[3]});
+        multiplyAdd16x8x16(sums[m][n], rows[m], {columns[0], columns[1]});
+        multiplyAdd16x8x16(sums[m][n + 1], rows[m], {columns[2], columns[3]});
       }
     }
   }
@@ -122,8 +122,8 @@ WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4], c
                              b.base + Layout::chunksOn(laneB, n) + k * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
-        multiplyAdd16x8x16<true>(sums[m][n], rows[m], {columns[0], columns[1]});
-        multiplyAdd16x8x16<true>(sums[m][n + 1], rows[m], {columns[2], columns[3]});
+        multiplyAdd16x8x16(sums[m][n], rows[m], {columns[0], columns[1]});
+        multiplyAdd16x8x16(sums[m][n + 1], rows[m], {columns[2], columns[3]});
       }
     }
   }

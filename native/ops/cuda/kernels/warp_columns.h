@@ -16,8 +16,9 @@ WGQA_DEVICE int warpColumn(int i) {
 }
 
 /// How many of the 128 columns from `column` on a row of `columns` has.
-WGQA_DEVICE int warpColumnsAt(std::int64_t column, std::int64_t columns) {
-  const std::int64_t left = columns - column;
+template <typename Index>
+WGQA_DEVICE int warpColumnsAt(Index column, Index columns) {
+  const Index left = columns - column;
   return left >= kWarpColumns ? kWarpColumns : left > 0 ? static_cast<int>(left) : 0;
 }
 
@@ -40,19 +41,19 @@ WGQA_DEVICE FourFloats loadColumns(const float* from, int count) {
   return result;
 }
 
-/// Writes the first `count` of the 128 columns at `to`, as loadColumns reads them.
-template <bool kAligned>
-WGQA_DEVICE void storeColumns(const FourFloats& from, float* to, int count) {
+/// Writes the first `count` of the 128 columns at `to`, as loadColumns reads them, rounded to T.
+template <bool kAligned, typename T>
+WGQA_DEVICE void storeColumns(const FourFloats& from, T* to, int count) {
   if constexpr (kAligned) {
     if (warpColumn<true>(0) >= count) return;
-    Vector<float, 4> vector;
+    Vector<T, 4> vector;
     WGQA_UNROLL
-    for (int i = 0; i < 4; ++i) vector.elements[i] = from.values[i];
+    for (int i = 0; i < 4; ++i) round(from.values[i], vector.elements[i]);
     storeVector(to + warpColumn<true>(0), vector);
   } else {
     WGQA_UNROLL
     for (int i = 0; i < 4; ++i) {
-      if (warpColumn<false>(i) < count) to[warpColumn<false>(i)] = from.values[i];
+      if (warpColumn<false>(i) < count) round(from.values[i], to[warpColumn<false>(i)]);
     }
   }
 }
