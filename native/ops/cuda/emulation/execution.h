@@ -129,27 +129,13 @@ inline float floatFromBits(std::uint32_t bits) { return std::bit_cast<float>(bit
 
 namespace emulation {
 
+/// What a lane holds of a (16 x 16) and b (16 x 8) for mma.m16n8k16, and its part of their product.
 struct Fragments {
   std::uint32_t a[4];
   std::uint32_t b[2];
 };
-
-inline float elementOf(std::uint32_t word, int half) {
-  return fromBFloat16Bits(static_cast<std::uint16_t>(word >> (16 * half)));
-}
-
-// Where mma.m16n8k16 keeps a[row, k] and b[k, column] (PTX ISA, "Matrix fragments for
-// mma.m16n8k16").
-inline float productOf(const unsigned char* shown, int row, int column) {
-  float sum = 0.0f;
-  for (int k = 0; k < 16; ++k) {
-    const int place = (k % 8) / 2;
-    const auto a = laneValue<Fragments>(shown, row % 8 * 4 + place).a[row / 8 + 2 * (k / 8)];
-    const auto b = laneValue<Fragments>(shown, column * 4 + place).b[k / 8];
-    sum += elementOf(a, k % 2) * elementOf(b, k % 2);
-  }
-  return sum;
-}
+/// The lane's four elements of a * b, each summed in the order of k.
+void multiplyFragments(const Fragments& own, float (&product)[4]);
 
 inline void loadMatrices(std::uint32_t (&out)[4], const void* row, bool transposed) {
   const unsigned char* shown = showToWarp(&row, sizeof(row));
@@ -174,12 +160,9 @@ inline void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
   emulation::Fragments own;
   std::memcpy(own.a, a, sizeof(a));
   std::memcpy(own.b, b, sizeof(b));
-  const unsigned char* shown = emulation::showToWarp(&own, sizeof(own));
-  const int row = laneIndex() / 4;
-  const int column = 2 * (laneIndex() % 4);
-  for (int i = 0; i < 4; ++i) {
-    d[i] += emulation::productOf(shown, row + 8 * (i / 2), column + i % 2);
-  }
+  float product[4];
+  emulation::multiplyFragments(own, product);
+  for (int i = 0; i < 4; ++i) d[i] += product[i];
 }
 
 inline void loadMatrices(std::uint32_t (&out)[4], const void* row) {

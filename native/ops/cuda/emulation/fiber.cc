@@ -1,6 +1,5 @@
 #include "ops/cuda/emulation/fiber.h"
 
-#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -21,6 +20,24 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 
+// What the compiler's setjmp fills: where code goes on, and on which stack.
+using Place = void* [5];
+
+// Not the sanitizer's business, which would clear the stack's shadow before each jump; and apart from
+// the setjmp, as the compiler asks for.
+__attribute__((noinline, no_sanitize_address)) void goOnAt(Place& place) {
+  __builtin_longjmp(place, 1);
+}
+
+__attribute__((noinline, no_sanitize_address)) void switchTo(Place& to, Place& from) {
+  if (__builtin_setjmp(from) == 0) goOnAt(to);
+}
+
+__attribute__((noinline, no_sanitize_address)) void switchToNew(ucontext_t& to, Place& from) {
+  ucontext_t unused{};
+  if (__builtin_setjmp(from) == 0) swapcontext(&unused, &to);
+}
+
 void* mapStack() {
   void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
@@ -30,14 +47,13 @@ void* mapStack() {
 
 }  // namespace
 
-// A switch is setjmp here and longjmp there: swapcontext asks the kernel for the signal mask each
-// time. The address sanitizer is told of every switch.
+// A switch is a setjmp here and a longjmp there, the compiler's own: swapcontext asks the kernel for
+// the signal mask each time, and the library's longjmp has the address sanitizer clear the whole
+// stack. The sanitizer is told of every switch instead.
 struct Fiber::State {
   void* stack = mapStack();
-  ucontext_t entry{};
-  ucontext_t unused{};
-  jmp_buf inside;
-  jmp_buf outside;
+  Place inside;
+  Place outside;
   std::function<void()> task;
   bool started = false;
   bool done = true;
@@ -69,7 +85,7 @@ struct Fiber::State {
 
   void leave() {
     beforeLeaving();
-    if (_setjmp(inside) == 0) _longjmp(outside, 1);
+    switchTo(outside, inside);
     afterEntering();
   }
 
@@ -81,6 +97,18 @@ struct Fiber::State {
       done = true;
       leave();
     }
+  }
+
+  void begin() {
+    ucontext_t entry{};
+    getcontext(&entry);
+    entry.uc_stack.ss_sp = stack;
+    entry.uc_stack.ss_size = kStackBytes;
+    entry.uc_link = nullptr;
+    const auto address = reinterpret_cast<std::uintptr_t>(this);
+    makecontext(&entry, reinterpret_cast<void (*)()>(&State::start), 2,
+                static_cast<unsigned>(address), static_cast<unsigned>(address >> 32));
+    switchToNew(entry, outside);
   }
 
   static void start(unsigned low, unsigned high) {
@@ -104,17 +132,11 @@ bool Fiber::isDone() const { return state_->done; }
 void Fiber::enter() {
   State& state = *state_;
   state.beforeEntering();
-  if (_setjmp(state.outside) == 0) {
-    if (state.started) _longjmp(state.inside, 1);
+  if (state.started) {
+    switchTo(state.inside, state.outside);
+  } else {
     state.started = true;
-    getcontext(&state.entry);
-    state.entry.uc_stack.ss_sp = state.stack;
-    state.entry.uc_stack.ss_size = kStackBytes;
-    state.entry.uc_link = nullptr;
-    const auto address = reinterpret_cast<std::uintptr_t>(&state);
-    makecontext(&state.entry, reinterpret_cast<void (*)()>(&State::start), 2,
-                static_cast<unsigned>(address), static_cast<unsigned>(address >> 32));
-    swapcontext(&state.unused, &state.entry);
+    state.begin();
   }
   state.afterLeaving();
 }

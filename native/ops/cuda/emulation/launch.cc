@@ -36,6 +36,8 @@ struct Thread {
 
 struct Warp {
   unsigned char slots[2][kWarpThreads * kSlotBytes];
+  float product[16][8];  // of the warp's last multiplication
+  int multiplied = 0;    // lanes that have it
 };
 
 struct FreeAligned {
@@ -55,6 +57,7 @@ class BlockRunner {
     running_->fiber.leave();
   }
   const unsigned char* show(const void* value, int bytes);
+  void multiply(const Fragments& own, float (&product)[4]);
 
  private:
   void prepare(const Launch& launch);
@@ -108,6 +111,7 @@ void BlockRunner::run(const KernelEntry& kernel, const Launch& launch) {
 
 void BlockRunner::start(const KernelEntry& kernel, const Launch& launch, const int (&block)[3]) {
   failure_.clear();
+  for (Warp& warp : warps_) warp.multiplied = 0;
   std::memset(shared_.get(), 0xff, static_cast<std::size_t>(launch.sharedBytes));
   for (int i = 0; i < count_; ++i) {
     Thread& thread = *threads_[static_cast<std::size_t>(i)];
@@ -189,6 +193,44 @@ const unsigned char* BlockRunner::show(const void* value, int bytes) {
   return slots;
 }
 
+// Where mma.m16n8k16 keeps a[row, k] and b[k, column] (PTX ISA, "Matrix fragments for
+// mma.m16n8k16").
+void multiplyShown(const unsigned char* shown, float (&product)[16][8]) {
+  float a[16][16];
+  float b[16][8];
+  for (int lane = 0; lane < kWarpThreads; ++lane) {
+    const auto own = laneValue<Fragments>(shown, lane);
+    for (int i = 0; i < 8; ++i) {
+      const auto bits = static_cast<std::uint16_t>(own.a[i / 2] >> (16 * (i % 2)));
+      a[lane / 4 + 8 * (i / 2 % 2)][2 * (lane % 4) + i % 2 + 8 * (i / 4)] = fromBFloat16Bits(bits);
+    }
+    for (int i = 0; i < 4; ++i) {
+      const auto bits = static_cast<std::uint16_t>(own.b[i / 2] >> (16 * (i % 2)));
+      b[2 * (lane % 4) + i % 2 + 8 * (i / 2)][lane / 4] = fromBFloat16Bits(bits);
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    float sums[8] = {};
+    for (int k = 0; k < 16; ++k) {
+      for (int column = 0; column < 8; ++column) sums[column] += a[row][k] * b[k][column];
+    }
+    std::copy(sums, sums + 8, product[row]);
+  }
+}
+
+// The first lane to go on multiplies for all of them.
+void BlockRunner::multiply(const Fragments& own, float (&product)[4]) {
+  const unsigned char* shown = show(&own, sizeof(own));
+  const int thread = running_->state.index;
+  Warp& warp = warps_[static_cast<std::size_t>(thread / kWarpThreads)];
+  if (warp.multiplied == 0) multiplyShown(shown, warp.product);
+  warp.multiplied = (warp.multiplied + 1) % kWarpThreads;
+  const int lane = thread % kWarpThreads;
+  for (int i = 0; i < 4; ++i) {
+    product[i] = warp.product[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
+  }
+}
+
 BlockRunner& runner() {
   thread_local BlockRunner instance;
   return instance;
@@ -214,6 +256,10 @@ void waitForBlock() { current->wait(Waiting::forBlock); }
 
 const unsigned char* showToWarp(const void* value, int bytes) {
   return current->show(value, bytes);
+}
+
+void multiplyFragments(const Fragments& own, float (&product)[4]) {
+  current->multiply(own, product);
 }
 
 void requireAligned(const void* address, std::size_t bytes) {
