@@ -23,8 +23,8 @@ constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 // What the compiler's setjmp fills: where code goes on, and on which stack.
 using Place = void* [5];
 
-// Not the sanitizer's business, which would clear the stack's shadow before each jump; and apart from
-// the setjmp, as the compiler asks for.
+// Not the sanitizer's business, which would clear the stack's shadow before each jump; and apart
+// from the setjmp, as the compiler asks for.
 __attribute__((noinline, no_sanitize_address)) void goOnAt(Place& place) {
   __builtin_longjmp(place, 1);
 }
@@ -47,9 +47,9 @@ void* mapStack() {
 
 }  // namespace
 
-// A switch is a setjmp here and a longjmp there, the compiler's own: swapcontext asks the kernel for
-// the signal mask each time, and the library's longjmp has the address sanitizer clear the whole
-// stack. The sanitizer is told of every switch instead.
+// A switch is a setjmp here and a longjmp there, the compiler's own: swapcontext asks the kernel
+// for the signal mask each time, and the library's longjmp has the address sanitizer clear the
+// whole stack. The sanitizer is told of every switch instead.
 struct Fiber::State {
   void* stack = mapStack();
   Place inside;
