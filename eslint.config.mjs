@@ -36,9 +36,11 @@ const ROOMS = {
   onnx: ['checkpoint', 'model', 'decode', 'tokenizer'],
   index: [...PUBLIC_API, 'native', 'checkpoint'],
   report: PUBLIC_API,
-  demo: [...PUBLIC_API, 'report'],
+  scoring: [...PUBLIC_API, 'report'],
+  demo: [...PUBLIC_API, 'report', 'scoring'],
+  experiment: [...PUBLIC_API, 'checkpoint', 'report', 'scoring'],
   bench: [...PUBLIC_API, 'native', 'report'],
-  cli: [...PUBLIC_API, 'report', 'demo', 'bench'],
+  cli: [...PUBLIC_API, 'report', 'scoring', 'demo', 'experiment', 'bench'],
 };
 
 const SOURCE = path.join(import.meta.dirname, 'src');

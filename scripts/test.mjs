@@ -23,7 +23,7 @@ async function runNativeTests(preset) {
     'ctest',
     `--preset=${preset}`,
     '--verbose',
-    `--parallel=${availableParallelism()}`,
+    `-j${availableParallelism()}`, // ctest 3.25 takes no --parallel=n
   ]);
   const status = await run(command, args, { cwd: ROOT, onLine: (line) => lines.push(line) });
   const { suites, total } = countNativeTests(lines);

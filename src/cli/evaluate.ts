@@ -14,7 +14,7 @@ import {
   type Model,
   type TextPair,
 } from '../index.ts';
-import { generateTexts, type GeneratedTexts } from '../demo/generate-texts.ts';
+import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
 import { integerIn } from '../options.ts';
 import { formatBytes, formatCount, formatFixed, formatScore } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';

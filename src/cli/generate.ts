@@ -11,8 +11,8 @@ import {
   type GenerationResult,
   type Tokenizer,
 } from '../index.ts';
-import { mapConcurrently } from '../demo/concurrency.ts';
-import { MAX_UNFINISHED_REQUESTS } from '../demo/generate-texts.ts';
+import { mapConcurrently } from '../scoring/concurrency.ts';
+import { MAX_UNFINISHED_REQUESTS } from '../scoring/generate-texts.ts';
 import { integerIn, numberIn } from '../options.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';

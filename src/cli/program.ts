@@ -5,6 +5,7 @@ import type { CliContext } from './context.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEvaluateCommand } from './evaluate.ts';
+import { addExperimentCommand } from './experiment.ts';
 import { addExportCommand } from './export.ts';
 import { addFoldCommand } from './fold.ts';
 import { addGenerateCommand } from './generate.ts';
@@ -20,6 +21,7 @@ const COMMANDS = [
   addExportCommand,
   addEvaluateCommand,
   addGenerateCommand,
+  addExperimentCommand,
   addBenchCommand,
   addDemoCommand,
 ];

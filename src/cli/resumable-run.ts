@@ -3,11 +3,10 @@
  * the checkpoint's directory from the start, so that a continuation with other data or options is
  * refused instead of giving a model that nobody can explain.
  */
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { WgqaError, type Example, type TrainerOptions } from '../index.ts';
+import { WgqaError, type TrainerOptions } from '../index.ts';
 import { writeFiles } from './files.ts';
 
 const FILE = 'run.json';
@@ -44,14 +43,4 @@ async function readIdentity(file: string): Promise<Readonly<Record<string, unkno
   } catch (cause) {
     throw new WgqaError('INVALID_FILE', `${file} is not valid JSON`, { field: file, cause });
   }
-}
-
-export function hashExamples(examples: readonly Example[]): string {
-  const hash = createHash('sha256');
-  for (const { inputIds, labels } of examples) {
-    hash.update(Int32Array.of(inputIds.length, labels.length));
-    hash.update(inputIds);
-    hash.update(labels);
-  }
-  return hash.digest('hex');
 }

@@ -13,6 +13,7 @@ import {
   type FitResult,
   type Tokenizer,
 } from '../index.ts';
+import { hashExamples } from '../data/hash.ts';
 import { integerIn } from '../options.ts';
 import { formatFixed, formatInteger } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
@@ -27,7 +28,7 @@ import {
 } from './options.ts';
 import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { checkIdentity, hashExamples, writeIdentity, type RunIdentity } from './resumable-run.ts';
+import { checkIdentity, writeIdentity, type RunIdentity } from './resumable-run.ts';
 import { addTrainerOptions, trainerOptions, type TrainerFlags } from './trainer-options.ts';
 
 interface Options extends StorageOptions, PairOptions, TrainerFlags {

@@ -13,9 +13,9 @@ import {
 } from '../index.ts';
 import type { CurvePoint, VariantResult } from '../report/index.ts';
 import type { DemoData } from './data.ts';
-import { foldAndCompare } from './fold.ts';
-import { generateTexts } from './generate-texts.ts';
-import { readMergeWeights } from './merge-weights.ts';
+import { foldAndCompare } from '../scoring/fold.ts';
+import { generateTexts } from '../scoring/generate-texts.ts';
+import { readMergeWeights } from '../scoring/merge-weights.ts';
 import { evaluationInterval, type DemoPlan } from './options.ts';
 import type { WorkMeter } from './progress.ts';
 

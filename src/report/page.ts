@@ -11,7 +11,7 @@ import { STYLE } from './style.ts';
 import type { DemoReport } from './types.ts';
 
 /** The page loads nothing, and its own policy forbids it to. */
-const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
+export const PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 
 /**
  * The report as one self-contained HTML page: no script, no network, no external file. Everything
@@ -30,7 +30,7 @@ export function renderHtmlReport(report: DemoReport): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta http-equiv="Content-Security-Policy" content="${PAGE_POLICY}">
 <meta name="generator" content="wgqa ${report.settings.version}">
 <title>${report.title}</title>
 <style>${new Markup(STYLE)}</style>

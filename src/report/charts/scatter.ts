@@ -15,6 +15,8 @@ import type { SeriesStyle } from './series.ts';
 export interface LabelledPoint extends Point {
   readonly name: string;
   readonly style: SeriesStyle;
+  /** Ends of an error bar in y. */
+  readonly interval?: readonly [low: number, high: number];
 }
 
 export interface ScatterOptions extends ChartText {
@@ -30,12 +32,14 @@ export function drawScatter(points: readonly LabelledPoint[], options: ScatterOp
   const frame = createFrame(760, 340, { left: 50, right: LABEL_WIDTH, top: 30, bottom: 44 });
   const [, xMaximum] = extentOf(points.map((point) => point.x));
   const x = createScale('linear', [0, xMaximum || 1], [frame.left, frame.right]);
-  const yDomain = pad(extentOf(points.map((point) => point.y)), 0.12);
+  const heights = points.flatMap(({ y: height, interval = [] }) => [height, ...interval]);
+  const yDomain = pad(extentOf(heights), 0.12);
   const y = createScale('linear', yDomain, [frame.bottom, frame.top]);
   const places = points.map((point) => ({
     point,
     left: px(x.position(point.x)),
     top: px(y.position(point.y)),
+    bar: point.interval?.map((end) => px(y.position(end))),
   }));
   const columns = groupByColumn(places);
   const marks = columns.flatMap((column) => {
@@ -45,9 +49,7 @@ export function drawScatter(points: readonly LabelledPoint[], options: ScatterOp
       frame.top,
       frame.bottom - 4,
     );
-    return column.map(({ point, left, top }, index) =>
-      drawPoint(point, left, top, tops[index] ?? top),
-    );
+    return column.map((place, index) => drawPoint(place, tops[index] ?? place.top));
   });
   const axes = [drawXAxis(frame, x, options.xTitle), drawYAxis(frame, y, options.yTitle)];
   return drawSvg(frame, options, [...axes, ...marks]);
@@ -65,13 +67,24 @@ function groupByColumn<T extends { readonly left: number }>(places: readonly T[]
   return columns;
 }
 
-function drawPoint(point: LabelledPoint, left: number, top: number, labelTop: number): Markup {
+interface Place {
+  readonly point: LabelledPoint;
+  readonly left: number;
+  readonly top: number;
+  /** Ends of the error bar. */
+  readonly bar: readonly number[] | undefined;
+}
+
+function drawPoint({ point, left, top, bar }: Place, labelTop: number): Markup {
+  const [low, high] = bar ?? [];
+  const error =
+    bar && markup`<line class="line" x1="${left}" x2="${left}" y1="${low}" y2="${high}"/>`;
   const leader =
     Math.abs(labelTop - top) < 3
       ? undefined
       : markup`<line class="leader" x1="${left + 5}" x2="${left + 14}" y1="${top}"
  y2="${px(labelTop)}"/>`;
-  return markup`<g class="${point.style.className}"><title>${point.name}</title>${leader}
+  return markup`<g class="${point.style.className}"><title>${point.name}</title>${error}${leader}
 <circle class="dot" cx="${left}" cy="${top}" r="5"/>
 <text class="label" x="${left + 17}" y="${px(labelTop + 4)}">${point.name}</text></g>
 `;

@@ -11,7 +11,8 @@ ${report.samples.map(renderSample)}
 </section>`;
 }
 
-function renderSample({ source, reference, outputs }: SampleSummary, index: number): Markup {
+/** One source, with what a person and each variant wrote. */
+export function renderSample({ source, reference, outputs }: SampleSummary, index: number): Markup {
   const rows = outputs.map(
     ({ preset, text }) => markup`<tr><th scope="row">${preset}</th><td dir="auto">${text}</td></tr>
 `,

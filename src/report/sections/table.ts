@@ -9,6 +9,13 @@ export interface FigureTable {
 
 /** A table behind a summary line: the figures of a chart, for readers who cannot see it. */
 export function renderFigureTable(summary: string, table: FigureTable): Markup {
+  return markup`<details><summary>${summary}</summary>
+${renderTable(table)}
+</details>`;
+}
+
+/** The table itself, which scrolls where it is wider than the page. */
+export function renderTable(table: FigureTable): Markup {
   const [first, ...others] = table.headings;
   const headings = others.map((text) => markup`<th scope="col" class="right">${text}</th>`);
   const caption = table.caption && markup`<caption class="muted">${table.caption}</caption>`;
@@ -16,10 +23,8 @@ export function renderFigureTable(summary: string, table: FigureTable): Markup {
     const cells = figures.map((text) => markup`<td class="right">${text}</td>`);
     return markup`<tr><th scope="row">${name}</th>${cells}</tr>\n`;
   });
-  return markup`<details><summary>${summary}</summary>
-<div class="scroll"><table>${caption}
+  return markup`<div class="scroll"><table>${caption}
 <thead><tr><th scope="col">${first}</th>${headings}</tr></thead>
 <tbody>
-${rows}</tbody></table></div>
-</details>`;
+${rows}</tbody></table></div>`;
 }

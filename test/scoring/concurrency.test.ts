@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { mapConcurrently } from '../../src/demo/concurrency.ts';
+import { mapConcurrently } from '../../src/scoring/concurrency.ts';
 
 async function turn(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));

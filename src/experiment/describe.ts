@@ -1,0 +1,67 @@
+/** A plan in words, for its report. */
+import type { resolveConvertOptions } from '../convert/index.ts';
+import { formatInteger } from '../report/format.ts';
+import type { ExperimentPlan, VariantPlan } from './plan.ts';
+
+const SETTINGS = {
+  paper: [
+    'Settings `paper`, as the code of arXiv 2407.10855 trains and scores: AdamW with weight decay 0.01 ' +
+      'on everything, merge weights included, no warm-up, no clipping, the same order in each epoch; a ' +
+      'multi-head row that is not fine-tuned.',
+    'Weight decay alone draws merge weights towards zero: the tests of their movement are given ' +
+      'against the start, as in the paper, and against what decay alone would have left.',
+    'The paper averages BLEU over batches; comparisons here are of corpus BLEU, and the batch mean ' +
+      '(`batchBleu`) stands beside it for each run.',
+  ],
+  sound: [
+    'Settings `sound`: AdamW with 5 % warm-up, clipping at 1, linear decay of the learning rate, no ' +
+      'weight decay of merge weights, another order in each epoch; the multi-head row is fine-tuned like ' +
+      'the rest.',
+  ],
+} as const;
+
+const COMMON = [
+  'Every variant starts from the same checkpoint and sees the same batches in the same order with the ' +
+    'same dropout seed; a seed changes all three of order, dropout and random merge weights.',
+  'Scores are of folded models. Intervals are 95 % percentile intervals of a paired bootstrap over test ' +
+    'pairs and seeds; p-values are two-sided, corrected by Holm for all comparisons on a data set.',
+];
+
+export function describeSettings({ settings }: ExperimentPlan): string[] {
+  return [...SETTINGS[settings], ...COMMON];
+}
+
+export function describeTraining({ training, evaluation }: ExperimentPlan) {
+  const { steps, epochs = 1, optimizer, learningRate, computeDtype } = training;
+  const length = steps === undefined ? `${epochs} epochs` : `${formatInteger(steps)} steps`;
+  const { maxNewTokens, numBeams = 1, doSample = false } = evaluation.generation;
+  const search = numBeams > 1 ? `${numBeams} beams` : 'greedy';
+  return {
+    training: `${length}, ${optimizer} at ${learningRate}, ${computeDtype} products`,
+    decoding:
+      `${doSample ? 'sampling' : search}, at most ${maxNewTokens ?? 20} new tokens, ` +
+      `${evaluation.dtype}, ${evaluation.batchSize} at a time`,
+  };
+}
+
+const GRANULARITIES = {
+  head: 'a weight per head',
+  row: 'a weight per head and model dimension',
+  column: 'a weight per head and head dimension',
+} as const;
+
+export function describeVariant(
+  { trained, trainable }: VariantPlan,
+  { kvHeads, merge, granularity, init }: ReturnType<typeof resolveConvertOptions>,
+  heads: number,
+): string {
+  const weighted = merge === 'weighted';
+  return [
+    `${kvHeads} of ${heads} K/V heads`,
+    ...(kvHeads < heads && !weighted ? ['mean of the heads'] : []),
+    ...(weighted ? [GRANULARITIES[granularity]] : []),
+    ...(weighted && init === 'random' ? ['random start'] : []),
+    ...(trainable === 'merge' ? ['merge weights alone trained'] : []),
+    ...(trained ? [] : ['not fine-tuned']),
+  ].join(', ');
+}

@@ -1,0 +1,188 @@
+/** The tables of a report as text, the same for HTML and Markdown. */
+import type { FigureTable } from '../../report/sections/table.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatFixed,
+  formatInteger,
+  NO_VALUE,
+} from '../../report/format.ts';
+import type { DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
+import {
+  formatDifference,
+  formatPValue,
+  isLearned,
+  matchesOf,
+  signed,
+  verdictOf,
+} from './findings.ts';
+
+/** Like the paper's Table 1, with what each variant costs. */
+export function resultsTable({ rows, metric, paperColumn }: DatasetReport): FigureTable {
+  const paper = paperColumn === undefined ? [] : ['paper'];
+  return {
+    headings: [
+      ...['variant', 'what', metric, '95 % interval', ...paper, 'loss', 'seeds', 'K/V heads'],
+      ...['K/V per token: self, cross', 'parameters', 'merge weights', 'trained', 'training'],
+      ...['trained tokens/s', 'generated tokens/s'],
+    ],
+    rows: rows.map((row) => [
+      row.variant,
+      row.description,
+      formatFixed(row.score.mean, 2),
+      `${formatFixed(row.score.low, 2)} to ${formatFixed(row.score.high, 2)}`,
+      ...paper.map(() => formatFixed(row.paperScore ?? NaN, 1)),
+      formatFixed(meanLoss(row), 4),
+      String(row.seeds.length),
+      `${row.kvHeads} of ${row.heads}`,
+      `${formatBytes(row.kvBytesPerToken.selfAttention)}, ${formatBytes(row.kvBytesPerToken.crossAttention)}`,
+      formatCount(row.parameters),
+      formatInteger(row.mergeParameters),
+      formatCount(row.trainedParameters),
+      row.trainedParameters > 0 ? formatDuration(row.trainMilliseconds) : NO_VALUE,
+      row.trainedParameters > 0 ? formatCount(row.trainTokensPerSecond) : NO_VALUE,
+      formatCount(row.generatedTokensPerSecond),
+    ]),
+  };
+}
+
+function meanLoss({ perSeed }: VariantRow): number {
+  return perSeed.reduce((sum, { loss }) => sum + loss, 0) / perSeed.length;
+}
+
+/** Every score of every run. */
+export function runsTable({ rows }: DatasetReport): FigureTable {
+  const metrics = ['loss', 'rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'batchBleu'] as const;
+  return {
+    headings: ['variant', 'seed', ...metrics],
+    rows: rows.flatMap(({ variant, seeds, perSeed }) =>
+      seeds.map((seed, i) => [
+        variant,
+        String(seed),
+        ...metrics.map((metric) =>
+          formatFixed(perSeed[i]?.[metric] ?? NaN, metric === 'loss' ? 4 : 2),
+        ),
+      ]),
+    ),
+  };
+}
+
+/** Those at equal K/V bytes first. */
+export function comparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
+  const ordered = comparisons.toSorted((a, b) => Number(b.sameKvBytes) - Number(a.sameKvBytes));
+  return {
+    headings: [
+      'variant',
+      'other',
+      'same K/V bytes',
+      `${metric}, variant − other`,
+      'p',
+      'p (Holm)',
+      '',
+    ],
+    rows: ordered.map(({ variant, other, sameKvBytes, difference, pValue, adjustedPValue }) => [
+      variant,
+      other,
+      sameKvBytes ? 'yes' : 'no',
+      formatDifference(difference),
+      formatPValue(pValue),
+      formatPValue(adjustedPValue),
+      verdictOf(difference),
+    ]),
+  };
+}
+
+/** Validation loss of each learned merge minus that of its mean-pooled counterpart, by step. */
+export function gapTable(dataset: DatasetReport): FigureTable {
+  const matches = matchesOf(dataset);
+  const steps = new Set(matches.flatMap(({ learned }) => learned.curve.map(({ step }) => step)));
+  return {
+    headings: [
+      'step',
+      ...matches.map(({ learned, pooled }) => `${learned.variant} − ${pooled.variant}`),
+    ],
+    rows: [...steps]
+      .sort((a, b) => a - b)
+      .map((step) => [
+        formatInteger(step),
+        ...matches.map(({ learned, pooled }) =>
+          signed(lossAt(learned, step) - lossAt(pooled, step), 4),
+        ),
+      ]),
+  };
+}
+
+function lossAt({ curve }: VariantRow, step: number): number {
+  return curve.find((point) => point.step === step)?.mean ?? NaN;
+}
+
+/** Validation loss by step: mean over seeds, with the lowest and highest where they differ. */
+export function curvesTable({ rows }: DatasetReport): FigureTable {
+  const steps = new Set(rows.flatMap(({ curve }) => curve.map(({ step }) => step)));
+  return {
+    headings: ['step', ...rows.map(({ variant }) => variant)],
+    rows: [...steps]
+      .sort((a, b) => a - b)
+      .map((step) => [formatInteger(step), ...rows.map((row) => formatLoss(row, step))]),
+  };
+}
+
+function formatLoss({ curve }: VariantRow, step: number): string {
+  const point = curve.find((candidate) => candidate.step === step);
+  if (point === undefined) return NO_VALUE;
+  const spread = (point.highest - point.lowest) / 2;
+  return `${formatFixed(point.mean, 4)}${spread > 0 ? ` ± ${formatFixed(spread, 4)}` : ''}`;
+}
+
+/** The paper's Figure 2: all weights of a variant together. */
+export function movementTable({ weights }: DatasetReport): FigureTable {
+  return {
+    headings: MOVEMENT_HEADINGS,
+    rows: weights
+      .filter(({ layer }) => layer === undefined)
+      .map((movement) => [movement.variant, ...movementCells(movement)]),
+  };
+}
+
+/** Layer by layer. */
+export function layersTable({ weights }: DatasetReport): FigureTable {
+  return {
+    headings: [MOVEMENT_HEADINGS[0] ?? '', 'module', ...MOVEMENT_HEADINGS.slice(1)],
+    rows: weights
+      .filter(({ layer }) => layer !== undefined)
+      .map((movement) => [movement.variant, placeOf(movement), ...movementCells(movement)]),
+  };
+}
+
+const MOVEMENT_HEADINGS = [
+  ...['variant', 'weights', 'start', 'mean', 'mean |w − start|', 't', 'p'],
+  ...['decay alone', 't against it', 'p against it'],
+];
+
+function movementCells(movement: WeightMovement): string[] {
+  return [
+    formatInteger(movement.count),
+    formatFixed(movement.initial, 4),
+    formatFixed(movement.mean, 4),
+    formatFixed(movement.meanAbsoluteDifference, 4),
+    formatStatistic(movement.tStatistic),
+    formatPValue(movement.pValue),
+    formatFixed(movement.decayedInitial, 4),
+    formatStatistic(movement.decayedTStatistic),
+    formatPValue(movement.decayedPValue),
+  ];
+}
+
+/** Equal weights give a statistic without bound. */
+function formatStatistic(value: number): string {
+  return Math.abs(value) < 1e6 ? formatFixed(value, 2) : `${value < 0 ? '−' : ''}∞`;
+}
+
+export function placeOf({ module, layer, projection }: WeightMovement): string {
+  return `${module ?? ''} ${layer ?? ''} ${projection?.toUpperCase() ?? ''}`.trim();
+}
+
+export function hasLearned({ rows }: DatasetReport): boolean {
+  return rows.some(isLearned);
+}

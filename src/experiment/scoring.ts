@@ -1,0 +1,142 @@
+/** What a trained run is worth: loss and texts of the test pairs, and their scores. */
+import {
+  computeBleu,
+  computeRouge,
+  Engine,
+  evaluateLoss,
+  WgqaError,
+  type Model,
+  type Tokenizer,
+} from '../index.ts';
+import { foldAndCompare } from '../scoring/fold.ts';
+import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
+import { readMergeWeights } from '../scoring/merge-weights.ts';
+import { evaluationBatches, type ExperimentData } from './data.ts';
+import type { EvaluationPlan, ExperimentPlan, VariantPlan } from './plan.ts';
+import type { FinishedRun, RunOutput, RunResult, TestScores } from './results.ts';
+
+export interface ScoringContext {
+  readonly plan: ExperimentPlan;
+  readonly variant: VariantPlan;
+  readonly data: ExperimentData;
+  readonly tokenizer: Tokenizer;
+  readonly signal: AbortSignal | undefined;
+  /** Called after each text. */
+  readonly onText: () => void;
+}
+
+type Scored = Omit<
+  RunResult,
+  | 'dataset'
+  | 'variant'
+  | 'seed'
+  | 'identity'
+  | 'steps'
+  | 'curve'
+  | 'trainMilliseconds'
+  | 'trainTokensPerSecond'
+>;
+
+/**
+ * Scores what would be deployed: the folded model.
+ * @throws WgqaError INTERNAL if folding changed the logits, NON_FINITE, ABORTED
+ */
+export async function scoreRun(
+  model: Model,
+  context: ScoringContext,
+): Promise<{ readonly scored: Scored; readonly outputs: FinishedRun['outputs'] }> {
+  const mergeWeights = await readMergeWeights(model);
+  const mergeParameters = mergeWeights.reduce((sum, { values }) => sum + values.length, 0);
+  const before = model.parameterCount;
+  const score = async (deployed: Model) => {
+    const { outputs, ...scored } = await scoreDeployed(deployed, context);
+    const trained = trainedParameters(context.variant, { all: before, merge: mergeParameters });
+    return {
+      scored: { ...scored, mergeWeights, mergeParameters, trainedParameters: trained },
+      outputs,
+    };
+  };
+  if (mergeWeights.length === 0) return score(model);
+  const { folded } = await foldAndCompare(model, context.data.test, context.signal);
+  await using deployed = folded;
+  return await score(deployed);
+}
+
+function trainedParameters(
+  { trained, trainable }: VariantPlan,
+  counts: { readonly all: number; readonly merge: number },
+): number {
+  return trained ? counts[trainable] : 0;
+}
+
+async function scoreDeployed(model: Model, context: ScoringContext) {
+  const { plan, data, signal, tokenizer } = context;
+  const { config } = model;
+  const abort = signal ? { signal } : {};
+  const { loss } = await evaluateLoss(model, evaluationBatches(data.test, plan.evaluation), abort);
+  if (!Number.isFinite(loss)) {
+    throw new WgqaError('NON_FINITE', `the loss on the test pairs is ${loss}`, { field: 'loss' });
+  }
+  await using engine = new Engine(model, {
+    maxBatchSize: maxSequences(plan.evaluation),
+    tokenizer,
+  });
+  const generated = await generateTexts(
+    engine,
+    data.test.map(({ inputIds }) => inputIds),
+    { generation: plan.evaluation.generation, onDone: context.onText, ...abort },
+  );
+  const outputs = pairUp(generated, data);
+  return {
+    heads: config.num_heads,
+    kvHeads: config.num_key_value_heads ?? config.num_heads,
+    parameters: model.parameterCount,
+    kvBytesPerToken: engine.stats().cacheBytesPerToken,
+    generateMilliseconds: generated.milliseconds,
+    generatedTokens: generated.tokens,
+    scores: { loss, ...scoreTexts(outputs, plan.evaluation) },
+    outputs,
+  };
+}
+
+function maxSequences({ batchSize, generation }: EvaluationPlan): number {
+  return batchSize * Math.max(generation.numBeams ?? 1, generation.numReturnSequences ?? 1);
+}
+
+function pairUp({ texts }: GeneratedTexts, { testPairs }: ExperimentData): RunOutput[] {
+  return testPairs.map(({ target }, i) => ({ target, output: texts[i] ?? '' }));
+}
+
+/** All scores that are made of texts: what a reader of `outputs.jsonl` gets too. */
+export function scoreTexts(
+  outputs: readonly RunOutput[],
+  { batchSize }: Pick<EvaluationPlan, 'batchSize'>,
+): Omit<TestScores, 'loss'> {
+  const hypotheses = outputs.map(({ output }) => output);
+  const references = outputs.map(({ target }) => target);
+  const { mean } = computeRouge(hypotheses, references);
+  return {
+    rouge1: 100 * mean.rouge1.fmeasure,
+    rouge2: 100 * mean.rouge2.fmeasure,
+    rougeL: 100 * mean.rougeL.fmeasure,
+    rougeLsum: 100 * mean.rougeLsum.fmeasure,
+    bleu: computeBleu(hypotheses, references).score,
+    batchBleu: batchBleu(hypotheses, references, batchSize),
+  };
+}
+
+function batchBleu(
+  hypotheses: readonly string[],
+  references: readonly string[],
+  batchSize: number,
+): number {
+  let sum = 0;
+  let batches = 0;
+  for (let start = 0; start < hypotheses.length; start += batchSize) {
+    const end = start + batchSize;
+    const options = { smoothing: 'none' } as const;
+    sum += computeBleu(hypotheses.slice(start, end), references.slice(start, end), options).score;
+    batches += 1;
+  }
+  return sum / batches;
+}
