@@ -1,44 +1,26 @@
 /** All results as one self-contained page. */
-import { type Markup, Markup as Html, markup } from '../report/markup.ts';
-import { STYLE } from '../report/style.ts';
+import { renderDocument } from '../report/document.ts';
+import { type Markup, markup } from '../report/markup.ts';
 import { renderLineCharts, renderRoofline } from './charts.ts';
 import { isReached, type Measurement } from './measurement.ts';
 import type { Result } from './results.ts';
 import type { Roofs } from './roofline.ts';
 import { formatFigure, formatShare, formatSpread, formatWanted } from './table.ts';
 
-/** The page loads nothing, and its own policy forbids it to. */
-const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
-
 /** Everything that comes from `results` is escaped. */
 export function renderPage(results: readonly Result[]): string {
   const all = results.flatMap(({ measurements }) => measurements);
-  const page = markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
-<title>wgqa: benchmarks</title>
-<style>${new Html(STYLE)}</style>
-</head>
-<body>
-<header>
-<h1>Benchmarks of wgqa</h1>
+  return renderDocument({
+    title: 'wgqa: benchmarks',
+    header: markup`<h1>Benchmarks of wgqa</h1>
 <p class="muted">${describeDevices(results)}</p>
 <p>Every figure is a share of a limit or of a peer that was measured in the same run, in turn with
 it: medians, with the quartiles of the share in brackets. Above 100 % is faster, smaller times and
-sizes aside.</p>
-</header>
-<main>
-${renderWishes(all)}
+sizes aside.</p>`,
+    main: markup`${renderWishes(all)}
 ${renderRooflineSection(all)}
-${results.map(renderResult)}
-</main>
-</body>
-</html>
-`;
-  return page.text;
+${results.map(renderResult)}`,
+  });
 }
 
 function describeDevices(results: readonly Result[]): string {

@@ -22,8 +22,8 @@ export function addPairOptions(command: Command): Command {
         'default: by the ending .jsonl, .ndjson, .csv or .tsv, with or without .gz',
       ).choices(['jsonl', 'csv', 'tsv']),
     )
-    .option('--source-field <name>', 'member or column with the source', 'source')
-    .option('--target-field <name>', 'member or column with the target', 'target')
+    .option('--source-field <name>', 'member (or a.b) or column with the source', 'source')
+    .option('--target-field <name>', 'member (or a.b) or column with the target', 'target')
     .option('--prefix <text>', 'put before each source, as "summarize: "', '')
     .option('--max-source-tokens <n>', 'cut longer sources', numeric(integerIn(2)), 512)
     .option('--max-target-tokens <n>', 'cut longer targets', numeric(integerIn(2)), 128);

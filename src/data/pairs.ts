@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.ts';
-import { checkOptions, integerIn, oneOf, stringRule, type Rules } from '../options.ts';
+import { checkOptions, integerIn, isRecord, oneOf, stringRule, type Rules } from '../options.ts';
 import { readCsv, readTsv, type DelimitedRecord } from './delimited.ts';
 import { malformedLine, readLines, type Line } from './lines.ts';
 
@@ -12,9 +12,12 @@ export interface TextPair {
 export interface ReadPairsOptions {
   /** Default: by the file's name, ".jsonl", ".ndjson", ".csv" or ".tsv", with or without ".gz". */
   readonly format?: 'jsonl' | 'csv' | 'tsv';
-  /** Name of the JSON member or column that holds the source. Default "source". */
+  /**
+   * Name of the JSON member or column that holds the source; in JSON lines also a dotted path, as
+   * "translation.en", unless a member has that very name. Default "source".
+   */
   readonly sourceField?: string;
-  /** Name of the JSON member or column that holds the target. Default "target". */
+  /** The same for the target. Default "target". */
   readonly targetField?: string;
   /** Put before each source, as T5's "summarize: ". Default "". */
   readonly prefix?: string;
@@ -103,13 +106,23 @@ async function* readJsonLines(
     if (typeof value !== 'object' || value === null) {
       throw malformedLine(path, number, 'the line must be a JSON object');
     }
-    const members = new Map<string, unknown>(Object.entries(value));
     yield {
-      source: members.get(columns.source),
-      target: members.get(columns.target),
+      source: memberOf(value, columns.source),
+      target: memberOf(value, columns.target),
       line: number,
     };
   }
+}
+
+/** The member of that name, or at the end of that dotted path; undefined if there is none. */
+function memberOf(object: object, path: string): unknown {
+  if (Object.hasOwn(object, path)) return (object as Readonly<Record<string, unknown>>)[path];
+  let value: unknown = object;
+  for (const name of path.split('.')) {
+    if (!isRecord(value) || !Object.hasOwn(value, name)) return undefined;
+    value = value[name];
+  }
+  return value;
 }
 
 async function* readTable(

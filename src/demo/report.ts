@@ -2,8 +2,9 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Model, ModelConfig } from '../index.ts';
-import { formatFixed, formatInteger } from '../report/format.ts';
+import type { Model } from '../index.ts';
+import { describeArchitecture } from '../report/architecture.ts';
+import { formatFixed } from '../report/format.ts';
 import type { DemoReport, RunSettings, SampleSummary } from '../report/index.ts';
 import { pairedBootstrap } from './bootstrap.ts';
 import type { DemoData } from './data.ts';
@@ -69,13 +70,6 @@ function nameOf(directory: string): string {
   const relative = path.relative(root, directory);
   const outside = relative === '' || relative.startsWith('..') || path.isAbsolute(relative);
   return outside ? path.basename(path.resolve(directory)) : relative;
-}
-
-function describeArchitecture(config: ModelConfig): string {
-  return (
-    `${config.num_layers}+${config.num_decoder_layers} layers, ${config.num_heads} heads of ` +
-    `${config.d_kv}, d_model ${config.d_model}, vocabulary ${formatInteger(config.vocab_size)}`
-  );
 }
 
 function methodNotes(plan: DemoPlan): string[] {

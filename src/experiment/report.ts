@@ -1,7 +1,7 @@
 /** The finished runs as a report. */
 import { resolveConvertOptions } from '../convert/index.ts';
-import type { Model, ModelConfig } from '../index.ts';
-import { formatInteger } from '../report/format.ts';
+import type { Model } from '../index.ts';
+import { describeArchitecture } from '../report/architecture.ts';
 import type { ExperimentData } from './data.ts';
 import { describeSettings, describeTraining, describeVariant } from './describe.ts';
 import { paperScore } from './paper-results.ts';
@@ -166,11 +166,4 @@ function samplesOf(
 /** A path of this machine says nothing elsewhere. */
 function lastName(directory: string): string {
   return directory.split('/').filter(Boolean).slice(-2).join('/');
-}
-
-function describeArchitecture(config: ModelConfig): string {
-  return (
-    `${config.num_layers}+${config.num_decoder_layers} layers, ${config.num_heads} heads of ` +
-    `${config.d_kv}, d_model ${config.d_model}, vocabulary ${formatInteger(config.vocab_size)}`
-  );
 }

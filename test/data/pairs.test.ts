@@ -53,6 +53,28 @@ test('fields, format and prefix are options', async () => {
   ]);
 });
 
+test('JSON lines: a dotted path reaches into objects, but for a member of that name', async () => {
+  const lines = [
+    { translation: { en: 'one', de: 'eins' }, 'translation.de': 'ein' },
+    { translation: { en: 'two', de: 'zwei' } },
+  ];
+  const path = await fileWith('nested.jsonl', lines.map((line) => JSON.stringify(line)).join('\n'));
+  const options = { sourceField: 'translation.en', targetField: 'translation.de' };
+  expect(await collect(path, options)).toEqual([
+    { source: 'one', target: 'ein' },
+    { source: 'two', target: 'zwei' },
+  ]);
+  for (const sourceField of [
+    'translation',
+    'translation.fr',
+    'translation.en.x',
+    'translation.__proto__',
+  ]) {
+    const failed = collect(path, { ...options, sourceField });
+    await expect(failed).rejects.toMatchObject({ code: 'INVALID_FILE', field: `${path}:1` });
+  }
+});
+
 test('characters and lines survive being cut by the chunks a file is read in', async () => {
   const pairs = Array.from({ length: 3000 }, (_, index) => ({
     source: `${'日本語€😀'.repeat(index % 40)}${String(index)}`,

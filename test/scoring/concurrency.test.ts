@@ -27,7 +27,10 @@ describe('work on many values', () => {
   });
 
   test('takes arrays as well', async () => {
-    expect(await mapConcurrently(['a', 'b'], 2, (x) => Promise.resolve(x + x))).toEqual(['aa', 'bb']);
+    expect(await mapConcurrently(['a', 'b'], 2, (x) => Promise.resolve(x + x))).toEqual([
+      'aa',
+      'bb',
+    ]);
   });
 
   test('begins nothing more once something failed', async () => {

@@ -2,12 +2,11 @@
 import { drawLines } from '../../report/charts/lines.ts';
 import { drawScatter } from '../../report/charts/scatter.ts';
 import { assignStyles, drawLegend, type SeriesStyle } from '../../report/charts/series.ts';
+import { renderDocument } from '../../report/document.ts';
 import { formatFixed, formatTimestamp } from '../../report/format.ts';
-import { Markup, markup } from '../../report/markup.ts';
-import { PAGE_POLICY } from '../../report/page.ts';
+import { type Markup, markup } from '../../report/markup.ts';
 import { renderSample } from '../../report/sections/samples.ts';
 import { renderFigureTable, renderTable, type FigureTable } from '../../report/sections/table.ts';
-import { STYLE } from '../../report/style.ts';
 import type { DatasetReport, ExperimentReport, Sample } from '../report-types.ts';
 import { findingsOf, matchesOf } from './findings.ts';
 import {
@@ -25,32 +24,17 @@ import { describePairs, introductionOf } from './text.ts';
 type Styles = ReadonlyMap<string, SeriesStyle>;
 
 export function renderExperimentHtml(report: ExperimentReport): string {
-  const page = markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${PAGE_POLICY}">
-<meta name="generator" content="wgqa ${report.version}">
-<title>${report.title}</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<header>
-<h1>${report.title}</h1>
+  return renderDocument({
+    title: report.title,
+    generator: `wgqa ${report.version}`,
+    header: markup`<h1>${report.title}</h1>
 ${introductionOf(report).map((line) => markup`<p>${line}</p>\n`)}
-<p class="muted"><time datetime="${report.createdAt}">${formatTimestamp(report.createdAt)}</time></p>
-</header>
-<main>
-${report.datasets.map(renderDataset)}
+<p class="muted"><time datetime="${report.createdAt}">${formatTimestamp(report.createdAt)}</time></p>`,
+    main: markup`${report.datasets.map(renderDataset)}
 <section><h2>Method</h2>
 <ul>${report.notes.map((note) => markup`<li>${note}</li>\n`)}</ul>
-</section>
-</main>
-</body>
-</html>
-`;
-  return page.text;
+</section>`,
+  });
 }
 
 function renderDataset(dataset: DatasetReport, index: number): Markup {
