@@ -1,5 +1,6 @@
 /** An experiment: every variant of a plan, with every seed, on every data set. */
 import { loadModel, loadTokenizer, type Model, type Tokenizer } from '../index.ts';
+import { checkGeneration, checkVariants } from './checks.ts';
 import { loadData, type ExperimentData } from './data.ts';
 import { hashCheckpoint, runIdentity } from './identity.ts';
 import type { DatasetPlan, ExperimentPlan, VariantPlan } from './plan.ts';
@@ -73,6 +74,7 @@ export async function runExperiment(
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   });
+  checkVariants(plan, baseModel);
   const base = await hashCheckpoint(plan.base, signal);
   const laboratory: Laboratory = { plan, options, baseModel, tokenizer, base };
   const runs = await planRuns(laboratory);
@@ -109,7 +111,11 @@ async function planRuns({ plan, options, tokenizer, base }: Laboratory): Promise
 async function runMissing(laboratory: Laboratory, runs: readonly PlannedRun[]): Promise<void> {
   const missing: PlannedRun[] = [];
   for (const run of runs) if ((await finishedResult(run)) === undefined) missing.push(run);
-  const meter = new ExperimentMeter(laboratory.plan, missing, laboratory.options.onProgress);
+  const [first] = missing;
+  if (first === undefined) return;
+  const { plan, baseModel, tokenizer, options } = laboratory;
+  await checkGeneration(baseModel, tokenizer, plan.evaluation, first.data, options.signal);
+  const meter = new ExperimentMeter(plan, missing, options.onProgress);
   for (const run of missing)
     await writeRun(run.directory, await executeRun(laboratory, run, meter));
 }

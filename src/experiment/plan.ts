@@ -293,7 +293,7 @@ function parseEvaluation(value: unknown): EvaluationPlan {
   return {
     batchSize: given.batchSize ?? 16,
     dtype: given.dtype ?? 'float32',
-    // Checked by the engine, before any training.
+    // Checked by the engine, before any training: see checks.ts.
     generation: given.generation ?? { maxNewTokens: 256 },
     samples: given.samples ?? 4,
   };

@@ -73,8 +73,13 @@ async function startTrainer(context: TrainingContext): Promise<Trainer> {
       ...(threads !== undefined && { threads }),
       ...(signal && { signal }),
     });
-    await trimCurve(directory, trainer.stepCount);
-    return trainer;
+    try {
+      await trimCurve(directory, trainer.stepCount);
+      return trainer;
+    } catch (error) {
+      await trainer.model.dispose();
+      throw error;
+    }
   }
   const model = await convertBase(context);
   try {

@@ -156,6 +156,16 @@ describe('an experiment', () => {
   });
 });
 
+test.each([
+  [{ variants: ['MHA', { name: 'x', kvHeads: 3, merge: 'mean' }] }, 'variants[1].kvHeads'],
+  [{ variants: [{ preset: 'GQA', trainable: 'merge' }] }, 'variants[0].trainable'],
+  [{ evaluation: { generation: { maxNewTokens: 0 } } }, 'evaluation.generation.maxNewTokens'],
+])('what only the model can tell is told before any run: %j', async (change, field) => {
+  const file = await writePlan('wrong', { ...PLAN, ...change });
+  await expect(run('wrong', { file })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', field });
+  await expect(readdir(temporary.path('wrong'))).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
 test('interrupted again and again, it gives the numbers of an uninterrupted one', async () => {
   for (let interruptions = 0; interruptions < 200; ++interruptions) {
     const controller = new AbortController();
