@@ -25,6 +25,8 @@ const COMMON = [
     'same dropout seed; a seed changes all three of order, dropout and random merge weights.',
   'Scores are of folded models. Intervals are 95 % percentile intervals of a paired bootstrap over test ' +
     'pairs and seeds; p-values are two-sided, corrected by Holm for all comparisons on a data set.',
+  'With one seed an interval knows of the choice of test pairs alone, and with a few seeds it is too narrow where ' +
+    'they differ more than that choice does; the t-tests of weights take them as independent, which they are not.',
 ];
 
 export function describeSettings({ settings }: ExperimentPlan): string[] {

@@ -4,6 +4,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CounterRandom } from '../../data/random.ts';
+import { invalidArgument } from '../../errors.ts';
 import { throwIfAborted } from '../../model/index.ts';
 import type { Estimate } from '../report-types.ts';
 import type { ResampledMetric } from './resampling.ts';
@@ -32,7 +33,7 @@ export interface BootstrapResult {
 export interface BootstrapOptions {
   /** Default 0. */
   readonly seed?: number;
-  /** Default 2,000. */
+  /** Default 20,000: with 2,000, no p-value could survive the correction for 153 comparisons. */
   readonly resamples?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,12 +42,14 @@ export interface BootstrapOptions {
  * A variant's score is the mean over its seeds. Each resample draws test pairs once for all; a
  * difference is over the seeds that both variants have, or each over its own where they share none.
  * With one seed only the test pairs vary. A pure function of its arguments.
- * @throws WgqaError ABORTED
+ * @throws WgqaError INVALID_ARGUMENT for a variant without a seed, or runs over different numbers of
+ *   test pairs; ABORTED
  */
 export async function bootstrap(
   variants: readonly SeededMetrics[],
-  { seed = 0, resamples = 2000, signal }: BootstrapOptions = {},
+  { seed = 0, resamples = 20_000, signal }: BootstrapOptions = {},
 ): Promise<BootstrapResult> {
+  checkPairing(variants);
   const pairs = variants.flatMap((a, i) => variants.slice(i + 1).map((b) => pairOf(a, b)));
   const observed = new Resample(variants, undefined);
   const scores = variants.map(() => new Float64Array(resamples));
@@ -66,6 +69,18 @@ export async function bootstrap(
       describeDifference(pair, observed.differenceOf(pair), differences[i]!),
     ),
   };
+}
+
+/** A draw of test pairs means the same for every run only if all have the same pairs. */
+function checkPairing(variants: readonly SeededMetrics[]): void {
+  const lengths = variants.map(({ bySeed }) => [...bySeed.values()].map(({ length }) => length));
+  const expected = lengths[0]?.[0];
+  variants.forEach(({ name }, i) => {
+    const found = lengths[i] ?? [];
+    if (found.length > 0 && found.every((length) => length === expected)) return;
+    const allowed = `one run or more, each over ${expected ?? 'the same'} test pairs`;
+    throw invalidArgument(name, allowed, found.join(', '));
+  });
 }
 
 /** Two variants and the seeds of each that are compared. */

@@ -27,7 +27,7 @@ function resampleRouge(
     outputs.map(({ target }) => target),
     { types: [metric] },
   );
-  const values = Float64Array.from(examples, (example) => 100 * example[metric].fmeasure);
+  const values = Float64Array.from(examples, (example) => example[metric].fmeasure);
   return {
     length: values.length,
     score(counts) {
@@ -37,7 +37,8 @@ function resampleRouge(
         sum += values[i]! * counts[i]!;
         total += counts[i]!;
       }
-      return sum / total;
+      // In this order, with every count 1, computeRouge's mean to the last bit.
+      return 100 * (sum / total);
     },
   };
 }

@@ -25,7 +25,9 @@ export function measureMovement(
     const place = [group.module, group.layer, group.projection].join(' ');
     places.set(place, [...(places.get(place) ?? []), group]);
   }
-  const start = { initial, decayed: initial * decay };
+  // Weights are float32: one that never moved equals the rounded start, not 1/12 itself.
+  const stored = Math.fround(initial);
+  const start = { initial: stored, decayed: stored * decay };
   return [
     { variant, ...measure(groups, start) },
     ...[...places.values()].map((place) => {
@@ -62,7 +64,9 @@ function measure(groups: readonly MergeWeightGroup[], { initial, decayed }: Star
 
 function momentsOf(values: readonly number[]): Moments {
   const count = values.length;
-  const mean = values.reduce((sum, value) => sum + value, 0) / count;
+  // From the first value: the mean of equal values is exact, and their variance zero.
+  const [origin = NaN] = values;
+  const mean = origin + values.reduce((sum, value) => sum + (value - origin), 0) / count;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { count, mean, variance: count > 1 ? squares / (count - 1) : 0 };
 }
