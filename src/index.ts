@@ -40,6 +40,7 @@ export {
   type Dataset,
   type Example,
   type LoadDatasetOptions,
+  type PairFormat,
   type ReadPairsOptions,
   type TextPair,
   type TokenEncoder,

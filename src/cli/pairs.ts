@@ -1,11 +1,12 @@
 /** Options of commands that read text pairs. */
 import { Option, type Command } from 'commander';
+import { PAIR_FORMATS, type PairFormat } from '../data/index.ts';
 import { readPairs, type TextPair } from '../index.ts';
 import { integerIn } from '../options.ts';
 import { numeric, pick } from './options.ts';
 
 export interface PairOptions {
-  readonly format?: 'jsonl' | 'csv' | 'tsv';
+  readonly format?: PairFormat;
   readonly sourceField: string;
   readonly targetField: string;
   readonly prefix: string;
@@ -19,8 +20,8 @@ export function addPairOptions(command: Command): Command {
     .addOption(
       new Option(
         '--format <format>',
-        'default: by the ending .jsonl, .ndjson, .csv or .tsv, with or without .gz',
-      ).choices(['jsonl', 'csv', 'tsv']),
+        'default: by the ending .parquet, or .jsonl, .ndjson, .csv or .tsv, with or without .gz',
+      ).choices(PAIR_FORMATS),
     )
     .option('--source-field <name>', 'member (or a.b) or column with the source', 'source')
     .option('--target-field <name>', 'member (or a.b) or column with the target', 'target')

@@ -11,7 +11,13 @@ import {
 
 export { createDataset, type BatchingOptions } from './batching.ts';
 export type { Batch, Dataset, Example } from './dataset.ts';
-export { readPairs, type ReadPairsOptions, type TextPair } from './pairs.ts';
+export {
+  PAIR_FORMATS,
+  readPairs,
+  type PairFormat,
+  type ReadPairsOptions,
+  type TextPair,
+} from './pairs.ts';
 export { tokenizePairs, type TokenEncoder, type TokenizeOptions } from './tokenize.ts';
 
 export interface LoadDatasetOptions extends ReadPairsOptions, TokenizeOptions, BatchingOptions {}

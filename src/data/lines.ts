@@ -41,7 +41,7 @@ export async function* readLines(path: string, maxLineLength: number): AsyncGene
     rest += decoder.decode();
     if (rest !== '') yield checkedLine(path, rest, number + 1, maxLineLength);
   } catch (cause) {
-    throw translateError(path, number + 1, cause);
+    throw readingError(path, number + 1, cause);
   } finally {
     stream.destroy();
   }
@@ -63,7 +63,8 @@ function checkedLine(path: string, line: string, number: number, maxLength: numb
   return { text: line.endsWith('\r') ? line.slice(0, -1) : line, number };
 }
 
-function translateError(path: string, line: number, cause: unknown): unknown {
+/** What made reading fail, as the error that callers see; `line` is where, if that is known. */
+export function readingError(path: string, line: number, cause: unknown): unknown {
   if (cause instanceof WgqaError) return cause;
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   if (code === 'ENOENT' || code === 'ENOTDIR') {

@@ -2,6 +2,7 @@ import { invalidArgument } from '../errors.ts';
 import { checkOptions, integerIn, isRecord, oneOf, stringRule, type Rules } from '../options.ts';
 import { readCsv, readTsv, type DelimitedRecord } from './delimited.ts';
 import { malformedLine, readLines, type Line } from './lines.ts';
+import { readParquet } from './parquet/index.ts';
 
 /** What a model reads and what it shall write. */
 export interface TextPair {
@@ -9,31 +10,44 @@ export interface TextPair {
   readonly target: string;
 }
 
+/** The formats of files of text pairs. */
+export const PAIR_FORMATS = ['jsonl', 'csv', 'tsv', 'parquet'] as const;
+export type PairFormat = (typeof PAIR_FORMATS)[number];
+
 export interface ReadPairsOptions {
-  /** Default: by the file's name, ".jsonl", ".ndjson", ".csv" or ".tsv", with or without ".gz". */
-  readonly format?: 'jsonl' | 'csv' | 'tsv';
   /**
-   * Name of the JSON member or column that holds the source; in JSON lines also a dotted path, as
-   * "translation.en", unless a member has that very name. Default "source".
+   * Default: by the file's name, ".parquet", or ".jsonl", ".ndjson", ".csv" or ".tsv" with or
+   * without ".gz".
+   */
+  readonly format?: PairFormat;
+  /**
+   * Name of the JSON member or column that holds the source; in JSON lines and Parquet also a
+   * dotted path, as "translation.en", unless a member has that very name. Default "source".
    */
   readonly sourceField?: string;
   /** The same for the target. Default "target". */
   readonly targetField?: string;
   /** Put before each source, as T5's "summarize: ". Default "". */
   readonly prefix?: string;
-  /** Most characters of a line, or of a CSV record. Default 1,000,000. */
+  /** Most characters of a line, a CSV record, or a text in a Parquet file. Default 1,000,000. */
   readonly maxLineLength?: number;
 }
 
 export const READ_PAIRS_RULES = {
-  format: oneOf('jsonl', 'csv', 'tsv'),
+  format: oneOf(...PAIR_FORMATS),
   sourceField: stringRule,
   targetField: stringRule,
   prefix: { allowed: 'a string', accepts: (value): value is string => typeof value === 'string' },
   maxLineLength: integerIn(1),
 } satisfies Rules;
 
-const FORMATS = { jsonl: 'jsonl', ndjson: 'jsonl', csv: 'csv', tsv: 'tsv' } as const;
+// Parquet is compressed within, and cannot be read from the middle of a ".gz".
+const FORMAT_OF_NAME: readonly (readonly [RegExp, PairFormat])[] = [
+  [/\.(?:jsonl|ndjson)(?:\.gz)?$/, 'jsonl'],
+  [/\.csv(?:\.gz)?$/, 'csv'],
+  [/\.tsv(?:\.gz)?$/, 'tsv'],
+  [/\.parquet$/, 'parquet'],
+];
 const DEFAULT_MAX_LINE_LENGTH = 1_000_000;
 
 /** Names of the fields. */
@@ -42,19 +56,23 @@ interface Columns {
   readonly target: string;
 }
 
-/** What the fields of one line or record hold, text or not. */
+/** What the fields of one line, record or row hold, text or not. */
 interface Row {
   readonly source: unknown;
   readonly target: unknown;
+  /** Its number, counted from 1. */
   readonly line: number;
 }
 
 /**
- * Yields the text pairs of a file of JSON lines, CSV or TSV (both with a header), plain or gzip.
+ * Yields the text pairs of a file of JSON lines, CSV or TSV (both with a header), plain or gzip, or
+ * of a Parquet file as Hugging Face stores data sets ({@link readParquet} says which those are).
  * Empty lines are skipped.
  *
- * @throws WgqaError `INVALID_FILE` with `field` "file:line" for a line that is malformed or lacks a
- *   field or its text; `NOT_FOUND`; `IO`; `INVALID_ARGUMENT` for a name whose format is unknown.
+ * @throws WgqaError `INVALID_FILE` with `field` "file:line", or "file:row" counted from 1, for a
+ *   line or row that is malformed or lacks a field or its text, and the file alone where Parquet's
+ *   metadata are wrong; `UNSUPPORTED` for an encoding or compression in Parquet that cannot be read;
+ *   `NOT_FOUND`; `IO`; `INVALID_ARGUMENT` for a name whose format is unknown.
  */
 export async function* readPairs(
   path: string,
@@ -67,16 +85,8 @@ export async function* readPairs(
     prefix = '',
     maxLineLength = DEFAULT_MAX_LINE_LENGTH,
   } = checkOptions(options, READ_PAIRS_RULES);
-  const lines = readLines(path, maxLineLength);
   const columns = { source: sourceField, target: targetField };
-  const rows =
-    format === 'jsonl'
-      ? readJsonLines(lines, path, columns)
-      : readTable(
-          format === 'csv' ? readCsv(lines, path, maxLineLength) : readTsv(lines),
-          path,
-          columns,
-        );
+  const rows = READERS[format](path, columns, maxLineLength);
   for await (const row of rows) {
     const source = requireText(row.source, sourceField, path, row.line);
     const target = requireText(row.target, targetField, path, row.line);
@@ -84,11 +94,23 @@ export async function* readPairs(
   }
 }
 
-function formatOf(path: string): (typeof FORMATS)[keyof typeof FORMATS] {
-  const extension = /\.(\w+)(?:\.gz)?$/.exec(path)?.[1] ?? '';
-  if (Object.hasOwn(FORMATS, extension)) return FORMATS[extension as keyof typeof FORMATS];
-  throw invalidArgument('path', 'a file name with .jsonl, .ndjson, .csv or .tsv (.gz)', path);
+function formatOf(path: string): PairFormat {
+  const format = FORMAT_OF_NAME.find(([name]) => name.test(path))?.[1];
+  if (format !== undefined) return format;
+  const allowed = 'a file name with .parquet, or .jsonl, .ndjson, .csv or .tsv (.gz)';
+  throw invalidArgument('path', allowed, path);
 }
+
+/** The reader of each format. */
+const READERS: Readonly<
+  Record<PairFormat, (path: string, columns: Columns, maxLength: number) => AsyncIterable<Row>>
+> = {
+  jsonl: (path, columns, maxLength) => readJsonLines(readLines(path, maxLength), path, columns),
+  csv: (path, columns, maxLength) =>
+    readTable(readCsv(readLines(path, maxLength), path, maxLength), path, columns),
+  tsv: (path, columns, maxLength) => readTable(readTsv(readLines(path, maxLength)), path, columns),
+  parquet: readParquet,
+};
 
 async function* readJsonLines(
   lines: AsyncIterable<Line>,

@@ -1,8 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WgqaError } from '../errors.ts';
 import { checkOptions, integerIn, signalRule, type Rules } from '../options.ts';
 import type { Example } from './dataset.ts';
 import type { TextPair } from './pairs.ts';
+import { takeTurns } from './turns.ts';
 
 /** What is needed of a tokenizer. */
 export interface TokenEncoder {
@@ -25,9 +25,6 @@ export const TOKENIZE_RULES = {
   signal: signalRule,
 } satisfies Rules;
 
-// Timers and I/O of the rest of the program wait no longer than this for their turn.
-const MAX_BLOCKING_MS = 4;
-
 /**
  * Encodes text pairs for training, letting other work run in between.
  *
@@ -43,7 +40,7 @@ export async function tokenizePairs(
   const encode = (text: string, limit: number) =>
     truncate(tokenizer.encode(text), limit, tokenizer.eosTokenId);
   const examples: Example[] = [];
-  let turnStart = performance.now();
+  const letOthersRun = takeTurns();
   for await (const { source, target } of pairs) {
     if (signal?.aborted === true) {
       throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
@@ -52,10 +49,7 @@ export async function tokenizePairs(
       inputIds: encode(source, maxSourceTokens),
       labels: encode(target, maxTargetTokens),
     });
-    if (performance.now() - turnStart >= MAX_BLOCKING_MS) {
-      await nextTurn();
-      turnStart = performance.now();
-    }
+    await letOthersRun();
   }
   return examples;
 }

@@ -1,6 +1,7 @@
 /** What an experiment is to do: a JSON file, checked and complete. */
 import path from 'node:path';
 import { readJsonFile } from '../checkpoint/json.ts';
+import { PAIR_FORMATS } from '../data/index.ts';
 import { invalidArgument } from '../errors.ts';
 import {
   PRESETS,
@@ -132,7 +133,7 @@ const DATASET_RULES = {
   train: files,
   validation: files,
   test: files,
-  format: oneOf('jsonl', 'csv', 'tsv'),
+  format: oneOf(...PAIR_FORMATS),
   sourceField: stringRule,
   targetField: stringRule,
   prefix: { allowed: 'a string', accepts: (value): value is string => typeof value === 'string' },
