@@ -29,6 +29,20 @@ const RESULTS: Readonly<Record<string, Row>> = {
   RANDCOLWMQA: table1(36.5, 39.4, 24.4),
 };
 
+const T5_BASE = 'arXiv 2407.10855v1, Table 1 (T5-base, test set)';
+
+const SOURCES: Readonly<Record<PaperColumn, string>> = {
+  'multi-news': `${T5_BASE}, ROUGE-1; its MHA was not trained on Multi-News`,
+  'cnn-dailymail': `${T5_BASE}, ROUGE-1`,
+  wmt14: `${T5_BASE}, BLEU`,
+  't5-small-cnn-dailymail': 'arXiv 2407.10855v1, Table 2 (T5-small, test set), ROUGE-1',
+};
+
+/** Where a column's scores are printed, what they are of, and the footnote they have there. */
+export function paperSource(column: PaperColumn): string {
+  return SOURCES[column];
+}
+
 /** The paper's score of a variant by its name there; undefined where it has none. */
 export function paperScore(column: PaperColumn, variant: string): number | undefined {
   return Object.hasOwn(RESULTS, variant) ? RESULTS[variant]?.[column] : undefined;

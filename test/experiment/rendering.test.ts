@@ -1,9 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { paperScore } from '../../src/experiment/paper-results.ts';
+import { paperScore, paperSource } from '../../src/experiment/paper-results.ts';
 import type {
+  Comparison,
   DatasetReport,
   ExperimentReport,
   VariantRow,
+  WeightMovement,
 } from '../../src/experiment/report-types.ts';
 import { renderExperimentHtml } from '../../src/experiment/rendering/html.ts';
 import {
@@ -35,6 +37,42 @@ function row(variant: string, change: Partial<VariantRow>): VariantRow {
     ],
     ...change,
   };
+}
+
+/** Loss at steps 0, 50 and 100; `spread` of the seeds at the last. */
+function curveOf(losses: readonly number[], spread = 0): VariantRow['curve'] {
+  return losses.map((mean, index) => {
+    const half = index === losses.length - 1 ? spread / 2 : 0;
+    return { step: 50 * index, mean, lowest: mean - half, highest: mean + half };
+  });
+}
+
+function movementsOf(variant: string): WeightMovement[] {
+  const overall: WeightMovement = {
+    variant,
+    count: 40,
+    initial: 0.25,
+    mean: 0.2375,
+    meanAbsoluteDifference: 0.0625,
+    decayedInitial: 0.24,
+    tStatistic: -4.5,
+    pValue: 0.00004,
+    decayedTStatistic: -0.5,
+    decayedPValue: 0.62,
+    histogram: { low: 0.1, high: 0.3, counts: [30, 10, ...new Array<number>(18).fill(0)] },
+  };
+  const places = [0, 1].flatMap((layer) =>
+    (['k', 'v'] as const).map((projection) => ({
+      ...overall,
+      module: 'decoderSelf' as const,
+      projection,
+      layer,
+      count: 10,
+      meanAbsoluteDifference: 0.03125 * (layer + 1),
+      tStatistic: Number.MAX_VALUE,
+    })),
+  );
+  return [overall, ...places];
 }
 
 function datasetOf(change: Partial<DatasetReport> = {}): DatasetReport {
@@ -156,8 +194,241 @@ test('tables: the gap to the mean, and the paper’s figures beside ours', () =>
   expect(markdown).toMatch(/\| WGQA +\| +GQA +\|/);
 });
 
+/** `datasetOf()` with the rows that `change` returns something for changed. */
+function withRows(
+  change: Readonly<Record<string, Partial<VariantRow>>>,
+  more: Partial<DatasetReport> = {},
+): DatasetReport {
+  const rows = datasetOf().rows.map((r) => ({ ...r, ...change[r.variant] }));
+  return datasetOf({ ...more, rows });
+}
+
+describe('the answer', () => {
+  const answerOf = (dataset: DatasetReport) =>
+    /## Answer\n([\s\S]*?)\n## /.exec(formatExperimentMarkdown(reportOf(dataset)))?.[1] ?? '';
+
+  test('says which advantages stand after the correction', () => {
+    expect(answerOf(datasetOf())).toContain('With p below 0.05 after Holm: WGQA over GQA.');
+    const comparisons = datasetOf().comparisons.map((c) => ({ ...c, adjustedPValue: 0.05 }));
+    const answer = answerOf(datasetOf({ comparisons }));
+    expect(answer).toContain('clear of zero: WGQA over GQA. With p below 0.05 after Holm: none');
+  });
+
+  test('an interval that touches zero is not clear of it, one below zero is worse', () => {
+    const [mha, wgqa, colwgqa] = datasetOf().comparisons as [Comparison, Comparison, Comparison];
+    const touching = { ...wgqa, difference: { mean: 0.3, low: 0, high: 0.6 } };
+    const worse = { ...colwgqa, difference: { mean: 0.3, low: 0.1, high: 0.5 } };
+    const answer = answerOf(datasetOf({ comparisons: [mha, touching, worse] }));
+    expect(answer).toContain('No learned merge beats mean pooling');
+    expect(answer).toMatch(/WGQA − GQA: .*: not to be told apart\./);
+    expect(answer).toMatch(/COLWGQA − GQA: rougeL −0\.30 .*: worse, with the interval clear/);
+  });
+
+  test('is about trained merges that keep as many bytes', () => {
+    const crossOnly = withRows({
+      WGQA: { kvBytesPerToken: { selfAttention: 8192, crossAttention: 4096 } },
+    });
+    expect(answerOf(crossOnly)).not.toContain('− GQA: rougeL +0.40');
+    const lone = datasetOf({ rows: datasetOf().rows.filter(({ variant }) => variant !== 'GQA') });
+    expect(renderExperimentHtml(reportOf(lone))).not.toContain('Gap to the mean');
+    const untrained = withRows({ COLWGQA: { trainedParameters: 0 } });
+    expect(answerOf(untrained)).not.toContain('COLWGQA');
+    expect(answerOf(untrained)).toContain('WGQA − GQA');
+  });
+
+  test('counts the seeds that both have', () => {
+    expect(answerOf(withRows({ WGQA: { seeds: [1, 2, 3] } }))).toMatch(/WGQA − GQA: .*1 seed:/);
+    expect(answerOf(withRows({ WGQA: { seeds: [7] } }))).toContain('no seed in common');
+  });
+
+  test('comes first, for each data set, after what is missing', () => {
+    const report = { ...reportOf(datasetOf(), datasetOf({ name: 'second' })), missingRuns: 1 };
+    const inOrder = (text: string, parts: readonly string[]) => {
+      const places = parts.map((part) => text.indexOf(part));
+      expect(places).not.toContain(-1);
+      expect(places).toEqual(places.toSorted((a, b) => a - b));
+    };
+    inOrder(renderExperimentHtml(report), [
+      '1 planned run is not finished.',
+      'Seeds: 0, 1.',
+      '>Answer</h2>',
+      '<strong>debian</strong>: At equal',
+      '<strong>second</strong>: At equal',
+      '<h2 id="data-0">debian</h2>',
+      '<h2 id="data-1">second</h2>',
+    ]);
+    inOrder(formatExperimentMarkdown(report), [
+      '1 planned run is not finished.',
+      '## Answer',
+      '**debian**: At equal',
+      '**second**: At equal',
+      '## debian',
+      '## second',
+    ]);
+  });
+});
+
+test('comparisons at equal K/V bytes are in sight, the others behind a line', () => {
+  const html = renderExperimentHtml(reportOf(datasetOf()));
+  const [, equal = '', across = ''] =
+    /Comparisons at equal K\/V bytes([\s\S]*?)<details>([\s\S]*?)<\/details>/.exec(html) ?? [];
+  const namesIn = (text: string) =>
+    [...text.matchAll(/<th scope="row">(.*?)<\/th><td class="right">(.*?)<\/td>/g)].map(
+      ([, variant, other]) => `${variant ?? ''} ${other ?? ''}`,
+    );
+  expect(namesIn(equal)).toEqual(['WGQA GQA', 'GQA COLWGQA']);
+  expect(namesIn(across)).toEqual(['MHA GQA']);
+  expect(equal).toContain('better, with the interval clear of zero');
+  expect(equal).toContain('&lt; 0.001');
+});
+
+describe('curves', () => {
+  const [pooled, learned, random] = [
+    [5, 4.5, 4.25],
+    [5, 4.375, 4.3125],
+    [9, 7, 6],
+  ] as const;
+  const dataset = withRows({
+    GQA: { curve: curveOf(pooled) },
+    WGQA: { curve: curveOf(learned, 0.125) },
+    COLWGQA: { curve: curveOf(random) },
+  });
+
+  test('the gap at early steps and at the end, of either sign', () => {
+    const markdown = formatExperimentMarkdown(reportOf(dataset));
+    const gap = /### Gap[\s\S]*?(?=\n###)/.exec(markdown)?.[0] ?? '';
+    const rows = gap.split('\n').filter((line) => /^\| \d/.test(line));
+    expect(rows.map((line) => line.split('|').map((cell) => cell.trim()))).toEqual([
+      ['', '0', '0.0000', '+4.0000', ''],
+      ['', '50', '−0.1250', '+2.5000', ''],
+      ['', '100', '+0.0625', '+1.7500', ''],
+    ]);
+    // COLWGQA has one of GQA's two seeds.
+    expect(gap).toContain('Not of the same seeds');
+    expect(gap).toContain('COLWGQA (0) − GQA (0, 1)');
+    expect(gap).not.toContain('WGQA (0, 1) −');
+  });
+
+  test('the spread over seeds, in the table and as a bar in the chart', () => {
+    const html = renderExperimentHtml(reportOf(dataset));
+    expect(html).toContain('4.3125 (4.2500 to 4.3750)');
+    const [chart = ''] = /aria-labelledby="data-0-curves-title[\s\S]*?<\/svg>/.exec(html) ?? [];
+    const bars = [
+      ...chart.matchAll(/class="whisker" x1="(\S+)" x2="(\S+)" y1="(\S+)" y2="(\S+)"/g),
+    ];
+    // MHA's at step 50, WGQA's at step 100; COLWGQA's line is the only other one, without a spread.
+    expect(bars).toHaveLength(2);
+    for (const [, x1, x2, low, high] of bars) {
+      expect(x1).toBe(x2);
+      expect(Number(low)).toBeGreaterThan(Number(high));
+    }
+    const [mha, wgqa] = bars.map(([, , , low, high]) => Number(low) - Number(high));
+    // 0.2 nats against 0.125, in tenths of a unit.
+    expect(mha! / wgqa!).toBeCloseTo(0.2 / 0.125, 1);
+  });
+
+  test('small gaps are drawn again without the wide ones', () => {
+    const html = renderExperimentHtml(reportOf(dataset));
+    const [close = ''] = /aria-labelledby="data-0-gap-close[\s\S]*?<\/svg>/.exec(html) ?? [];
+    expect(close).toContain('<title>WGQA</title>');
+    expect(close).not.toContain('<title>COLWGQA</title>');
+    const alike = withRows({ WGQA: { curve: curveOf(pooled) }, GQA: { curve: curveOf(pooled) } });
+    expect(renderExperimentHtml(reportOf(alike))).not.toContain('gap-close');
+  });
+});
+
+describe('merge weights', () => {
+  const report = reportOf(datasetOf({ weights: movementsOf('WGQA') }));
+
+  test('both tests, and one without bound', () => {
+    const markdown = formatExperimentMarkdown(report);
+    expect(markdown).toMatch(
+      /\| WGQA +\| +40 \| 0\.2500 \| 0\.2375 \| +0\.0625 \| −4\.50 \| < 0\.001 \| +0\.2400 \| +−0\.50 \| +0\.620 \|/,
+    );
+    expect(markdown).toMatch(/\| WGQA +\| decoderSelf 1 V \| +10 \|.* 0\.0625 \| +∞ \|/);
+  });
+
+  test('a chart for each module and projection, by layer', () => {
+    const html = renderExperimentHtml(report);
+    const charts = [
+      ...html.matchAll(/from the start, (decoderSelf [KV])<\/title>[\s\S]*?<\/svg>/g),
+    ];
+    expect(charts.map(([, place]) => place)).toEqual(['decoderSelf K', 'decoderSelf V']);
+    for (const [chart] of charts) expect(chart.match(/class="dot"/g)).toHaveLength(2);
+  });
+
+  test('a histogram in proportion to its counts', () => {
+    const html = renderExperimentHtml(report);
+    const [chart = ''] = /aria-labelledby="data-0-histogram-0[\s\S]*?<\/svg>/.exec(html) ?? [];
+    const heights = [...chart.matchAll(/<rect [^>]*height="(\S+?)"/g)].map(([, h]) => Number(h));
+    expect(heights).toHaveLength(20);
+    expect(heights[0]! / heights[1]!).toBeCloseTo(3, 1);
+    expect(heights.slice(2)).toEqual(new Array(18).fill(0));
+    // 0.25 is where the sixteenth of twenty bins over 0.1 to 0.3 begins, half a unit before its bar.
+    const lefts = [...chart.matchAll(/<rect x="(\S+?)"/g)].map(([, x]) => Number(x));
+    const [, start] = /class="initial" x1="(\S+?)"/.exec(chart) ?? [];
+    expect(lefts[15]! - Number(start)).toBeCloseTo(0.5, 0);
+    expect(chart).toContain('start 0.25');
+  });
+});
+
+test('error bars are the interval of the score', () => {
+  const html = renderExperimentHtml(
+    reportOf(withRows({ GQA: { score: { mean: 18, low: 16, high: 19 } } })),
+  );
+  const [, bar] =
+    /<title>GQA<\/title><line class="line"([^>]*)>\s*(?:<line class="leader"[^>]*>\s*)?<circle class="dot"/.exec(
+      html,
+    ) ?? [];
+  const [, low, high] = /y1="(\S+)" y2="(\S+)"/.exec(bar ?? '') ?? [];
+  const [, middle] =
+    /<title>GQA<\/title>[\s\S]*?<circle class="dot" cx="\S+" cy="(\S+)" r="5"/.exec(html) ?? [];
+  // Two points below, one above; lower scores are further down.
+  expect((Number(low) - Number(middle)) / (Number(middle) - Number(high))).toBeCloseTo(2, 1);
+});
+
+test('Markdown shows hostile text as it is', () => {
+  const report = reportOf(withRows({ GQA: { description: 'a <b> | `c` *d* [e](f) \\ g_h _i_' } }));
+  const markdown = formatExperimentMarkdown(report);
+  expect(markdown).not.toMatch(/<script|<img|<title|<b>|\*d\*|\]\(f\)/);
+  expect(markdown).toContain('# A &#60;title>');
+  expect(markdown).toContain('g_h &#95;i&#95;');
+  const table = markdown
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && line.includes('what'));
+  // A bar in a cell would be one more column.
+  expect(new Set(table.map((line) => line.split('|').length)).size).toBe(1);
+});
+
+test('what is not finite is left out of charts', () => {
+  const broken = withRows({
+    GQA: { score: { mean: NaN, low: NaN, high: NaN }, curve: curveOf([5, NaN, 4]) },
+    WGQA: { curve: curveOf([5, Infinity, 4]) },
+  });
+  const html = renderExperimentHtml(reportOf(broken));
+  expect(html).not.toMatch(/NaN|Infinity|undefined/);
+  const numbers = [...html.matchAll(/ (?:x|y|cx|cy|x1|x2|y1|y2|width|height|r)="([^"]*)"/g)];
+  expect(numbers.length).toBeGreaterThan(100);
+  for (const [, value] of numbers) expect(Number.isFinite(Number(value))).toBe(true);
+});
+
+test('the paper’s column is named with its footnote, beside our metric', () => {
+  const dataset = datasetOf({ paperColumn: 'multi-news', metric: 'rouge1' });
+  for (const render of [renderExperimentHtml, formatExperimentMarkdown]) {
+    const text = render(reportOf(dataset));
+    expect(text).toContain('MHA was not trained on Multi-News. Ours: rouge1.');
+    expect(render(reportOf(datasetOf()))).not.toContain('Paper:');
+  }
+  expect(paperSource('t5-small-cnn-dailymail')).toContain('Table 2');
+});
+
 test('HTML loads nothing, escapes everything and draws finite figures', () => {
-  const html = renderExperimentHtml(reportOf(datasetOf(), datasetOf({ name: 'second' })));
+  const html = renderExperimentHtml(
+    reportOf(
+      datasetOf({ weights: movementsOf('WGQA') }),
+      datasetOf({ name: 'second', weights: movementsOf('COLWGQA') }),
+    ),
+  );
   expect(html).not.toMatch(/<script|<img|https?:|src=(?!x)|NaN|Infinity|undefined/);
   expect(html).toContain('&lt;script&gt;alert(1)&lt;/script&gt;');
   expect(html).toContain('<title>A &lt;title&gt;</title>');

@@ -2,27 +2,45 @@
 import { formatFixed } from '../../report/format.ts';
 import type { Comparison, DatasetReport, Estimate, VariantRow } from '../report-types.ts';
 
-/** A learned merge and the mean-pooled variant that keeps as many K/V bytes. */
-export interface Match {
+/** A learned merge and the mean-pooled variant with as many K/V heads and bytes. */
+export interface Pair {
   readonly learned: VariantRow;
   readonly pooled: VariantRow;
+}
+
+interface Match extends Pair {
   /** learned − pooled. */
   readonly difference: Estimate;
   readonly adjustedPValue: number;
 }
 
-/** Every fully trained learned merge beside its mean-pooled counterpart. */
-export function matchesOf({ rows, comparisons }: DatasetReport): Match[] {
-  const pooled = rows.filter(isPooled);
+/** Every trained learned merge beside its mean-pooled counterpart. */
+export function pairsOf({ rows }: DatasetReport): Pair[] {
   return rows.filter(isLearned).flatMap((learned) => {
-    const counterpart = pooled.find(({ kvHeads }) => kvHeads === learned.kvHeads);
-    const found = counterpart && differenceOf(comparisons, learned, counterpart);
-    return counterpart && found ? [{ learned, pooled: counterpart, ...found }] : [];
+    // Merged in other modules, as many heads keep other bytes: that would not be a fair pair.
+    const pooled = rows.find(
+      (row) =>
+        isPooled(row) && row.kvHeads === learned.kvHeads && kvBytesOf(row) === kvBytesOf(learned),
+    );
+    return pooled ? [{ learned, pooled }] : [];
   });
 }
 
-export function isLearned({ mergeParameters }: VariantRow): boolean {
-  return mergeParameters > 0;
+/** The pairs that were compared. */
+function matchesOf(dataset: DatasetReport): Match[] {
+  return pairsOf(dataset).flatMap((pair) => {
+    const found = differenceOf(dataset.comparisons, pair.learned, pair.pooled);
+    return found ? [{ ...pair, ...found }] : [];
+  });
+}
+
+/** Per token, self- and cross-attention. */
+export function kvBytesOf({ kvBytesPerToken }: VariantRow): number {
+  return kvBytesPerToken.selfAttention + kvBytesPerToken.crossAttention;
+}
+
+function isLearned({ mergeParameters, trainedParameters }: VariantRow): boolean {
+  return mergeParameters > 0 && trainedParameters > 0;
 }
 
 function isPooled({ mergeParameters, kvHeads, heads, trainedParameters }: VariantRow): boolean {
@@ -46,7 +64,7 @@ function negated({ mean, low, high }: Estimate): Estimate {
 }
 
 /** 1: above zero, −1: below, 0: the interval holds zero. */
-export function sideOfZero({ low, high }: Estimate): -1 | 0 | 1 {
+function sideOfZero({ low, high }: Estimate): -1 | 0 | 1 {
   if (low > 0) return 1;
   return high < 0 ? -1 : 0;
 }
@@ -66,24 +84,57 @@ export function findingsOf(dataset: DatasetReport): string[] {
   const matches = matchesOf(dataset);
   if (matches.length === 0)
     return ['No learned merge and its mean-pooled counterpart are finished.'];
-  const winners = matches.filter(({ difference }) => sideOfZero(difference) > 0);
-  const names = winners.map(({ learned, pooled }) => `${learned.variant} over ${pooled.variant}`);
-  const answer =
-    winners.length > 0
-      ? `At equal K/V bytes these beat mean pooling with the interval clear of zero: ${names.join(', ')}.`
-      : 'No learned merge beats mean pooling at equal K/V bytes with the interval clear of zero.';
-  return [answer, ...matches.map((match) => describeMatch(match, dataset))];
+  return [headlineOf(matches), ...matches.map((match) => describeMatch(match, dataset))];
 }
 
-function describeMatch({ learned, pooled, difference, adjustedPValue }: Match, d: DatasetReport) {
+/** Below this a corrected p-value is said to stand. */
+const LEVEL = 0.05;
+
+function headlineOf(matches: readonly Match[]): string {
+  const winners = matches.filter(({ difference }) => sideOfZero(difference) > 0);
+  if (winners.length === 0)
+    return 'No learned merge beats mean pooling at equal K/V bytes with the interval clear of zero.';
+  const standing = winners.filter(({ adjustedPValue }) => adjustedPValue < LEVEL);
   return (
-    `${learned.variant} − ${pooled.variant}: ${d.metric} ${formatDifference(difference)}, ` +
-    `p ${formatPValue(adjustedPValue)} after Holm, ${seedsOf(learned)}: ${verdictOf(difference)}.`
+    `At equal K/V bytes these beat mean pooling with the interval clear of zero: ${listOf(winners)}. ` +
+    `With p below ${LEVEL} after Holm: ${standing.length > 0 ? listOf(standing) : 'none of them'}.`
   );
 }
 
-function seedsOf({ seeds }: VariantRow): string {
-  return seeds.length === 1 ? '1 seed' : `${seeds.length} seeds`;
+function listOf(matches: readonly Match[]): string {
+  return matches
+    .map(({ learned, pooled }) => `${learned.variant} over ${pooled.variant}`)
+    .join(', ');
+}
+
+function describeMatch(match: Match, dataset: DatasetReport): string {
+  const { learned, pooled, difference, adjustedPValue } = match;
+  return (
+    `${learned.variant} − ${pooled.variant}: ${dataset.metric} ${formatDifference(difference)}, ` +
+    `p ${formatPValue(adjustedPValue)} after Holm, ${commonSeeds(match)}: ${verdictOf(difference)}.`
+  );
+}
+
+/** The bootstrap compares a pair on the seeds that both have. */
+function commonSeeds({ learned, pooled }: Pair): string {
+  const count = learned.seeds.filter((seed) => pooled.seeds.includes(seed)).length;
+  if (count === 0) return 'no seed in common';
+  return count === 1 ? '1 seed' : `${count} seeds`;
+}
+
+/** A curve is a mean over its variant's seeds: where those differ, so do the gap's two sides. */
+export function gapNoteOf(dataset: DatasetReport): string {
+  const unequal = pairsOf(dataset)
+    .filter(({ learned, pooled }) => learned.seeds.join() !== pooled.seeds.join())
+    .map(
+      ({ learned, pooled }) =>
+        `${learned.variant} (${learned.seeds.join(', ')}) − ${pooled.variant} (${pooled.seeds.join(', ')})`,
+    );
+  const meaning =
+    'Validation loss of a learned merge minus that of its mean-pooled counterpart, from the first steps to the ' +
+    'end; below zero the learned merge is ahead.';
+  if (unequal.length === 0) return meaning;
+  return `${meaning} Not of the same seeds, so the seeds' own differences are in it: ${unequal.join('; ')}.`;
 }
 
 /** "+0.31 (−0.12 to +0.74)" */

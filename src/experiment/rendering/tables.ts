@@ -8,15 +8,8 @@ import {
   formatInteger,
   NO_VALUE,
 } from '../../report/format.ts';
-import type { DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
-import {
-  formatDifference,
-  formatPValue,
-  isLearned,
-  matchesOf,
-  signed,
-  verdictOf,
-} from './findings.ts';
+import type { Comparison, DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
+import { formatDifference, formatPValue, pairsOf, signed, verdictOf } from './findings.ts';
 
 /** Like the paper's Table 1, with what each variant costs. */
 export function resultsTable({ rows, metric, paperColumn }: DatasetReport): FigureTable {
@@ -68,23 +61,26 @@ export function runsTable({ rows }: DatasetReport): FigureTable {
   };
 }
 
-/** Those at equal K/V bytes first. */
-export function comparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
-  const ordered = comparisons.toSorted((a, b) => Number(b.sameKvBytes) - Number(a.sameKvBytes));
+export function equalComparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
+  return comparisonsTable(
+    comparisons.filter(({ sameKvBytes }) => sameKvBytes),
+    metric,
+  );
+}
+
+export function otherComparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
+  return comparisonsTable(
+    comparisons.filter(({ sameKvBytes }) => !sameKvBytes),
+    metric,
+  );
+}
+
+function comparisonsTable(comparisons: readonly Comparison[], metric: string): FigureTable {
   return {
-    headings: [
-      'variant',
-      'other',
-      'same K/V bytes',
-      `${metric}, variant − other`,
-      'p',
-      'p (Holm)',
-      '',
-    ],
-    rows: ordered.map(({ variant, other, sameKvBytes, difference, pValue, adjustedPValue }) => [
+    headings: ['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)', 'verdict'],
+    rows: comparisons.map(({ variant, other, difference, pValue, adjustedPValue }) => [
       variant,
       other,
-      sameKvBytes ? 'yes' : 'no',
       formatDifference(difference),
       formatPValue(pValue),
       formatPValue(adjustedPValue),
@@ -95,18 +91,18 @@ export function comparisonsTable({ comparisons, metric }: DatasetReport): Figure
 
 /** Validation loss of each learned merge minus that of its mean-pooled counterpart, by step. */
 export function gapTable(dataset: DatasetReport): FigureTable {
-  const matches = matchesOf(dataset);
-  const steps = new Set(matches.flatMap(({ learned }) => learned.curve.map(({ step }) => step)));
+  const pairs = pairsOf(dataset);
+  const steps = new Set(pairs.flatMap(({ learned }) => learned.curve.map(({ step }) => step)));
   return {
     headings: [
       'step',
-      ...matches.map(({ learned, pooled }) => `${learned.variant} − ${pooled.variant}`),
+      ...pairs.map(({ learned, pooled }) => `${learned.variant} − ${pooled.variant}`),
     ],
     rows: [...steps]
       .sort((a, b) => a - b)
       .map((step) => [
         formatInteger(step),
-        ...matches.map(({ learned, pooled }) =>
+        ...pairs.map(({ learned, pooled }) =>
           signed(lossAt(learned, step) - lossAt(pooled, step), 4),
         ),
       ]),
@@ -131,8 +127,9 @@ export function curvesTable({ rows }: DatasetReport): FigureTable {
 function formatLoss({ curve }: VariantRow, step: number): string {
   const point = curve.find((candidate) => candidate.step === step);
   if (point === undefined) return NO_VALUE;
-  const spread = (point.highest - point.lowest) / 2;
-  return `${formatFixed(point.mean, 4)}${spread > 0 ? ` ± ${formatFixed(spread, 4)}` : ''}`;
+  const { mean, lowest, highest } = point;
+  const spread = ` (${formatFixed(lowest, 4)} to ${formatFixed(highest, 4)})`;
+  return `${formatFixed(mean, 4)}${highest > lowest ? spread : ''}`;
 }
 
 /** The paper's Figure 2: all weights of a variant together. */
@@ -142,6 +139,21 @@ export function movementTable({ weights }: DatasetReport): FigureTable {
     rows: weights
       .filter(({ layer }) => layer === undefined)
       .map((movement) => [movement.variant, ...movementCells(movement)]),
+  };
+}
+
+/** How many of each variant's weights ended in which of its bins. */
+export function distributionTable({ weights }: DatasetReport): FigureTable {
+  const overall = weights.filter(({ layer }) => layer === undefined);
+  const bins = overall[0]?.histogram.counts.length ?? 0;
+  return {
+    headings: ['variant', 'from', 'to', ...Array.from({ length: bins }, (_, i) => `bin ${i + 1}`)],
+    rows: overall.map(({ variant, histogram: { low, high, counts } }) => [
+      variant,
+      formatFixed(low, 4),
+      formatFixed(high, 4),
+      ...counts.map(String),
+    ]),
   };
 }
 
@@ -176,13 +188,10 @@ function movementCells(movement: WeightMovement): string[] {
 
 /** Equal weights give a statistic without bound. */
 function formatStatistic(value: number): string {
+  if (Number.isNaN(value)) return NO_VALUE;
   return Math.abs(value) < 1e6 ? formatFixed(value, 2) : `${value < 0 ? '−' : ''}∞`;
 }
 
-export function placeOf({ module, layer, projection }: WeightMovement): string {
+function placeOf({ module, layer, projection }: WeightMovement): string {
   return `${module ?? ''} ${layer ?? ''} ${projection?.toUpperCase() ?? ''}`.trim();
-}
-
-export function hasLearned({ rows }: DatasetReport): boolean {
-  return rows.some(isLearned);
 }

@@ -3,26 +3,29 @@ import { formatFixed, formatInteger } from '../../report/format.ts';
 import { formatMarkdownTable, formatTable } from '../../report/index.ts';
 import type { FigureTable } from '../../report/sections/table.ts';
 import type { DatasetReport, ExperimentReport, Sample } from '../report-types.ts';
-import { findingsOf } from './findings.ts';
+import { paperSource } from '../paper-results.ts';
+import { findingsOf, gapNoteOf, pairsOf } from './findings.ts';
 import {
-  comparisonsTable,
   curvesTable,
+  distributionTable,
+  equalComparisonsTable,
   gapTable,
-  hasLearned,
   layersTable,
   movementTable,
+  otherComparisonsTable,
   resultsTable,
   runsTable,
 } from './tables.ts';
 
 /** The first lines of every rendering: what was done, and what is not there yet. */
 export function introductionOf(report: ExperimentReport): string[] {
-  const { base, missingRuns, settings } = report;
+  const { base, missingRuns, settings, seeds } = report;
   const missing = `${missingRuns} planned ${missingRuns === 1 ? 'run is' : 'runs are'} not finished.`;
   return [
     ...(missingRuns > 0 ? [missing] : []),
     `Settings: ${settings}. ${base.name}: ${base.architecture}, ` +
-      `${formatInteger(base.parameters)} parameters. ${report.training}. Decoding: ${report.decoding}.`,
+      `${formatInteger(base.parameters)} parameters. ${report.training}. Decoding: ${report.decoding}. ` +
+      `Seeds: ${seeds.join(', ')}.`,
   ];
 }
 
@@ -33,11 +36,18 @@ export function describePairs(dataset: DatasetReport): string {
   return `${dataset.description}: ${counts.join(' / ')} pairs for training, validation and test.`;
 }
 
+/** What the paper's column is, and its footnote. */
+export function paperNoteOf({ paperColumn, metric }: DatasetReport): string | undefined {
+  return paperColumn && `Paper: ${paperSource(paperColumn)}. Ours: ${metric}.`;
+}
+
 /** @throws never: what is missing shows as "–" */
 export function formatExperimentMarkdown(report: ExperimentReport): string {
   const parts = [
-    `# ${report.title}`,
-    ...introductionOf(report),
+    `# ${plain(report.title)}`,
+    ...introductionOf(report).map(plain),
+    '## Answer',
+    ...report.datasets.flatMap(formatAnswer),
     ...report.datasets.flatMap(formatDataset),
     '## Method',
     report.notes.map((note) => `- ${note}`).join('\n'),
@@ -45,37 +55,75 @@ export function formatExperimentMarkdown(report: ExperimentReport): string {
   return `${parts.join('\n\n')}\n`;
 }
 
-function formatDataset(dataset: DatasetReport): string[] {
-  const learned = hasLearned(dataset);
+function formatAnswer(dataset: DatasetReport): string[] {
+  const [headline = '', ...details] = findingsOf(dataset).map(plain);
   return [
-    `## ${dataset.name}`,
-    describePairs(dataset),
-    findingsOf(dataset)
-      .map((finding) => `- ${finding}`)
-      .join('\n'),
+    `**${plain(dataset.name)}**: ${headline}`,
+    ...(details.length > 0 ? [details.map((detail) => `- ${detail}`).join('\n')] : []),
+  ];
+}
+
+function formatDataset(dataset: DatasetReport): string[] {
+  const paper = paperNoteOf(dataset);
+  return [
+    `## ${plain(dataset.name)}`,
+    plain(describePairs(dataset)),
     '### Results',
     markdownOf(resultsTable(dataset)),
-    '### Comparisons',
-    markdownOf(comparisonsTable(dataset)),
+    ...(paper === undefined ? [] : [paper]),
+    '### Comparisons at equal K/V bytes',
+    markdownOf(equalComparisonsTable(dataset)),
+    '### Comparisons across K/V bytes',
+    markdownOf(otherComparisonsTable(dataset)),
     '### Validation loss by step',
     markdownOf(curvesTable(dataset)),
-    ...(learned ? ['### Gap to the mean by step', markdownOf(gapTable(dataset))] : []),
-    ...(learned ? ['### Movement of merge weights', markdownOf(movementTable(dataset))] : []),
-    ...(learned ? ['### Layer by layer', markdownOf(layersTable(dataset))] : []),
+    ...(pairsOf(dataset).length > 0
+      ? ['### Gap to the mean by step', plain(gapNoteOf(dataset)), markdownOf(gapTable(dataset))]
+      : []),
+    ...(dataset.weights.length > 0 ? formatMovement(dataset) : []),
     '### Every run',
     markdownOf(runsTable(dataset)),
     ...(dataset.samples.length > 0 ? ['### Samples', ...dataset.samples.map(formatSample)] : []),
   ];
 }
 
+function formatMovement(dataset: DatasetReport): string[] {
+  return [
+    '### Movement of merge weights',
+    markdownOf(movementTable(dataset)),
+    '### Layer by layer',
+    markdownOf(layersTable(dataset)),
+    '### Distribution of merge weights',
+    markdownOf(distributionTable(dataset)),
+  ];
+}
+
 function formatSample({ source, reference, outputs }: Sample): string {
   const rows = [['reference', reference], ...outputs.map(({ variant, text }) => [variant, text])];
-  const table = formatMarkdownTable([{ heading: '' }, { heading: 'text' }], rows);
-  return `> ${source.replaceAll(/\s+/g, ' ').replaceAll(/[<>&`*_[\]\\|]/g, String.raw`\$&`)}\n\n${table}`;
+  const columns = [{ heading: '' }, { heading: 'text' }];
+  const table = formatMarkdownTable(
+    columns,
+    rows.map((row) => row.map(plain)),
+  );
+  return `> ${plain(source)}\n\n${table}`;
+}
+
+/** What Markdown or HTML could take for its own: not a lone `<`, `&` or an underscore within a word. */
+const MEANINGFUL =
+  /[*`[\]|\\~]|&(?=[#\p{L}])|<(?=[\p{L}/!?])|(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/gu;
+
+/** Text as one line that Markdown shows as it is. Entities, since a backslash in a table is escaped again. */
+function plain(text: string): string {
+  return text
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(MEANINGFUL, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function markdownOf({ headings, rows }: FigureTable): string {
-  return formatMarkdownTable(columnsOf(headings), rows);
+  return formatMarkdownTable(
+    columnsOf(headings.map(plain)),
+    rows.map((row) => row.map(plain)),
+  );
 }
 
 /** The first column is a name. */

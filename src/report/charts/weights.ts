@@ -46,17 +46,22 @@ export function drawWeightHistogram(
   values: readonly number[],
   options: WeightChartOptions,
 ): Markup {
+  return drawBins(histogram(values, options.domain, binCount(values.length)), options);
+}
+
+/** The same of weights that are counted already; the bins lie within the domain. */
+export function drawBins(bins: readonly Bin[], options: WeightChartOptions): Markup {
   const frame = createFrame(WIDTH, 220, { left: LEFT, right: 16, top: 34, bottom: 44 });
-  const bins = histogram(values, options.domain, binCount(values.length));
+  const count = bins.reduce((sum, bin) => sum + bin.count, 0);
   const x = createScale('linear', options.domain, [frame.left, frame.right]);
-  const curve = options.initial === 'random' ? normalCounts(bins, values.length) : [];
+  const curve = options.initial === 'random' ? normalCounts(bins, count) : [];
   const tallest = extentOf([...bins.map((bin) => bin.count), ...curve])[1];
   const y = createScale('linear', [0, tallest * 1.05], [frame.bottom, frame.top], 4);
   const bars = bins.map((bin) => {
     const left = px(x.position(bin.low) + 0.5);
     const top = px(y.position(bin.count));
     const height = px(frame.bottom - top);
-    const width = px(x.position(bin.high) - x.position(bin.low) - 1);
+    const width = px(Math.max(0.5, x.position(bin.high) - x.position(bin.low) - 1));
     return markup`<rect x="${left}" y="${top}" width="${width}" height="${height}"/>`;
   });
   return drawSvg(frame, options, [
