@@ -12,9 +12,8 @@ import {
   type DemoReport,
 } from '../report/index.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
-import { writeFiles } from './files.ts';
 import { addCommand, listOf, numeric, pick, threadsOption } from './options.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { createStageProgress, writeReports } from './stages.ts';
 import { packageVersion } from './version.ts';
 
 interface Options {
@@ -90,16 +89,9 @@ export function addDemoCommand(program: Command, context: CliContext): void {
 
 async function demo(options: Options, context: CliContext): Promise<void> {
   const report = await runWithProgress(options, context);
-  const files = {
-    html: path.join(options.out, 'report.html'),
-    markdown: path.join(options.out, 'report.md'),
-    json: path.join(options.out, 'report.json'),
-  };
-  const reportJson = `${JSON.stringify(report, null, 2)}\n`;
-  await writeFiles({
-    [files.html]: renderHtmlReport(report),
-    [files.markdown]: formatMarkdownReport(report),
-    [files.json]: reportJson,
+  const files = await writeReports(options.out, report, {
+    html: renderHtmlReport,
+    markdown: formatMarkdownReport,
   });
   if (options.json) printJson(context, { files, report });
   else printLines(context, ...formatReport(report), '', `Report: ${files.html}`);
@@ -117,8 +109,7 @@ function planOf(options: Options): DemoPlan {
 }
 
 async function runWithProgress(options: Options, context: CliContext): Promise<DemoReport> {
-  let progress: Progress | undefined;
-  let stage = '';
+  const progress = createStageProgress('demo', context, options);
   try {
     return await runDemo({
       modelDirectory: options.model,
@@ -128,22 +119,10 @@ async function runWithProgress(options: Options, context: CliContext): Promise<D
       version: packageVersion(),
       signal: context.signal,
       ...pick(options, ['threads']),
-      onProgress: ({ done, total, ...current }) => {
-        const { stderr } = context;
-        progress ??= createProgress({
-          label: 'demo',
-          total,
-          stream: stderr,
-          json: options.json === true,
-        });
-        if (current.stage !== stage && stderr.isTTY !== true) progress.log(current.stage);
-        stage = current.stage;
-        const loss = current.loss === undefined ? {} : { loss: current.loss };
-        progress.update({ step: done, label: stage, ...loss });
-      },
+      onProgress: progress.update,
     });
   } finally {
-    progress?.finish();
+    progress.finish();
   }
 }
 

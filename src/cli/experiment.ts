@@ -1,5 +1,4 @@
 /** `wgqa experiment`: every variant of a plan, with statistics. */
-import path from 'node:path';
 import type { Command } from 'commander';
 import {
   formatExperimentMarkdown,
@@ -10,9 +9,8 @@ import {
   type ExperimentReport,
 } from '../experiment/index.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
-import { writeFiles } from './files.ts';
 import { addCommand, pick, threadsOption } from './options.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { createStageProgress, writeReports } from './stages.ts';
 import { packageVersion } from './version.ts';
 
 interface Options {
@@ -46,15 +44,9 @@ export function addExperimentCommand(program: Command, context: CliContext): voi
 
 async function experiment(planFile: string, options: Options, context: CliContext): Promise<void> {
   const report = await runWithProgress(planFile, options, context);
-  const files = {
-    html: path.join(options.out, 'report.html'),
-    markdown: path.join(options.out, 'report.md'),
-    json: path.join(options.out, 'report.json'),
-  };
-  await writeFiles({
-    [files.html]: renderExperimentHtml(report),
-    [files.markdown]: formatExperimentMarkdown(report),
-    [files.json]: `${JSON.stringify(report, null, 2)}\n`,
+  const files = await writeReports(options.out, report, {
+    html: renderExperimentHtml,
+    markdown: formatExperimentMarkdown,
   });
   if (options.json) printJson(context, { files, report });
   else printLines(context, formatExperimentTable(report), '', `Report: ${files.html}`);
@@ -63,29 +55,18 @@ async function experiment(planFile: string, options: Options, context: CliContex
 async function runWithProgress(
   planFile: string,
   options: Options,
-  { stderr, signal }: CliContext,
+  context: CliContext,
 ): Promise<ExperimentReport> {
   const plan = await readPlan(planFile);
-  let progress: Progress | undefined;
-  let stage = '';
+  const progress = createStageProgress('experiment', context, options);
   try {
     return await runExperiment(plan, {
       ...pick(options, ['out', 'reportOnly', 'threads']),
       version: packageVersion(),
-      signal,
-      onProgress: ({ done, total, stage: label, loss }) => {
-        progress ??= createProgress({
-          label: 'experiment',
-          total,
-          stream: stderr,
-          json: options.json === true,
-        });
-        if (label !== stage && stderr.isTTY !== true) progress.log(label);
-        stage = label;
-        progress.update({ step: done, label, ...(loss !== undefined && { loss }) });
-      },
+      signal: context.signal,
+      onProgress: progress.update,
     });
   } finally {
-    progress?.finish();
+    progress.finish();
   }
 }
