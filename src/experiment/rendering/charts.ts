@@ -6,7 +6,7 @@ import { drawBins, weightDomain } from '../../report/charts/weights.ts';
 import { formatFixed } from '../../report/format.ts';
 import { type Markup, markup } from '../../report/markup.ts';
 import type { DatasetReport, WeightMovement } from '../report-types.ts';
-import { kvBytesOf, pairsOf } from './findings.ts';
+import { gapAt, kvBytesOf, pairsOf } from './findings.ts';
 
 export type Styles = ReadonlyMap<string, SeriesStyle>;
 
@@ -57,12 +57,11 @@ export function renderCurveCharts({ rows }: DatasetReport, styles: Styles, id: s
 const CLOSE = 0.2;
 
 export function renderGapCharts(dataset: DatasetReport, styles: Styles, id: string): Markup {
-  const lines = pairsOf(dataset).map(({ learned, pooled }) => ({
-    name: learned.variant,
-    points: learned.curve.flatMap(({ step, mean }) => {
-      const other = pooled.curve.find((point) => point.step === step);
-      return other ? [{ x: step, y: mean - other.mean }] : [];
-    }),
+  const lines = pairsOf(dataset).map((pair) => ({
+    name: pair.learned.variant,
+    points: pair.learned.curve
+      .map(({ step }) => ({ x: step, y: gapAt(pair, step) }))
+      .filter(({ y }) => Number.isFinite(y)),
   }));
   const widthOf = ({ points }: NamedLine) => Math.max(0, ...points.map(({ y }) => Math.abs(y)));
   const widest = Math.max(0, ...lines.map(widthOf));

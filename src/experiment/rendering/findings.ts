@@ -26,6 +26,12 @@ export function pairsOf({ rows }: DatasetReport): Pair[] {
   });
 }
 
+/** Validation loss of the learned merge minus that of the mean, over seeds; NaN where one has none. */
+export function gapAt({ learned, pooled }: Pair, step: number): number {
+  const [loss, other] = [learned, pooled].map(({ curve }) => curve.find((p) => p.step === step));
+  return (loss?.mean ?? NaN) - (other?.mean ?? NaN);
+}
+
 /** The pairs that were compared. */
 function matchesOf(dataset: DatasetReport): Match[] {
   return pairsOf(dataset).flatMap((pair) => {

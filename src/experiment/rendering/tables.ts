@@ -9,7 +9,7 @@ import {
   NO_VALUE,
 } from '../../report/format.ts';
 import type { Comparison, DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
-import { formatDifference, formatPValue, pairsOf, signed, verdictOf } from './findings.ts';
+import { formatDifference, formatPValue, gapAt, pairsOf, signed, verdictOf } from './findings.ts';
 
 /** Like the paper's Table 1, with what each variant costs. */
 export function resultsTable({ rows, metric, paperColumn }: DatasetReport): FigureTable {
@@ -92,35 +92,32 @@ function comparisonsTable(comparisons: readonly Comparison[], metric: string): F
 /** Validation loss of each learned merge minus that of its mean-pooled counterpart, by step. */
 export function gapTable(dataset: DatasetReport): FigureTable {
   const pairs = pairsOf(dataset);
-  const steps = new Set(pairs.flatMap(({ learned }) => learned.curve.map(({ step }) => step)));
   return {
     headings: [
       'step',
       ...pairs.map(({ learned, pooled }) => `${learned.variant} − ${pooled.variant}`),
     ],
-    rows: [...steps]
-      .sort((a, b) => a - b)
-      .map((step) => [
-        formatInteger(step),
-        ...pairs.map(({ learned, pooled }) =>
-          signed(lossAt(learned, step) - lossAt(pooled, step), 4),
-        ),
-      ]),
+    rows: stepsOf(pairs.map(({ learned }) => learned)).map((step) => [
+      formatInteger(step),
+      ...pairs.map((pair) => signed(gapAt(pair, step), 4)),
+    ]),
   };
 }
 
-function lossAt({ curve }: VariantRow, step: number): number {
-  return curve.find((point) => point.step === step)?.mean ?? NaN;
+/** The steps of all curves, in order. */
+function stepsOf(rows: readonly VariantRow[]): number[] {
+  const steps = new Set(rows.flatMap(({ curve }) => curve.map(({ step }) => step)));
+  return [...steps].sort((a, b) => a - b);
 }
 
 /** Validation loss by step: mean over seeds, with the lowest and highest where they differ. */
 export function curvesTable({ rows }: DatasetReport): FigureTable {
-  const steps = new Set(rows.flatMap(({ curve }) => curve.map(({ step }) => step)));
   return {
     headings: ['step', ...rows.map(({ variant }) => variant)],
-    rows: [...steps]
-      .sort((a, b) => a - b)
-      .map((step) => [formatInteger(step), ...rows.map((row) => formatLoss(row, step))]),
+    rows: stepsOf(rows).map((step) => [
+      formatInteger(step),
+      ...rows.map((row) => formatLoss(row, step)),
+    ]),
   };
 }
 
