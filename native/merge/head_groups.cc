@@ -1,7 +1,5 @@
 #include "merge/head_groups.h"
 
-#include <algorithm>
-
 #include "base/random_normal.h"
 
 namespace wgqa {
@@ -12,6 +10,15 @@ std::vector<std::int32_t> neighbouringGroups(std::int64_t heads, std::int64_t kv
     kvHeadOf[head] = static_cast<std::int32_t>(head * kvHeads / heads);
   }
   return kvHeadOf;
+}
+
+std::vector<HeadRange> headRanges(std::span<const std::int32_t> kvHeadOf) {
+  std::vector<HeadRange> ranges;
+  for (std::int64_t head = 0; head < std::ssize(kvHeadOf); ++head) {
+    if (head == 0 || kvHeadOf[head] != kvHeadOf[head - 1]) ranges.push_back({head, head});
+    ++ranges.back().end;
+  }
+  return ranges;
 }
 
 std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::int64_t heads,
@@ -27,12 +34,7 @@ std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::in
   return {heads, 1, 1};
 }
 
-void fillMergeWeight(std::span<float> weight, MergeInit init, float meanValue,
-                     const RandomField& random) {
-  if (init == MergeInit::mean) {
-    std::fill(weight.begin(), weight.end(), meanValue);
-    return;
-  }
+void fillRandomMergeWeight(std::span<float> weight, const RandomField& random) {
   for (std::size_t i = 0; i < weight.size(); ++i) {
     weight[i] = normalAt(random, 0, static_cast<std::uint32_t>(i));
   }

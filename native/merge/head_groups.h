@@ -13,19 +13,28 @@ namespace wgqa {
 
 /// Starting values of merge weights.
 enum class MergeInit : std::uint8_t {
-  mean,    // kvHeads / heads everywhere: mean pooling
-  random,  // standard normal draws: the paper's RAND rows
+  mean,          // mean pooling
+  random,        // standard normal draws: the paper's RAND rows
+  leastSquares,  // least_squares.h
 };
 
 /// [heads]: neighbouring heads share, kvHeadOf[h] = h * kvHeads / heads. kvHeads divides heads.
 std::vector<std::int32_t> neighbouringGroups(std::int64_t heads, std::int64_t kvHeads);
 
+/// Heads [begin, end) that share a K/V head.
+struct HeadRange {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+/// The groups of `kvHeadOf` [heads], ascending.
+std::vector<HeadRange> headRanges(std::span<const std::int32_t> kvHeadOf);
+
 /// Shape of the merge weight of one projection.
 std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::int64_t heads,
                                            std::int64_t headDim, std::int64_t dModel);
 
-/// Fills one merge weight; `random` is used by MergeInit::random alone.
-void fillMergeWeight(std::span<float> weight, MergeInit init, float meanValue,
-                     const RandomField& random);
+/// Fills one merge weight with standard normal draws.
+void fillRandomMergeWeight(std::span<float> weight, const RandomField& random);
 
 }  // namespace wgqa

@@ -14,10 +14,18 @@ enum class AttentionModule : std::uint8_t { encoderSelf, decoderSelf, decoderCro
 inline constexpr int kAttentionModules = 3;
 
 struct ModuleHeads {
-  /// K/V heads the attention runs with.
+  /// K/V heads the attention runs with, in all layers unless kvHeadsByLayer says otherwise.
   std::int64_t kvHeads = 0;
-  /// The K/V projections still hold all heads, and merge weights reduce them to kvHeads.
+  /// The K/V projections still hold all heads, and merge weights reduce them.
   bool merged = false;
+  /// Every query head scales the channels of the K/V head it reads by weights of its own.
+  bool expanded = false;
+  /// [layers], or empty. Only the decoder's may differ: the encoder caches nothing.
+  std::vector<std::int64_t> kvHeadsByLayer = {};
+
+  std::int64_t kvHeadsIn(std::int64_t layer) const {
+    return kvHeadsByLayer.empty() ? kvHeads : kvHeadsByLayer[static_cast<std::size_t>(layer)];
+  }
 };
 
 struct T5Config {
@@ -44,6 +52,9 @@ struct T5Config {
   std::vector<std::int32_t> eosTokenIds;
 
   std::int64_t innerDim() const { return heads * dKv; }
+  std::int64_t layersOf(AttentionModule m) const {
+    return m == AttentionModule::encoderSelf ? encoderLayers : decoderLayers;
+  }
   const ModuleHeads& module(AttentionModule m) const { return modules[static_cast<int>(m)]; }
   ModuleHeads& module(AttentionModule m) { return modules[static_cast<int>(m)]; }
 };

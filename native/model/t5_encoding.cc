@@ -20,14 +20,17 @@ TensorView allocated(Memory& memory, Buffer& buffer, DType dtype,
 }  // namespace
 
 EncodingCost::EncodingCost(const T5Config& config) {
-  const auto kvSize = [&](AttentionModule module) {
-    return 2 * config.module(module).kvHeads * config.dKv;
+  const auto kvSize = [&](AttentionModule module, std::int64_t layer) {
+    return 2 * config.module(module).kvHeadsIn(layer) * config.dKv;
   };
   const std::int64_t feedForwardProducts = config.gated ? 3 : 2;
-  keyValues = config.dModel * kvSize(AttentionModule::encoderSelf);
+  keyValues = config.dModel * kvSize(AttentionModule::encoderSelf, 0);
   block = config.dModel * (2 * config.innerDim() + feedForwardProducts * config.dFf);
   key = 2 * config.innerDim();
-  cross = config.decoderLayers * config.dModel * kvSize(AttentionModule::decoderCross);
+  cross = 0;
+  for (std::int64_t layer = 0; layer < config.decoderLayers; ++layer) {
+    cross += config.dModel * kvSize(AttentionModule::decoderCross, layer);
+  }
   token = config.encoderLayers * (keyValues + block) + cross;
 }
 
@@ -40,7 +43,7 @@ T5Encoding::T5Encoding(T5Model& model, T5Layers& layers, SourceBatch batch)
       left_(tokens() * cost_.token + model.config().encoderLayers * attentionCost({0, tokens()})) {}
 
 T5EncoderPass::State T5Encoding::allocate(const T5Config& config) {
-  const std::int64_t kvHeads = config.module(AttentionModule::encoderSelf).kvHeads;
+  const std::int64_t kvHeads = config.module(AttentionModule::encoderSelf).kvHeadsIn(0);
   Memory& memory = layers_.ops().memory();
   const DType dtype = layers_.attentionInput();
   return {allocated(memory, hidden_, DType::float32, {tokens(), config.dModel}),

@@ -34,6 +34,20 @@ class StepScope {
   Ops* ops_;  // null once it has ended
 };
 
+// Names the observer of a pass, and nobody after it.
+class ObserverScope {
+ public:
+  ObserverScope(AttentionInputObserver*& place, AttentionInputObserver& observer) : place_(place) {
+    place_ = &observer;
+  }
+  ~ObserverScope() { place_ = nullptr; }
+  ObserverScope(const ObserverScope&) = delete;
+  ObserverScope& operator=(const ObserverScope&) = delete;
+
+ private:
+  AttentionInputObserver*& place_;
+};
+
 // Rows of logits made at a time when only the loss is wanted: bounds memory for large vocabularies.
 constexpr std::int64_t kLossRows = 256;
 
@@ -58,14 +72,16 @@ void T5Inference::encodeWhole(const T5Weights& weights, const TeacherForcedBatch
   Arena& arena = layers_.arena();
   const ArenaScope scope(arena);
   const T5EncoderPass::Rows all{0, batch.encoder.tokens()};
-  const std::int64_t kvHeads = config_.module(AttentionModule::encoderSelf).kvHeads;
+  const std::int64_t kvHeads = config_.module(AttentionModule::encoderSelf).kvHeadsIn(0);
+  const TensorView hidden = arena.floats({all.count, config_.dModel});
   T5EncoderPass pass(layers_, batch.encoder,
-                     {arena.floats({all.count, config_.dModel}),
+                     {hidden,
                       {arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv}),
                        arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv})}});
   pass.embed(weights, batch.encoderIds, all);
   for (std::int64_t layer = 0; layer < config_.encoderLayers; ++layer) {
     throwIfAborted(abort);
+    if (observer_ != nullptr) tellEncoderInput(weights, layer, hidden);
     pass.keyValues(weights, layer, all);
     pass.block(weights, layer, all);
   }
@@ -83,22 +99,42 @@ TensorView T5Inference::decodeWhole(const T5Weights& weights, const TeacherForce
   AttentionShape cross;
   cross.queries = batch.decoder;
   cross.keys = batch.encoder;
-  for (const T5Weights::Block& block : weights.decoder.blocks) {
+  for (std::int64_t layer = 0; layer < config_.decoderLayers; ++layer) {
+    const T5Weights::Block& block = weights.decoder.blocks[layer];
     throwIfAborted(abort);
     {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.self.norm, hidden);
+      tell(AttentionModule::decoderSelf, layer, normed, normed);
       layers_.addAttention(block.self, self, normed, layers_.keyValue(block.self, normed), hidden);
     }
     {
       const ArenaScope scope(layers_.arena());
       const TensorView normed = layers_.normalise(block.cross.norm, hidden);
+      tell(AttentionModule::decoderCross, layer, normed, states);
       layers_.addAttention(block.cross, cross, normed, layers_.keyValue(block.cross, states),
                            hidden);
     }
     layers_.addFeedForward(block.feedForward, hidden);
   }
   return layers_.normalise(weights.decoder.finalNorm, hidden);
+}
+
+void T5Inference::tellEncoderInput(const T5Weights& weights, std::int64_t layer,
+                                   const TensorView& hidden) {
+  const ArenaScope scope(layers_.arena());
+  const TensorView normed = layers_.normalise(weights.encoder.blocks[layer].self.norm, hidden);
+  tell(AttentionModule::encoderSelf, layer, normed, normed);
+}
+
+void T5Inference::observe(const TeacherForcedBatch& batch, AttentionInputObserver& observer,
+                          const AbortFlag* abort) {
+  const T5Model::CurrentWeights weights(model_, layers_.ops());
+  layers_.arena().reset();
+  const ObserverScope scope(observer_, observer);
+  const TensorView states = layers_.arena().floats({batch.encoder.tokens(), config_.dModel});
+  encodeWhole(*weights, batch, states, abort);
+  decodeWhole(*weights, batch, layers_.toCompute(states), abort);
 }
 
 TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,

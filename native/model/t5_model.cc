@@ -15,11 +15,17 @@ T5Model::T5Model(T5Config config, ParameterSet parameters, std::unique_ptr<Ops> 
   if (const auto reason = ops_->whyUnsupported({computeDtype, config_.dKv})) {
     throw Error(ErrorCode::unsupported, *reason, "dtype");
   }
+  checkT5Heads(config_);
   checkT5Parameters(config_, parameters_);
   bound_ = bindT5Parameters(config_, parameters_);
-  for (int module = 0; module < kAttentionModules; ++module) {
-    kvHeadOf_[module] = neighbouringGroups(config_.heads, config_.modules[module].kvHeads);
+  for (int index = 0; index < kAttentionModules; ++index) {
+    const auto module = static_cast<AttentionModule>(index);
+    for (std::int64_t layer = 0; layer < config_.layersOf(module); ++layer) {
+      const std::int64_t kvHeads = config_.module(module).kvHeadsIn(layer);
+      kvHeadOf_[index].push_back(neighbouringGroups(config_.heads, kvHeads));
+    }
   }
+  everyHead_ = neighbouringGroups(config_.heads, config_.heads);
 }
 
 T5Model::~T5Model() = default;
@@ -54,22 +60,6 @@ std::unique_ptr<EncoderDecoder> T5Model::makeEncoderDecoder(std::unique_ptr<Ops>
 std::int64_t T5Model::packedBytes() const {
   const std::lock_guard guard(weightsMutex_);
   return (weights_ ? weights_->bytes() : 0) + (inference_ ? inference_->scratchBytes() : 0);
-}
-
-void mergeProjection(const T5Model& model, Ops& ops, AttentionModule module, const Parameter& base,
-                     const Parameter& mergeWeight, const TensorView& merged) {
-  const T5Config& config = model.config();
-  const std::int64_t kvHeads = config.module(module).kvHeads;
-  MergeHeads merge;
-  merge.granularity = config.granularity;
-  Buffer baseCopy;
-  Buffer weightCopy;
-  // Merging is float32 arithmetic: half-precision checkpoints are widened first.
-  merge.base = rowsAsHeads(base.asFloat32(ops, baseCopy), config.heads);
-  merge.weight = mergeWeight.asFloat32(ops, weightCopy);
-  merge.kvHeadOf = model.kvHeadOf(module);
-  merge.merged = {merged.data, merged.dtype, {kvHeads, config.dKv, config.dModel}};
-  ops.mergeHeads(merge);
 }
 
 }  // namespace wgqa

@@ -48,9 +48,12 @@ class T5Model {
   const T5Parameters& bound() const { return bound_; }
   Ops& ops() { return *ops_; }
   DType computeDtype() const { return computeDtype_; }
-  std::span<const std::int32_t> kvHeadOf(AttentionModule module) const {
-    return kvHeadOf_[static_cast<int>(module)];
+  /// [heads] the K/V head that each query head reads.
+  std::span<const std::int32_t> kvHeadOf(AttentionModule module, std::int64_t layer) const {
+    return kvHeadOf_[static_cast<int>(module)][static_cast<std::size_t>(layer)];
   }
+  /// [heads] 0, 1, 2, ...: a group for each head.
+  std::span<const std::int32_t> everyHead() const { return everyHead_; }
   Parameter& parameter(std::string_view name) { return parameters_.at(name); }
 
   /// Exclusive use of the parameters' memory, for as long as it lives. It waits for the calls of
@@ -110,7 +113,8 @@ class T5Model {
   T5Config config_;
   ParameterSet parameters_;
   T5Parameters bound_;
-  std::vector<std::int32_t> kvHeadOf_[kAttentionModules];
+  std::vector<std::vector<std::int32_t>> kvHeadOf_[kAttentionModules];
+  std::vector<std::int32_t> everyHead_;
   std::shared_ptr<Ops> ops_;
   DType computeDtype_;
   FairSharedMutex parametersMutex_;
@@ -119,9 +123,5 @@ class T5Model {
   std::shared_ptr<const T5Weights> weights_;
   std::unique_ptr<T5Inference> inference_;
 };
-
-/// The merged [kvHeads * dKv, dModel] matrix of a projection with merge weights, in float32.
-void mergeProjection(const T5Model& model, Ops& ops, AttentionModule module, const Parameter& base,
-                     const Parameter& mergeWeight, const TensorView& merged);
 
 }  // namespace wgqa

@@ -36,11 +36,13 @@ class Declarations {
   void attention(AttentionModule module, std::int64_t layer) {
     const std::string prefix = attentionPrefix(module, layer);
     const ModuleHeads& heads = c_.module(module);
-    const std::int64_t kvRows = (heads.merged ? c_.heads : heads.kvHeads) * c_.dKv;
+    const std::int64_t kvHeads = heads.kvHeadsIn(layer);
+    const std::int64_t kvRows = (heads.merged ? c_.heads : kvHeads) * c_.dKv;
     matrix(prefix + ".q.weight", c_.innerDim(), c_.dModel, inverseRoot(c_.dModel * c_.dKv));
     for (const char* projection : {".k", ".v"}) {
       matrix(prefix + projection + ".weight", kvRows, c_.dModel, inverseRoot(c_.dModel));
-      if (heads.merged) mergeWeight(prefix + projection + ".merge_weight", heads.kvHeads);
+      if (heads.merged) mergeWeight(prefix + projection + ".merge_weight", kvHeads);
+      if (heads.expanded) expansionWeight(prefix + projection + ".expansion_weight");
     }
     matrix(prefix + ".o.weight", c_.dModel, c_.innerDim(), inverseRoot(c_.innerDim()));
     if (layer == 0 && module != AttentionModule::decoderCross) {
@@ -77,6 +79,9 @@ class Declarations {
     list_.push_back(
         {name, mergeWeightShape(c_.granularity, c_.heads, c_.dKv, c_.dModel), 0.0f, mean});
   }
+  void expansionWeight(const std::string& name) {
+    list_.push_back({name, {c_.heads, c_.dKv, 1}, 0.0f, 1.0f});
+  }
 
   const T5Config& c_;
   std::vector<DeclaredParameter> list_;
@@ -105,7 +110,7 @@ std::string shapeText(const std::vector<std::int64_t>& shape) {
 }
 
 AttentionParameters bindAttention(ParameterSet& set, AttentionModule module, std::int64_t layer,
-                                  const std::string& normPrefix, bool merged) {
+                                  const std::string& normPrefix, const ModuleHeads& heads) {
   const std::string prefix = attentionPrefix(module, layer);
   AttentionParameters bound;
   bound.norm = &set.at(normPrefix + ".layer_norm.weight");
@@ -113,9 +118,13 @@ AttentionParameters bindAttention(ParameterSet& set, AttentionModule module, std
   bound.k = &set.at(prefix + ".k.weight");
   bound.v = &set.at(prefix + ".v.weight");
   bound.o = &set.at(prefix + ".o.weight");
-  if (merged) {
+  if (heads.merged) {
     bound.kMergeWeight = &set.at(prefix + ".k.merge_weight");
     bound.vMergeWeight = &set.at(prefix + ".v.merge_weight");
+  }
+  if (heads.expanded) {
+    bound.kExpansionWeight = &set.at(prefix + ".k.expansion_weight");
+    bound.vExpansionWeight = &set.at(prefix + ".v.expansion_weight");
   }
   return bound;
 }
@@ -137,11 +146,11 @@ StackParameters bindStack(const T5Config& config, ParameterSet& set, bool decode
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     BlockParameters block;
     block.self =
-        bindAttention(set, self, layer, sublayer(decoder, layer, 0), config.module(self).merged);
+        bindAttention(set, self, layer, sublayer(decoder, layer, 0), config.module(self));
     if (decoder) {
       block.cross =
           bindAttention(set, AttentionModule::decoderCross, layer, sublayer(decoder, layer, 1),
-                        config.module(AttentionModule::decoderCross).merged);
+                        config.module(AttentionModule::decoderCross));
     }
     block.feedForward =
         bindFeedForward(set, sublayer(decoder, layer, decoder ? 2 : 1), config.gated);
@@ -154,6 +163,11 @@ StackParameters bindStack(const T5Config& config, ParameterSet& set, bool decode
 }
 
 }  // namespace
+
+bool isConversionWeight(const Parameter& parameter) {
+  const std::string& name = parameter.name();
+  return name.ends_with(".merge_weight") || name.ends_with(".expansion_weight");
+}
 
 std::string attentionPrefix(AttentionModule module, std::int64_t layer) {
   switch (module) {
@@ -186,6 +200,27 @@ ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed) {
     fillInitial(declared, parameter, RandomField{seed, stream++});
   }
   return parameters;
+}
+
+void checkT5Heads(const T5Config& config) {
+  for (int index = 0; index < kAttentionModules; ++index) {
+    const auto module = static_cast<AttentionModule>(index);
+    const ModuleHeads& heads = config.module(module);
+    const std::int64_t layers = config.layersOf(module);
+    const bool fits = heads.kvHeadsByLayer.empty() ||
+                      (std::ssize(heads.kvHeadsByLayer) == layers &&
+                       module != AttentionModule::encoderSelf);
+    if (!fits) {
+      throw invalidArgument("kvHeads", "a number, or one for each layer of a decoder's attention",
+                            std::to_string(heads.kvHeadsByLayer.size()) + " numbers");
+    }
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      const std::int64_t kvHeads = heads.kvHeadsIn(layer);
+      if (kvHeads >= 1 && config.heads % kvHeads == 0) continue;
+      throw invalidArgument("kvHeads", "a divisor of the " + std::to_string(config.heads) + " heads",
+                            std::to_string(kvHeads));
+    }
+  }
 }
 
 void checkT5Parameters(const T5Config& config, const ParameterSet& parameters) {

@@ -25,8 +25,14 @@ std::vector<DeclaredParameter> declareT5Parameters(const T5Config& config);
 /// Random initial values as Hugging Face's T5 draws them (not the same numbers), from `seed`.
 ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed);
 
+/// Throws ErrorCode::invalidArgument (field "kvHeads") if a module's K/V heads cannot be shared.
+void checkT5Heads(const T5Config& config);
+
 /// Throws ErrorCode::invalidFile naming the first missing, extra or mis-shaped tensor.
 void checkT5Parameters(const T5Config& config, const ParameterSet& parameters);
+
+/// Whether a parameter came with a conversion: a merge or expansion weight, which folding removes.
+bool isConversionWeight(const Parameter& parameter);
 
 /// "decoder.block.<layer>.layer.1.EncDecAttention" and the like.
 std::string attentionPrefix(AttentionModule module, std::int64_t layer);
@@ -41,6 +47,8 @@ struct AttentionParameters {
   Parameter* o = nullptr;  // [dModel, heads * dKv]
   Parameter* kMergeWeight = nullptr;  // only if merged
   Parameter* vMergeWeight = nullptr;
+  Parameter* kExpansionWeight = nullptr;  // [heads, dKv, 1], only if expanded
+  Parameter* vExpansionWeight = nullptr;
 };
 
 struct FeedForwardParameters {

@@ -9,10 +9,6 @@ TensorView likeShape(Arena& arena, const std::vector<std::int64_t>& shape) {
   return arena.floats({shape[0], shape[1], shape[2]});
 }
 
-bool isMergeWeight(const Parameter& parameter) {
-  return parameter.name().ends_with(".merge_weight");
-}
-
 }  // namespace
 
 T5Training::T5Training(T5Model& model, const TrainingOptions& options)
@@ -37,7 +33,7 @@ T5Training::~T5Training() = default;
 void T5Training::allocateGradients() {
   std::int64_t elements = 0;
   for (const auto& parameter : model_.parameters().all()) {
-    if (options_.trainable == Trainable::merge && !isMergeWeight(*parameter)) continue;
+    if (options_.trainable == Trainable::merge && !isConversionWeight(*parameter)) continue;
     gradients_.push_back({&model_.parameter(parameter->name()), {}, {}});
     elements += parameter->elements();
   }
@@ -79,44 +75,43 @@ ConstTensorView T5Training::operandOf(const ConstTensorView& value) {
   return rounded;
 }
 
-T5Training::Weight T5Training::bindMerged(AttentionModule module, Parameter* base,
-                                          Parameter* mergeWeight) {
-  const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
-  bind(base);
-  bind(mergeWeight);
-  MergedProjection projection{module, base, mergeWeight,
-                              weightArena_.floats({rows, config_.dModel}),
-                              weightArena_.floats({rows, config_.dModel})};
-  mergeProjection(model_, ops_, module, *base, *mergeWeight, projection.merged);
-  mergedProjections_.push_back(projection);
-  return {projection.merged, operandOf(projection.merged), projection.gradMerged};
+T5Training::Weight T5Training::bindProjection(const DerivedProjection& derived) {
+  if (derived.weight == nullptr) return bindProduct(derived.base);
+  const auto [rows, columns] = derived.matrixShape;
+  bind(derived.base);
+  bind(derived.weight);
+  const StepProjection projection{derived, weightArena_.floats({rows, columns}),
+                                  weightArena_.floats({rows, columns})};
+  derive(ops_, derived, projection.matrix);
+  derivedProjections_.push_back(projection);
+  return {projection.matrix, operandOf(projection.matrix), projection.gradMatrix};
 }
 
-T5Training::AttentionWeights T5Training::bindAttention(AttentionModule module,
+T5Training::AttentionWeights T5Training::bindAttention(AttentionModule module, std::int64_t layer,
                                                        const AttentionParameters& parameters) {
+  const auto bound = [&](Projection name) {
+    return bindProjection(derivedProjection(model_, module, layer, parameters, name));
+  };
   AttentionWeights weights;
   weights.norm = bind(parameters.norm);
-  weights.q = bindProduct(parameters.q);
-  weights.o = bindProduct(parameters.o);
-  if (config_.module(module).merged) {
-    weights.k = bindMerged(module, parameters.k, parameters.kMergeWeight);
-    weights.v = bindMerged(module, parameters.v, parameters.vMergeWeight);
-  } else {
-    weights.k = bindProduct(parameters.k);
-    weights.v = bindProduct(parameters.v);
-  }
-  weights.kvHeadOf = model_.kvHeadOf(module);
-  weights.kvHeads = config_.module(module).kvHeads;
+  weights.q = bound(Projection::q);
+  weights.k = bound(Projection::k);
+  weights.v = bound(Projection::v);
+  weights.o = bound(Projection::o);
+  weights.kvHeadOf = model_.kvHeadOf(module, layer);
+  weights.kvHeads = config_.module(module).kvHeadsIn(layer);
   return weights;
 }
 
 T5Training::StackWeights T5Training::bindStack(bool decoder, const StackParameters& parameters) {
   StackWeights stack;
-  for (const BlockParameters& block : parameters.blocks) {
+  const auto self = decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf;
+  for (std::size_t index = 0; index < parameters.blocks.size(); ++index) {
+    const BlockParameters& block = parameters.blocks[index];
+    const auto layer = static_cast<std::int64_t>(index);
     BlockWeights weights;
-    weights.self = bindAttention(
-        decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf, block.self);
-    if (decoder) weights.cross = bindAttention(AttentionModule::decoderCross, block.cross);
+    weights.self = bindAttention(self, layer, block.self);
+    if (decoder) weights.cross = bindAttention(AttentionModule::decoderCross, layer, block.cross);
     const FeedForwardParameters& feedForward = block.feedForward;
     weights.feedForward = {bind(feedForward.norm), bindProduct(feedForward.gate),
                            bindProduct(feedForward.linear), bindProduct(feedForward.out)};
@@ -149,7 +144,7 @@ void T5Training::begin() {
   }
   gradBeta_ = 0.0f;
   weightArena_.reset();
-  mergedProjections_.clear();
+  derivedProjections_.clear();
   const T5Parameters& bound = model_.bound();
   head_ = bindProduct(bound.head);
   embedding_ = config_.tiedEmbeddings ? head_ : bind(bound.embedding);
@@ -158,24 +153,20 @@ void T5Training::begin() {
 }
 
 void T5Training::finish() {
-  for (const MergedProjection& projection : mergedProjections_) {
-    ops_.mergeHeadsBackward(mergeBackward(projection));
-  }
+  for (const StepProjection& projection : derivedProjections_) backward(projection);
 }
 
-MergeHeadsBackward T5Training::mergeBackward(const MergedProjection& projection) const {
-  MergeHeadsBackward backward;
-  backward.granularity = config_.granularity;
-  backward.base = rowsAsHeads(projection.base->view(), config_.heads);
-  backward.weight = projection.mergeWeight->view();
-  backward.kvHeadOf = model_.kvHeadOf(projection.module);
-  backward.gradMerged =
-      rowsAsHeads(projection.gradMerged, config_.module(projection.module).kvHeads);
-  if (const TensorView* grad = gradientOf(projection.base)) {
-    backward.gradBase = rowsAsHeads(*grad, config_.heads);
-  }
-  backward.gradWeight = *gradientOf(projection.mergeWeight);
-  return backward;
+void T5Training::backward(const StepProjection& projection) {
+  const DerivedProjection& derived = projection.derived;
+  MergeHeadsBackward op;
+  op.granularity = derived.granularity;
+  op.base = derived.asBase(derived.base->view());
+  op.weight = derived.asWeight(derived.weight->view());
+  op.kvHeadOf = derived.groups;
+  op.gradMerged = derived.asResult(projection.gradMatrix);
+  if (const TensorView* grad = gradientOf(derived.base)) op.gradBase = derived.asBase(*grad);
+  op.gradWeight = derived.asWeight(*gradientOf(derived.weight));
+  ops_.mergeHeadsBackward(op);
 }
 
 TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,

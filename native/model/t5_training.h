@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/arena.h"
+#include "model/t5_derived.h"
 #include "model/t5_inference.h"
 #include "model/t5_model.h"
 
@@ -18,7 +19,7 @@ namespace wgqa {
 /// Which parameters receive gradients.
 enum class Trainable : std::uint8_t {
   all,
-  merge,  // merge weights alone: the base model stays frozen
+  merge,  // what the conversion added, alone: the base model stays frozen
 };
 
 /// Where the dropout masks of a pass come from: every use takes the next stream of the seed.
@@ -64,7 +65,7 @@ class T5Training {
   /// Throws ErrorCode::aborted between layers; the gradients are then incomplete.
   TeacherForcedResult accumulate(const TeacherForcedBatch& batch, float gradScale,
                                  DropoutPlan dropout, const AbortFlag* abort);
-  /// Carries the gradients of merged projections back to their heads and merge weights.
+  /// Carries the gradients of derived projections back to what they were computed from.
   void finish();
 
   std::span<const Gradient> gradients() const { return gradients_; }
@@ -96,13 +97,11 @@ class T5Training {
     std::vector<BlockWeights> blocks;
     Weight relativeBias, finalNorm;
   };
-  // A projection with merge weights: the merged matrix of this step and its gradient.
-  struct MergedProjection {
-    AttentionModule module;
-    Parameter* base = nullptr;
-    Parameter* mergeWeight = nullptr;
-    TensorView merged;
-    TensorView gradMerged;
+  // A projection that is computed from others: its matrix of this step and the gradient.
+  struct StepProjection {
+    DerivedProjection derived;
+    TensorView matrix;
+    TensorView gradMatrix;
   };
 
   struct NormTape {
@@ -150,11 +149,12 @@ class T5Training {
   Weight bind(Parameter* parameter);
   Weight bindProduct(Parameter* parameter);
   ConstTensorView operandOf(const ConstTensorView& value);
-  Weight bindMerged(AttentionModule module, Parameter* base, Parameter* mergeWeight);
-  AttentionWeights bindAttention(AttentionModule module, const AttentionParameters& parameters);
+  Weight bindProjection(const DerivedProjection& derived);
+  AttentionWeights bindAttention(AttentionModule module, std::int64_t layer,
+                                 const AttentionParameters& parameters);
   StackWeights bindStack(bool decoder, const StackParameters& parameters);
   const TensorView* gradientOf(const Parameter* parameter) const;
-  MergeHeadsBackward mergeBackward(const MergedProjection& projection) const;
+  void backward(const StepProjection& projection);
 
   // t5_training_forward.cc
   NormTape normalise(const Weight& norm, const ConstTensorView& x, DType dtype);
@@ -199,10 +199,10 @@ class T5Training {
   bool encoderNeedsGradient_ = false;
   float gradBeta_ = 0.0f;  // 0 in a step's first micro-batch: its products overwrite gradients
   Arena arena_;            // tape and scratch of a micro-batch
-  Arena weightArena_;      // of a step: merged projections, rounded weights
+  Arena weightArena_;      // of a step: derived projections, rounded weights
   Arena gradientArena_;    // gradients, kept for the trainer's life
   std::vector<Gradient> gradients_;
-  std::vector<MergedProjection> mergedProjections_;
+  std::vector<StepProjection> derivedProjections_;
   Weight embedding_, head_;
   StackWeights encoder_, decoder_;
   StackTape encoderTape_, decoderTape_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "model/t5_derived.h"
 #include "model/t5_model.h"
 
 namespace wgqa {
@@ -27,11 +28,13 @@ class Packer {
 
   T5Weights::Stack stack(bool decoder, const StackParameters& parameters) const {
     T5Weights::Stack packed;
-    for (const BlockParameters& block : parameters.blocks) {
+    const auto self = decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf;
+    for (std::size_t index = 0; index < parameters.blocks.size(); ++index) {
+      const BlockParameters& block = parameters.blocks[index];
+      const auto layer = static_cast<std::int64_t>(index);
       T5Weights::Block& added = packed.blocks.emplace_back();
-      added.self = attention(decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf,
-                             block.self);
-      if (decoder) added.cross = attention(AttentionModule::decoderCross, block.cross);
+      added.self = attention(self, layer, block.self);
+      if (decoder) added.cross = attention(AttentionModule::decoderCross, layer, block.cross);
       added.feedForward = feedForward(block.feedForward);
     }
     packed.relativeBias = table(*parameters.relativeBias);
@@ -46,31 +49,28 @@ class Packer {
     return result;
   }
 
-  T5Weights::Projection merged(AttentionModule module, const Parameter& base,
-                               const Parameter& mergeWeight) const {
-    const std::int64_t rows = config_.module(module).kvHeads * config_.dKv;
-    const Buffer memory(ops_.memory(),
-                        static_cast<std::size_t>(rows * config_.dModel) * sizeof(float));
-    const TensorView view(memory.as<float>(), DType::float32, {rows, config_.dModel});
-    mergeProjection(model_, ops_, module, base, mergeWeight, view);
+  T5Weights::Projection projection(const DerivedProjection& derived) const {
+    if (derived.weight == nullptr) return projection(*derived.base);
+    const auto [rows, columns] = derived.matrixShape;
+    const Buffer memory(ops_.memory(), static_cast<std::size_t>(rows * columns) * sizeof(float));
+    const TensorView view(memory.as<float>(), DType::float32, {rows, columns});
+    derive(ops_, derived, view);
     return ops_.pack(view, model_.computeDtype());
   }
 
-  T5Weights::Attention attention(AttentionModule module,
+  T5Weights::Attention attention(AttentionModule module, std::int64_t layer,
                                  const AttentionParameters& parameters) const {
+    const auto packedOf = [&](Projection name) {
+      return projection(derivedProjection(model_, module, layer, parameters, name));
+    };
     T5Weights::Attention packed;
     packed.norm = table(*parameters.norm);
-    packed.q = projection(*parameters.q);
-    packed.o = projection(*parameters.o);
-    if (config_.module(module).merged) {
-      packed.k = merged(module, *parameters.k, *parameters.kMergeWeight);
-      packed.v = merged(module, *parameters.v, *parameters.vMergeWeight);
-    } else {
-      packed.k = projection(*parameters.k);
-      packed.v = projection(*parameters.v);
-    }
-    packed.kvHeadOf = model_.kvHeadOf(module);
-    packed.kvHeads = config_.module(module).kvHeads;
+    packed.q = packedOf(Projection::q);
+    packed.k = packedOf(Projection::k);
+    packed.v = packedOf(Projection::v);
+    packed.o = packedOf(Projection::o);
+    packed.kvHeadOf = model_.kvHeadOf(module, layer);
+    packed.kvHeads = config_.module(module).kvHeadsIn(layer);
     return packed;
   }
 

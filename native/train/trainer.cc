@@ -138,7 +138,7 @@ std::span<const T5Training::Gradient> Trainer::gradients(
 }
 
 float Trainer::decayOf(const Parameter& parameter) const {
-  if (!options_.decayMergeWeights && parameter.name().ends_with(".merge_weight")) return 0.0f;
+  if (!options_.decayMergeWeights && isConversionWeight(parameter)) return 0.0f;
   return options_.weightDecay;
 }
 

@@ -1,0 +1,91 @@
+#include "model/t5_derived.h"
+
+#include "model/t5_model.h"
+
+namespace wgqa {
+namespace {
+
+// One weight per head, row or column reduces all heads to those of the groups.
+DerivedProjection mergedHeads(const T5Model& model, AttentionModule module, std::int64_t layer,
+                              Parameter* base, Parameter* weight) {
+  const T5Config& c = model.config();
+  const std::int64_t kvHeads = c.module(module).kvHeadsIn(layer);
+  DerivedProjection derived{base, weight};
+  derived.granularity = c.granularity;
+  derived.groups = model.kvHeadOf(module, layer);
+  derived.baseShape = {c.heads, c.dKv, c.dModel};
+  const std::vector<std::int64_t>& shape = weight->shape();
+  derived.weightShape = {shape[0], shape[1], shape[2]};
+  derived.resultHeads = kvHeads;
+  derived.matrixShape = {kvHeads * c.dKv, c.dModel};
+  return derived;
+}
+
+// Each row of Q by the weight of its head's channel: every head is a group of its own.
+DerivedProjection scaledRows(const T5Model& model, Parameter* base, Parameter* weight) {
+  const T5Config& c = model.config();
+  DerivedProjection derived{base, weight};
+  derived.granularity = MergeGranularity::column;
+  derived.groups = model.everyHead();
+  derived.baseShape = {c.heads, c.dKv, c.dModel};
+  derived.weightShape = {c.heads, c.dKv, 1};
+  derived.resultHeads = c.heads;
+  derived.matrixShape = {c.innerDim(), c.dModel};
+  return derived;
+}
+
+// Each column of O: the whole matrix as one head whose "dModel" is that of the channels.
+DerivedProjection scaledColumns(const T5Model& model, Parameter* base, Parameter* weight) {
+  const T5Config& c = model.config();
+  DerivedProjection derived{base, weight};
+  derived.granularity = MergeGranularity::row;
+  derived.groups = model.everyHead().first(1);
+  derived.baseShape = {1, c.dModel, c.innerDim()};
+  derived.weightShape = {1, 1, c.innerDim()};
+  derived.resultHeads = 1;
+  derived.matrixShape = {c.dModel, c.innerDim()};
+  return derived;
+}
+
+}  // namespace
+
+DerivedProjection derivedProjection(const T5Model& model, AttentionModule module,
+                                    std::int64_t layer, const AttentionParameters& parameters,
+                                    Projection projection) {
+  const bool isMerged = model.config().module(module).merged;
+  const bool isExpanded = model.config().module(module).expanded;
+  switch (projection) {
+    case Projection::q:
+      if (isExpanded) return scaledRows(model, parameters.q, parameters.kExpansionWeight);
+      return {parameters.q};
+    case Projection::k:
+      if (isMerged) {
+        return mergedHeads(model, module, layer, parameters.k, parameters.kMergeWeight);
+      }
+      return {parameters.k};
+    case Projection::v:
+      if (isMerged) {
+        return mergedHeads(model, module, layer, parameters.v, parameters.vMergeWeight);
+      }
+      return {parameters.v};
+    case Projection::o:
+      break;
+  }
+  if (isExpanded) return scaledColumns(model, parameters.o, parameters.vExpansionWeight);
+  return {parameters.o};
+}
+
+void derive(Ops& ops, const DerivedProjection& projection, const TensorView& matrix) {
+  // Half-precision checkpoints are widened first: this is float32 arithmetic.
+  Buffer baseCopy;
+  Buffer weightCopy;
+  MergeHeads merge;
+  merge.granularity = projection.granularity;
+  merge.base = projection.asBase(projection.base->asFloat32(ops, baseCopy));
+  merge.weight = projection.asWeight(projection.weight->asFloat32(ops, weightCopy));
+  merge.kvHeadOf = projection.groups;
+  merge.merged = projection.asResult(matrix);
+  ops.mergeHeads(merge);
+}
+
+}  // namespace wgqa
