@@ -20,8 +20,14 @@ export type {
   TokenRow,
   TokenRows,
 } from './model/index.ts';
-export { kvHeadsOf } from './checkpoint/grouping.ts';
-export { PRESETS, type ConvertOptions, type Preset, type PresetName } from './convert/index.ts';
+export { kvHeadsOf, type KvHeads } from './checkpoint/grouping.ts';
+export {
+  PRESETS,
+  type CalibrationBatch,
+  type ConvertOptions,
+  type Preset,
+  type PresetName,
+} from './convert/index.ts';
 export { loadTokenizer } from './tokenizer/index.ts';
 export type {
   DecodeOptions,

@@ -14,6 +14,7 @@ export type ComputeDtype = 'float32' | 'bfloat16' | 'int8';
 export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 export type Activation = 'relu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
+export type MergeInit = 'mean' | 'random' | 'least-squares';
 export type AttentionModule = 'decoder.self' | 'decoder.cross' | 'encoder.self';
 
 /** T5 as the native model sees it; sizes are counts of elements. */
@@ -25,10 +26,12 @@ export interface NativeModelConfig {
   encoderLayers: number;
   decoderLayers: number;
   heads: number;
-  /** K/V heads of each module; equal to heads where the module is multi-head. */
-  kvHeads: Record<AttentionModule, number>;
+  /** K/V heads of each module, in all layers or by layer; heads where it is multi-head. */
+  kvHeads: Record<AttentionModule, number | number[]>;
   /** Modules that carry merge weights (their K/V projections still have all heads). */
   mergedModules: AttentionModule[];
+  /** Modules that carry expansion weights. */
+  expandedModules: AttentionModule[];
   /** Present iff mergedModules is not empty. */
   granularity?: MergeGranularity;
   relativeBuckets: number;
@@ -74,11 +77,16 @@ export interface NativeParameterInfo {
 }
 
 export interface NativeConvertOptions {
+  /** Of modules that are not in kvHeadsByLayer. */
   kvHeads: number;
+  kvHeadsByLayer: Partial<Record<AttentionModule, number[]>>;
   merge: 'mean' | 'weighted';
   granularity: MergeGranularity;
-  init: 'mean' | 'random';
+  init: MergeInit;
   seed: number;
+  expansion: boolean;
+  grouping: 'neighbouring' | 'similarity';
+  alignment: 'none' | 'orthogonal';
   modules: AttentionModule[];
 }
 
@@ -119,7 +127,12 @@ export interface NativeModel {
   /** Little-endian bytes in `dtype`: what a checkpoint file holds. */
   readParameterBytes(name: string, dtype: FloatDtype): Promise<Uint8Array>;
   writeParameter(name: string, data: Float32Array): Promise<void>;
-  convert(options: NativeConvertOptions): Promise<NativeModel>;
+  /** `calibration` may be empty unless an option needs it. */
+  convert(
+    options: NativeConvertOptions,
+    calibration: NativeBatch[],
+    abort: NativeAbortFlag | undefined,
+  ): Promise<NativeModel>;
   fold(): Promise<NativeModel>;
   forward(
     batch: NativeBatch,

@@ -42,7 +42,13 @@ constexpr Named<MergeGranularity> kGranularities[] = {{"head", MergeGranularity:
 constexpr Named<Activation> kActivations[] = {
     {"relu", Activation::relu}, {"geluTanh", Activation::geluTanh}, {"silu", Activation::silu}};
 constexpr Named<bool> kMerges[] = {{"mean", false}, {"weighted", true}};
-constexpr Named<MergeInit> kInits[] = {{"mean", MergeInit::mean}, {"random", MergeInit::random}};
+constexpr Named<MergeInit> kInits[] = {{"mean", MergeInit::mean},
+                                       {"random", MergeInit::random},
+                                       {"least-squares", MergeInit::leastSquares}};
+constexpr Named<HeadGrouping> kGroupings[] = {{"neighbouring", HeadGrouping::neighbouring},
+                                              {"similarity", HeadGrouping::similarity}};
+constexpr Named<HeadAlignment> kAlignments[] = {{"none", HeadAlignment::none},
+                                                {"orthogonal", HeadAlignment::orthogonal}};
 constexpr Named<Trainable> kTrainables[] = {{"all", Trainable::all}, {"merge", Trainable::merge}};
 constexpr Named<OptimizerType> kOptimizers[] = {{"adamw", OptimizerType::adamW},
                                                 {"adafactor", OptimizerType::adafactor}};
@@ -77,6 +83,32 @@ std::vector<AttentionModule> modulesOf(const Napi::Value& value) {
   return listOf(value, "modules", [](const Napi::Value& module) {
     return oneOf(module.ToString().Utf8Value(), "modules", kModules);
   });
+}
+
+// A number for each layer of a module.
+std::vector<std::int64_t> kvHeadsOf(const Napi::Value& value) {
+  return listOf(value, "kvHeads",
+                [](const Napi::Value& kvHeads) { return kvHeads.ToNumber().Int64Value(); });
+}
+
+// The same number in all layers, or one for each.
+void readKvHeads(const Napi::Value& value, ModuleHeads& heads) {
+  if (value.IsArray()) {
+    heads.kvHeadsByLayer = kvHeadsOf(value);
+  } else {
+    heads.kvHeads = value.ToNumber().Int64Value();
+  }
+}
+
+Napi::Value kvHeadsToJs(Napi::Env env, const ModuleHeads& heads) {
+  if (heads.kvHeadsByLayer.empty()) {
+    return Napi::Number::New(env, static_cast<double>(heads.kvHeads));
+  }
+  Napi::Array list = Napi::Array::New(env);
+  for (const std::int64_t kvHeads : heads.kvHeadsByLayer) {
+    list.Set(list.Length(), static_cast<double>(kvHeads));
+  }
+  return list;
 }
 
 void checkOffsets(std::span<const std::int32_t> offsets, std::size_t tokens, const char* field) {
@@ -182,10 +214,13 @@ T5Config configArgument(const Napi::Value& value) {
   config.heads = integerField(object, "heads");
   const Napi::Object kvHeads = objectOf(object.Get("kvHeads"), "kvHeads");
   for (const auto& module : kModules) {
-    config.module(module.value).kvHeads = integerField(kvHeads, module.name);
+    readKvHeads(kvHeads.Get(module.name), config.module(module.value));
   }
   for (const AttentionModule module : modulesOf(object.Get("mergedModules"))) {
     config.module(module).merged = true;
+  }
+  for (const AttentionModule module : modulesOf(object.Get("expandedModules"))) {
+    config.module(module).expanded = true;
   }
   if (object.Get("granularity").IsString()) {
     config.granularity = oneOf(stringField(object, "granularity"), "granularity", kGranularities);
@@ -219,13 +254,16 @@ Napi::Object configToJs(Napi::Env env, const T5Config& config) {
   number("heads", static_cast<double>(config.heads));
   Napi::Object kvHeads = Napi::Object::New(env);
   Napi::Array merged = Napi::Array::New(env);
+  Napi::Array expanded = Napi::Array::New(env);
   for (const auto& module : kModules) {
     const ModuleHeads& heads = config.module(module.value);
-    kvHeads.Set(module.name, static_cast<double>(heads.kvHeads));
+    kvHeads.Set(module.name, kvHeadsToJs(env, heads));
     if (heads.merged) merged.Set(merged.Length(), module.name);
+    if (heads.expanded) expanded.Set(expanded.Length(), module.name);
   }
   object.Set("kvHeads", kvHeads);
   object.Set("mergedModules", merged);
+  object.Set("expandedModules", expanded);
   if (merged.Length() > 0) object.Set("granularity", nameOf(config.granularity, kGranularities));
   number("relativeBuckets", config.relativeBuckets);
   number("relativeMaxDistance", config.relativeMaxDistance);
@@ -248,11 +286,19 @@ ConvertOptions convertArgument(const Napi::Value& value) {
   const Napi::Object object = objectOf(value, "options");
   ConvertOptions options;
   options.kvHeads = integerField(object, "kvHeads");
+  const Napi::Object byLayer = objectOf(object.Get("kvHeadsByLayer"), "kvHeadsByLayer");
+  for (const auto& module : kModules) {
+    if (!byLayer.Has(module.name)) continue;
+    options.kvHeadsByLayer[static_cast<int>(module.value)] = kvHeadsOf(byLayer.Get(module.name));
+  }
   options.weighted = oneOf(stringField(object, "merge"), "merge", kMerges);
   options.granularity = oneOf(stringField(object, "granularity"), "granularity", kGranularities);
   options.init = oneOf(stringField(object, "init"), "init", kInits);
   options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
   options.modules = modulesOf(object.Get("modules"));
+  options.expanded = booleanField(object, "expansion");
+  options.grouping = oneOf(stringField(object, "grouping"), "grouping", kGroupings);
+  options.alignment = oneOf(stringField(object, "alignment"), "alignment", kAlignments);
   return options;
 }
 
@@ -334,6 +380,16 @@ OwnedBatch batchArgument(const Napi::Value& value) {
   batch.decoderOffsets = idsOf(decoder.Get("offsets"), "decoder.offsets");
   if (object.Get("labels").IsTypedArray()) batch.labels = idsOf(object.Get("labels"), "labels");
   return batch;
+}
+
+std::vector<TeacherForcedBatch> viewsOf(std::span<const OwnedBatch> batches,
+                                        const T5Config& config) {
+  std::vector<TeacherForcedBatch> views;
+  for (const OwnedBatch& batch : batches) {
+    batch.check(config);
+    views.push_back(batch.view());
+  }
+  return views;
 }
 
 std::vector<OwnedBatch> batchListArgument(const Napi::Value& value) {

@@ -44,5 +44,8 @@ struct OwnedBatch {
 };
 OwnedBatch batchArgument(const Napi::Value& value);
 std::vector<OwnedBatch> batchListArgument(const Napi::Value& value);
+/// Checked, and as the model takes them; they refer to the batches.
+std::vector<TeacherForcedBatch> viewsOf(std::span<const OwnedBatch> batches,
+                                        const T5Config& config);
 
 }  // namespace wgqa

@@ -1,5 +1,6 @@
 #include "addon/model_handle.h"
 
+#include <optional>
 #include <utility>
 
 #include "addon/abort_flag.h"
@@ -48,6 +49,16 @@ Napi::Value forwardToJs(Napi::Env env, const ForwardResult& result) {
     object.Set("lossTokens", static_cast<double>(result.loss.lossTokens));
   }
   return object;
+}
+
+// Without batches, nothing is calibrated.
+std::unique_ptr<T5Model> calibrateAndConvert(T5Model& model, const ConvertOptions& options,
+                                             std::span<const OwnedBatch> batches,
+                                             const AbortFlag* abort) {
+  std::optional<T5Calibration> calibration;
+  if (!batches.empty()) calibration = calibrate(model, viewsOf(batches, model.config()), abort);
+  return convertModel(model, options, model.ops().makeAnother(),
+                      calibration ? &*calibration : nullptr, abort);
 }
 
 }  // namespace
@@ -186,14 +197,13 @@ Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelHandle::convert(const Napi::CallbackInfo& info) {
-  const ConvertOptions options = convertArgument(info[0]);
   auto converted = std::make_shared<ModelState>(state_->threads());
   Environment::of(info.Env()).adopt(converted);
   return runJob(
       info.Env(), state_,
-      [state = state_, converted, options] {
-        T5Model& model = state->model();
-        converted->setModel(convertModel(model, options, model.ops().makeAnother()));
+      [state = state_, converted, options = convertArgument(info[0]),
+       calibration = batchListArgument(info[1]), abort = abortFlagArgument(info[2], *state_)] {
+        converted->setModel(calibrateAndConvert(state->model(), options, calibration, abort.get()));
         return Nothing{};
       },
       [converted](Napi::Env env, Nothing&) { return wrapModel(env, converted); });

@@ -7,16 +7,13 @@
 namespace wgqa {
 namespace {
 
-std::vector<TeacherForcedBatch> viewsOf(const std::vector<OwnedBatch>& batches,
-                                        const T5Config& config) {
-  std::vector<TeacherForcedBatch> views;
+std::vector<TeacherForcedBatch> trainingViewsOf(std::span<const OwnedBatch> batches,
+                                                const T5Config& config) {
+  if (batches.empty()) throw invalidArgument("batch", "at least one micro-batch", "none");
   for (const OwnedBatch& batch : batches) {
-    batch.check(config);
     if (batch.labels.empty()) throw invalidArgument("labels", "given for training", "undefined");
-    views.push_back(batch.view());
   }
-  if (views.empty()) throw invalidArgument("batch", "at least one micro-batch", "none");
-  return views;
+  return viewsOf(batches, config);
 }
 
 Napi::Array shapeToJs(Napi::Env env, const std::vector<std::int64_t>& shape) {
@@ -110,7 +107,7 @@ Napi::Value TrainerHandle::step(const Napi::CallbackInfo& info) {
        learningRate = info[1].ToNumber().FloatValue(),
        abort = abortFlagArgument(info[2], *state_->model())] {
         Trainer& trainer = state->trainer();
-        const auto views = viewsOf(batches, state->model()->model().config());
+        const auto views = trainingViewsOf(batches, state->model()->model().config());
         const StepResult result = trainer.step(views, learningRate, abort.get());
         state->stepCount = trainer.stepCount();
         return result;
@@ -124,7 +121,7 @@ Napi::Value TrainerHandle::gradients(const Napi::CallbackInfo& info) {
       [state = state_, batches = batchListArgument(info[0]),
        abort = abortFlagArgument(info[1], *state_->model())] {
         Trainer& trainer = state->trainer();
-        const auto views = viewsOf(batches, state->model()->model().config());
+        const auto views = trainingViewsOf(batches, state->model()->model().config());
         std::vector<NamedTensor> tensors;
         for (const auto& gradient : trainer.gradients(views, abort.get())) {
           tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),

@@ -43,18 +43,24 @@ export function encoderProducts(config: ModelConfig, sequences: number, tokens: 
   const rows = sequences * tokens;
   const layer = [
     ...queryOutput(config, rows),
-    keyValue(config, kvHeadsOf(config, 'encoder.self'), rows),
+    keyValue(config, kvHeadsOf(config, 'encoder.self', 0), rows),
     ...attention(config, sequences, tokens, tokens),
     ...feedForward(config, rows),
   ];
-  const cross = keyValue(config, kvHeadsOf(config, 'decoder.cross'), rows);
-  return [...repeated(layer, config.num_layers), ...repeated([cross], config.num_decoder_layers)];
+  const cross = decoderLayers(config).map((index) =>
+    keyValue(config, kvHeadsOf(config, 'decoder.cross', index), rows),
+  );
+  return [...repeated(layer, config.num_layers), ...cross];
 }
 
-function decoderProjections(config: ModelConfig, rows: number): Product[] {
+function decoderLayers({ num_decoder_layers: count }: ModelConfig): number[] {
+  return Array.from({ length: count }, (_, index) => index);
+}
+
+function decoderProjections(config: ModelConfig, index: number, rows: number): Product[] {
   return [
     ...queryOutput(config, rows),
-    keyValue(config, kvHeadsOf(config, 'decoder.self'), rows),
+    keyValue(config, kvHeadsOf(config, 'decoder.self', index), rows),
     ...queryOutput(config, rows),
     ...feedForward(config, rows),
   ];
@@ -63,7 +69,7 @@ function decoderProjections(config: ModelConfig, rows: number): Product[] {
 /** A decoding step of `rows` sequences, without attention: that is bound by reading its cache. */
 export function decodeStepProducts(config: ModelConfig, rows: number): Product[] {
   return [
-    ...repeated(decoderProjections(config, rows), config.num_decoder_layers),
+    ...decoderLayers(config).flatMap((index) => decoderProjections(config, index, rows)),
     product(rows, config.d_model, config.vocab_size),
   ];
 }
@@ -79,14 +85,14 @@ export function trainingProducts(
   targetTokens: number,
 ): Product[] {
   const rows = sequences * targetTokens;
-  const decoderLayer = [
-    ...decoderProjections(config, rows),
+  const decoderLayer = (index: number): Product[] => [
+    ...decoderProjections(config, index, rows),
     ...attention(config, sequences, targetTokens, targetTokens),
     ...attention(config, sequences, targetTokens, sourceTokens),
   ];
   const forward = [
     ...encoderProducts(config, sequences, sourceTokens),
-    ...repeated(decoderLayer, config.num_decoder_layers),
+    ...decoderLayers(config).flatMap(decoderLayer),
     product(rows, config.d_model, config.vocab_size),
   ];
   return forward.flatMap(withGradients);

@@ -122,7 +122,7 @@ export function parseConfig(raw: Readonly<Record<string, unknown>>, reject: Reje
     decoder_start_token_id: given.decoder_start_token_id ?? padTokenId,
   };
   checkConsistency(complete, reject);
-  return Object.freeze({ ...raw, ...complete, ...parseGrouping(raw, complete.num_heads, reject) });
+  return Object.freeze({ ...raw, ...complete, ...parseGrouping(raw, complete, reject) });
 }
 
 /** `eos_token_id` is one id or several. */

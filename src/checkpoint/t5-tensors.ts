@@ -1,7 +1,7 @@
 /** The parameters a T5 of a given configuration has, by the names Hugging Face gives them. */
 import { WgqaError } from '../errors.ts';
 import type { ModelConfig } from './config.ts';
-import { kvHeadsOf, mergedModules, type AttentionModule } from './grouping.ts';
+import { expandedModules, kvHeadsOf, mergedModules, type AttentionModule } from './grouping.ts';
 import type { TensorEntry } from './safetensors.ts';
 
 export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
@@ -37,13 +37,19 @@ export function scalarCount(shapes: ParameterShapes): number {
   return count;
 }
 
-/** The module that the projection `name` ("...SelfAttention.k.weight") belongs to. */
-export function attentionModuleOf(name: string): AttentionModule | undefined {
+/** Where the attention is that the parameter `name` ("...SelfAttention.k.weight") belongs to. */
+export function attentionOf(
+  name: string,
+): { readonly module: AttentionModule; readonly layer: number } | undefined {
   const match =
-    /^(encoder|decoder)\.block\.\d+\.layer\.\d+\.(SelfAttention|EncDecAttention)\./.exec(name);
+    /^(encoder|decoder)\.block\.(\d+)\.layer\.\d+\.(SelfAttention|EncDecAttention)\./.exec(name);
   if (match === null) return undefined;
-  if (match[1] === 'encoder') return 'encoder.self';
-  return match[2] === 'SelfAttention' ? 'decoder.self' : 'decoder.cross';
+  const [, stack, layer, attention] = match;
+  const self = stack === 'encoder' ? 'encoder.self' : 'decoder.self';
+  return {
+    module: attention === 'SelfAttention' ? self : 'decoder.cross',
+    layer: Number(layer),
+  };
 }
 
 /** Whether `name` is a K or V projection, whose rows an expanded checkpoint repeats. */
@@ -51,8 +57,9 @@ export function isKvProjection(name: string): boolean {
   return /Attention\.[kv]\.weight$/.test(name);
 }
 
-export function isMergeWeight(name: string): boolean {
-  return name.endsWith('.merge_weight');
+/** Whether `name` came with a conversion: a merge or expansion weight, which folding removes. */
+export function isConversionWeight(name: string): boolean {
+  return name.endsWith('.merge_weight') || name.endsWith('.expansion_weight');
 }
 
 function addStack(
@@ -73,7 +80,7 @@ function addStack(
           ] as const);
     for (const [index, [name, module]] of sublayers.entries()) {
       const prefix = `${block}.layer.${index}`;
-      addAttention(shapes, config, `${prefix}.${name}`, module);
+      addAttention(shapes, config, `${prefix}.${name}`, { module, layer });
       if (layer === 0 && name === 'SelfAttention') {
         const table = [config.relative_attention_num_buckets, config.num_heads];
         shapes.set(`${prefix}.${name}.relative_attention_bias.weight`, table);
@@ -89,15 +96,17 @@ function addAttention(
   shapes: Map<string, readonly number[]>,
   config: ModelConfig,
   prefix: string,
-  module: AttentionModule,
+  { module, layer }: { readonly module: AttentionModule; readonly layer: number },
 ): void {
   const { d_model: dModel, d_kv: headDim, num_heads: heads } = config;
   const merged = mergedModules(config).includes(module);
-  const kvRows = (merged ? heads : kvHeadsOf(config, module)) * headDim;
+  const expanded = expandedModules(config).includes(module);
+  const kvRows = (merged ? heads : kvHeadsOf(config, module, layer)) * headDim;
   shapes.set(`${prefix}.q.weight`, [heads * headDim, dModel]);
   for (const projection of ['k', 'v']) {
     shapes.set(`${prefix}.${projection}.weight`, [kvRows, dModel]);
     if (merged) shapes.set(`${prefix}.${projection}.merge_weight`, mergeShape(config));
+    if (expanded) shapes.set(`${prefix}.${projection}.expansion_weight`, [heads, headDim, 1]);
   }
   shapes.set(`${prefix}.o.weight`, [dModel, heads * headDim]);
 }

@@ -1,8 +1,11 @@
 /** A model's shape and sizes, from its configuration. */
+import { isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import {
   kvHeadsOf,
   type AttentionModule,
+  type ConversionConfig,
   type FloatDtype,
+  type KvHeads,
   type Model,
   type ModelConfig,
 } from '../index.ts';
@@ -20,7 +23,7 @@ const BYTES_PER_ELEMENT: Readonly<Record<FloatDtype, number>> = {
 };
 
 export interface ModelSizes {
-  /** Scalars, of all parameters and of the merge weights among them. */
+  /** Scalars, of all parameters and of the merge and expansion weights among them. */
   readonly parameters: { readonly total: number; readonly merge: number };
   /** Bytes of the parameters as stored. */
   readonly bytes: number;
@@ -32,7 +35,7 @@ export function sizesOf(model: Model): ModelSizes {
     const count = shape.reduce((product, size) => product * size, 1);
     total += count;
     bytes += count * BYTES_PER_ELEMENT[dtype];
-    if (name.endsWith('.merge_weight')) merge += count;
+    if (isConversionWeight(name)) merge += count;
   }
   return { parameters: { total, merge }, bytes };
 }
@@ -40,32 +43,55 @@ export function sizesOf(model: Model): ModelSizes {
 /** Query heads and K/V heads by module. */
 export function headsOf(
   config: ModelConfig,
-): { module: AttentionModule; heads: number; kvHeads: number }[] {
-  return MODULES.map((module) => ({
-    module,
-    heads: config.num_heads,
-    kvHeads: kvHeadsOf(config, module),
-  }));
+): { module: AttentionModule; heads: number; kvHeads: number | number[] }[] {
+  return MODULES.map((module) => {
+    const layers = kvHeadsByLayer(config, module);
+    const [first = config.num_heads] = layers;
+    const same = layers.every((kvHeads) => kvHeads === first);
+    return { module, heads: config.num_heads, kvHeads: same ? first : layers };
+  });
+}
+
+function kvHeadsByLayer(config: ModelConfig, module: AttentionModule): number[] {
+  const layers = module === 'encoder.self' ? config.num_layers : config.num_decoder_layers;
+  return Array.from({ length: layers }, (_, layer) => kvHeadsOf(config, module, layer));
 }
 
 /** Bytes of K and V kept per token, over all decoder layers. */
 export function cacheBytesPerToken(config: ModelConfig, dtype: 'float32' | 'bfloat16') {
-  const bytesOf = (module: AttentionModule): number =>
-    2 *
-    config.num_decoder_layers *
-    kvHeadsOf(config, module) *
-    config.d_kv *
-    BYTES_PER_ELEMENT[dtype];
+  const bytesOf = (module: AttentionModule): number => {
+    const kvHeads = kvHeadsByLayer(config, module).reduce((sum, layer) => sum + layer, 0);
+    return 2 * kvHeads * config.d_kv * BYTES_PER_ELEMENT[dtype];
+  };
   return { selfAttention: bytesOf('decoder.self'), crossAttention: bytesOf('decoder.cross') };
 }
 
 /** `MHA`, or how the heads are grouped, in words. */
 export function describeGrouping({ wgqa, num_key_value_heads: kvHeads }: ModelConfig): string {
   if (kvHeads === undefined) return 'multi-head, not converted';
-  if (wgqa === undefined) return `${String(kvHeads)} K/V heads`;
-  if (wgqa.merge === 'mean') return `${String(kvHeads)} K/V heads, mean of their groups`;
-  return (
-    `${String(kvHeads)} K/V heads, weighted sums with a weight per ${String(wgqa.granularity)}, ` +
-    `started at ${wgqa.init === 'random' ? 'random' : 'the mean'}; not folded`
-  );
+  const heads = `${describeKvHeads(kvHeads)} K/V heads`;
+  if (wgqa === undefined) return heads;
+  return [
+    heads,
+    ...(wgqa.grouping === 'similarity' ? ['grouped by similarity'] : []),
+    ...(wgqa.alignment === 'orthogonal' ? ['aligned'] : []),
+    describeMerge(wgqa),
+    ...(wgqa.expansion ? ['weighted expansion'] : []),
+  ]
+    .join(', ')
+    .concat(wgqa.merge === 'weighted' || wgqa.expansion ? '; not folded' : '');
+}
+
+function describeKvHeads(kvHeads: KvHeads): string {
+  if (typeof kvHeads === 'number') return String(kvHeads);
+  return Object.entries(kvHeads)
+    .map(([module, layers]) => `${module} ${layers.join(' ')}`)
+    .join(', ');
+}
+
+const STARTS = { mean: 'the mean', random: 'random', 'least-squares': 'least squares' } as const;
+
+function describeMerge({ merge, granularity, init }: ConversionConfig): string {
+  if (merge === 'mean') return 'mean of their groups';
+  return `weighted sums with a weight per ${String(granularity)}, started at ${STARTS[init ?? 'mean']}`;
 }

@@ -3,5 +3,8 @@ export {
   convertedConfig,
   foldedConfig,
   resolveConvertOptions,
+  toNativeConversion,
+  type CalibrationBatch,
   type ConvertOptions,
+  type ResolvedConversion,
 } from './options.ts';

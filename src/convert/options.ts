@@ -1,32 +1,107 @@
 /** Options of a conversion: explicit ones, or a preset by its name in the paper. */
 import {
+  convertedModulesRule,
   DEFAULT_MODULES,
   GRANULARITIES,
-  kvHeadsRule,
+  kvHeadsByLayerRule,
+  MERGE_INITS,
+  modulesByLayer,
   modulesRule,
   type ConversionConfig,
+  type KvHeads,
 } from '../checkpoint/grouping.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
 import { invalidArgument } from '../errors.ts';
-import type { AttentionModule, MergeGranularity, NativeConvertOptions } from '../native.ts';
-import { checkOptions, integerIn, oneOf, type Rules } from '../options.ts';
+import type { TokenRows } from '../model/types.ts';
+import type {
+  AttentionModule,
+  MergeGranularity,
+  MergeInit,
+  NativeConvertOptions,
+} from '../native.ts';
+import {
+  anything,
+  booleanRule,
+  checkOptions,
+  integerIn,
+  oneOf,
+  type Checked,
+  type Rules,
+} from '../options.ts';
 import { PRESETS, type Preset, type PresetName } from './presets.ts';
+
+/** Text that a conversion weighs heads by: a batch of source and target token ids. */
+export interface CalibrationBatch {
+  readonly inputIds: TokenRows;
+  readonly attentionMask?: TokenRows;
+  readonly labels: TokenRows;
+}
 
 export interface ConvertOptions {
   /** A row of the paper's Table 1; other options override its values. */
   readonly preset?: PresetName;
-  /** K/V heads to keep, a divisor of the heads. Required without a preset. */
-  readonly kvHeads?: number;
+  /**
+   * K/V heads to keep, a divisor of the heads; or one for each decoder layer, by module (then
+   * `modules` are these). Required without a preset.
+   */
+  readonly kvHeads?: KvHeads;
   /** 'mean' pools the heads once; 'weighted' learns how to. Required without a preset. */
   readonly merge?: 'mean' | 'weighted';
   /** What each merge weight multiplies: a 'head' (default), its 'row's or its 'column's. */
   readonly granularity?: MergeGranularity;
-  /** 'mean' (default) starts as mean pooling, 'random' with standard normal weights. */
-  readonly init?: 'mean' | 'random';
+  /**
+   * 'mean' (default) starts as mean pooling, 'random' with standard normal weights, 'least-squares'
+   * with the weights of heads whose merged K and V come closest to each head's own as queries and
+   * output projection see them on the calibration text.
+   */
+  readonly init?: MergeInit;
   /** Seed of random merge weights. Default 0. */
   readonly seed?: number;
+  /**
+   * Which heads share: 'neighbouring' ones (default), or those whose K and V are most alike, by
+   * their weights or, with a calibration, by what they make of its text. In self-attention, whose
+   * position bias all layers share, all layers get the same groups.
+   */
+  readonly grouping?: 'neighbouring' | 'similarity';
+  /**
+   * 'orthogonal' turns the heads of a group towards each other before they are merged, and Q and O
+   * with them (as arXiv 2412.20677): alone it changes nothing. Default 'none'.
+   */
+  readonly alignment?: 'none' | 'orthogonal';
+  /**
+   * Weighted expansion: every query head scales the channels of the K and V that it reads by
+   * learned weights, which start at one. Folding multiplies them into Q and O: they cost nothing
+   * then. Default false.
+   */
+  readonly expansion?: boolean;
   /** Default: decoder self- and cross-attention. */
   readonly modules?: readonly AttentionModule[];
+  /** Required for 'least-squares'. Some hundred pairs are enough. */
+  readonly calibration?: Iterable<CalibrationBatch>;
+}
+
+/** Conversion options with every choice made. */
+export interface ResolvedConversion extends Omit<
+  NativeConvertOptions,
+  'kvHeads' | 'kvHeadsByLayer'
+> {
+  readonly kvHeads: KvHeads;
+}
+
+function rulesOf(config: ModelConfig) {
+  return {
+    preset: oneOf(...(Object.keys(PRESETS) as PresetName[])),
+    kvHeads: kvHeadsByLayerRule(config),
+    merge: oneOf('mean', 'weighted'),
+    granularity: oneOf(...GRANULARITIES),
+    init: oneOf(...MERGE_INITS),
+    seed: integerIn(),
+    grouping: oneOf('neighbouring', 'similarity'),
+    alignment: oneOf('none', 'orthogonal'),
+    expansion: booleanRule,
+    modules: modulesRule,
+    calibration: anything<Iterable<CalibrationBatch>>(),
+  } satisfies Rules;
 }
 
 /**
@@ -36,46 +111,87 @@ export interface ConvertOptions {
 export function resolveConvertOptions(
   options: ConvertOptions,
   config: ModelConfig,
-): NativeConvertOptions {
-  const heads = config.num_heads;
-  const rules = {
-    preset: oneOf(...(Object.keys(PRESETS) as PresetName[])),
-    kvHeads: kvHeadsRule(heads),
-    merge: oneOf('mean', 'weighted'),
-    granularity: oneOf(...GRANULARITIES),
-    init: oneOf('mean', 'random'),
-    seed: integerIn(),
-    modules: modulesRule,
-  } satisfies Rules;
+): ResolvedConversion {
+  const rules = rulesOf(config);
   const given = checkOptions(options, rules);
-  const all = { ...(given.preset && presetOptions(PRESETS[given.preset], heads)), ...given };
-  const { kvHeads, merge, granularity = 'head', init = 'mean', seed = 0 } = all;
+  const all = { ...(given.preset && presetOptions(PRESETS[given.preset], config)), ...given };
+  const { kvHeads, merge } = all;
   if (kvHeads === undefined) throw invalidArgument('kvHeads', rules.kvHeads.allowed, undefined);
   if (merge === undefined) throw invalidArgument('merge', rules.merge.allowed, undefined);
-  const modules = [...new Set(all.modules ?? DEFAULT_MODULES)];
-  return { kvHeads, merge, granularity, init, seed, modules };
+  const resolved = {
+    kvHeads,
+    merge,
+    granularity: all.granularity ?? 'head',
+    init: all.init ?? 'mean',
+    seed: all.seed ?? 0,
+    grouping: all.grouping ?? 'neighbouring',
+    alignment: all.alignment ?? 'none',
+    expansion: all.expansion ?? false,
+    modules: modulesOf(kvHeads, given),
+  } satisfies ResolvedConversion;
+  checkTogether(resolved, given);
+  return resolved;
 }
 
-/** A preset for `heads` heads; an odd number of them cannot be halved and leaves `kvHeads` open. */
-function presetOptions(preset: Preset, heads: number) {
+type Given = Checked<ReturnType<typeof rulesOf>>;
+
+function modulesOf(kvHeads: KvHeads, { modules }: Given): AttentionModule[] {
+  if (typeof kvHeads === 'number') return [...new Set(modules ?? DEFAULT_MODULES)];
+  const rule = convertedModulesRule(kvHeads);
+  if (modules !== undefined && !rule.accepts(modules)) {
+    throw invalidArgument('modules', rule.allowed, modules);
+  }
+  return modulesByLayer(kvHeads);
+}
+
+function checkTogether(resolved: ResolvedConversion, { calibration }: Given): void {
+  const { kvHeads, merge, init, granularity, grouping } = resolved;
+  if (grouping === 'similarity' && typeof kvHeads !== 'number') {
+    throw invalidArgument(
+      'kvHeads',
+      "one number for all layers with grouping 'similarity'",
+      kvHeads,
+    );
+  }
+  if (merge !== 'weighted' || init !== 'least-squares') return;
+  if (granularity !== 'head') {
+    throw invalidArgument('init', `'mean' or 'random' with granularity '${granularity}'`, init);
+  }
+  if (calibration === undefined) {
+    throw invalidArgument('calibration', "given for init 'least-squares'", undefined);
+  }
+}
+
+/** A preset for so many heads; an odd number of them cannot be halved and leaves `kvHeads` open. */
+function presetOptions(preset: Preset, { num_heads: heads }: ModelConfig) {
   const { kvHeads: part, ...rest } = preset;
   const kvHeads = { all: heads, half: heads / 2, one: 1 }[part];
   return Number.isInteger(kvHeads) ? { ...rest, kvHeads } : rest;
 }
 
+export function toNativeConversion({ kvHeads, ...rest }: ResolvedConversion): NativeConvertOptions {
+  if (typeof kvHeads === 'number') return { ...rest, kvHeads, kvHeadsByLayer: {} };
+  const entries = Object.entries(kvHeads).map(([module, layers]) => [module, [...layers]] as const);
+  return { ...rest, kvHeads: 1, kvHeadsByLayer: Object.fromEntries(entries) };
+}
+
 /** The configuration of the converted model. */
-export function convertedConfig(config: ModelConfig, options: NativeConvertOptions): ModelConfig {
+export function convertedConfig(config: ModelConfig, options: ResolvedConversion): ModelConfig {
+  const { kvHeads, merge, granularity, init, grouping, alignment, expansion, modules } = options;
+  const weighted = merge === 'weighted';
   // Pooling every head with itself alone changes nothing.
-  if (options.merge === 'mean' && options.kvHeads === config.num_heads) return config;
-  const weighted = options.merge === 'weighted';
+  if (!weighted && !expansion && kvHeads === config.num_heads) return config;
   const wgqa: ConversionConfig = {
-    kv_heads: options.kvHeads,
-    merge: options.merge,
-    granularity: weighted ? options.granularity : null,
-    init: weighted ? options.init : null,
-    modules: options.modules,
+    kv_heads: kvHeads,
+    merge,
+    granularity: weighted ? granularity : null,
+    init: weighted ? init : null,
+    ...(grouping !== 'neighbouring' && { grouping }),
+    ...(alignment !== 'none' && { alignment }),
+    ...(expansion && { expansion }),
+    modules,
   };
-  return Object.freeze({ ...config, num_key_value_heads: options.kvHeads, wgqa });
+  return Object.freeze({ ...config, num_key_value_heads: kvHeads, wgqa });
 }
 
 /** The configuration after folding. */

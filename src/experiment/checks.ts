@@ -1,6 +1,6 @@
 /** What only the base model can tell of a plan, asked before hours of training. */
 import { convertedConfig, resolveConvertOptions } from '../convert/index.ts';
-import { mergedModules } from '../checkpoint/grouping.ts';
+import { isFoldable } from '../checkpoint/grouping.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { Engine, type Model, type Tokenizer } from '../index.ts';
 import type { ExperimentData } from './data.ts';
@@ -12,7 +12,7 @@ export function checkVariants({ variants }: ExperimentPlan, { config }: Model): 
     const field = `variants[${index}]`;
     const options = named(field, () => resolveConvertOptions(conversion, config));
     if (!trained || trainable === 'all') return;
-    if (mergedModules(convertedConfig(config, options)).length > 0) return;
+    if (isFoldable(convertedConfig(config, options))) return;
     throw invalidArgument(`${field}.trainable`, "'all' without merge weights", trainable);
   });
 }

@@ -64,6 +64,26 @@ export function toNativeBatch(rows: readonly BatchRow[]): NativeBatch {
   return labels.length === 0 ? batch : { ...batch, labels: toRagged(labels).ids };
 }
 
+/**
+ * Batches of text that a conversion weighs heads by, checked; none if `batches` are not given.
+ * @throws WgqaError INVALID_ARGUMENT
+ */
+export function calibrationBatches(batches: unknown, config: ModelConfig): NativeBatch[] {
+  if (batches === undefined) return [];
+  const isIterable = typeof batches === 'object' && batches !== null && Symbol.iterator in batches;
+  const list = isIterable ? [...(batches as Iterable<unknown>)] : [];
+  if (list.length === 0) {
+    throw invalidArgument('calibration', 'an iterable of one or more batches', batches);
+  }
+  return list.map((batch, index) => {
+    const field = `calibration[${index}]`;
+    if (!isRecord(batch)) throw invalidArgument(field, 'an object', batch);
+    if (!('labels' in batch))
+      throw invalidArgument(`${field}.labels`, 'rows of token ids', undefined);
+    return toNativeBatch(prepareBatch(batch as unknown as ForwardInput, config).rows);
+  });
+}
+
 /** Reads one row of token ids, e.g. a prompt. @throws WgqaError INVALID_ARGUMENT */
 export function readTokenRow(row: unknown, field: string, vocab: number): Int32Array {
   if (!isTokenRow(row)) throw invalidArgument(field, 'an array of token ids', row);

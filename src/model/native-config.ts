@@ -1,7 +1,7 @@
 /** `config.json` as the native model takes it. */
 import { eosTokenIds, type DenseActivation, type ModelConfig } from '../checkpoint/config.ts';
-import { kvHeadsOf, mergedModules } from '../checkpoint/grouping.ts';
-import type { Activation, NativeModelConfig } from '../native.ts';
+import { expandedModules, kvHeadsOf, mergedModules } from '../checkpoint/grouping.ts';
+import type { Activation, AttentionModule, NativeModelConfig } from '../native.ts';
 
 const ACTIVATIONS: Readonly<Record<DenseActivation, Activation>> = {
   relu: 'relu',
@@ -13,6 +13,15 @@ const ACTIVATIONS: Readonly<Record<DenseActivation, Activation>> = {
   swish: 'silu',
 };
 
+/** One number where all layers have the same. */
+function kvHeadsByLayer(config: ModelConfig, module: AttentionModule): number | number[] {
+  const layers = Array.from({ length: config.num_decoder_layers }, (_, layer) =>
+    kvHeadsOf(config, module, layer),
+  );
+  const [first = config.num_heads] = layers;
+  return layers.every((kvHeads) => kvHeads === first) ? first : layers;
+}
+
 export function toNativeConfig(config: ModelConfig): NativeModelConfig {
   const native: NativeModelConfig = {
     vocabSize: config.vocab_size,
@@ -23,11 +32,12 @@ export function toNativeConfig(config: ModelConfig): NativeModelConfig {
     decoderLayers: config.num_decoder_layers,
     heads: config.num_heads,
     kvHeads: {
-      'decoder.self': kvHeadsOf(config, 'decoder.self'),
-      'decoder.cross': kvHeadsOf(config, 'decoder.cross'),
-      'encoder.self': kvHeadsOf(config, 'encoder.self'),
+      'decoder.self': kvHeadsByLayer(config, 'decoder.self'),
+      'decoder.cross': kvHeadsByLayer(config, 'decoder.cross'),
+      'encoder.self': kvHeadsOf(config, 'encoder.self', 0),
     },
     mergedModules: [...mergedModules(config)],
+    expandedModules: [...expandedModules(config)],
     relativeBuckets: config.relative_attention_num_buckets,
     relativeMaxDistance: config.relative_attention_max_distance,
     layerNormEpsilon: config.layer_norm_epsilon,

@@ -2,8 +2,8 @@
 import type { OutputFile } from '../checkpoint/atomic-directory.ts';
 import { DEFAULT_SHARD_BYTES, writeCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
-import { kvHeadsOf, mergedModules, withoutGrouping } from '../checkpoint/grouping.ts';
-import { attentionModuleOf, isKvProjection, isMergeWeight } from '../checkpoint/t5-tensors.ts';
+import { isFoldable, kvHeadsOf, withoutGrouping } from '../checkpoint/grouping.ts';
+import { attentionOf, isKvProjection, isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import type { OutputTensor } from '../checkpoint/write-safetensors.ts';
 import { invalidArgument } from '../errors.ts';
 import { callNative, type NativeModel, type NativeParameterInfo } from '../native.ts';
@@ -44,7 +44,7 @@ export async function saveModel(
   } = checkOptions(options, RULES);
   const { native, config } = source;
   const expand = layout === 'expanded';
-  if (expand && mergedModules(config).length > 0) {
+  if (expand && isFoldable(config)) {
     throw invalidArgument(
       'layout',
       "'grouped' until the model is folded: call fold() first",
@@ -52,7 +52,7 @@ export async function saveModel(
     );
   }
   const tensors = native.parameters().map((parameter) => {
-    const stored = isMergeWeight(parameter.name) ? 'float32' : (dtype ?? parameter.dtype);
+    const stored = isConversionWeight(parameter.name) ? 'float32' : (dtype ?? parameter.dtype);
     const tensor = outputTensor(native, parameter, stored);
     return expand ? expandHeads(tensor, config) : tensor;
   });
@@ -80,9 +80,9 @@ function outputTensor(
 
 /** Repeats each K/V head for every query head of its group. */
 function expandHeads(tensor: OutputTensor, config: ModelConfig): OutputTensor {
-  const module = attentionModuleOf(tensor.name);
-  if (module === undefined || !isKvProjection(tensor.name)) return tensor;
-  const kvHeads = kvHeadsOf(config, module);
+  const place = attentionOf(tensor.name);
+  if (place === undefined || !isKvProjection(tensor.name)) return tensor;
+  const kvHeads = kvHeadsOf(config, place.module, place.layer);
   const repeats = config.num_heads / kvHeads;
   const read = async (): Promise<Uint8Array> => {
     const bytes = await tensor.read();
@@ -104,7 +104,7 @@ function savedConfig(
   config: Readonly<Record<string, unknown>>,
   tensors: readonly OutputTensor[],
 ): Readonly<Record<string, unknown>> {
-  const dtype = tensors.find((tensor) => !isMergeWeight(tensor.name))?.dtype;
+  const dtype = tensors.find((tensor) => !isConversionWeight(tensor.name))?.dtype;
   return {
     architectures: ['T5ForConditionalGeneration'],
     ...config,

@@ -1,14 +1,18 @@
 /** The model behind the public interface: a native handle and the configuration it was made from. */
 import type { ModelConfig } from '../checkpoint/config.ts';
+import { isFoldable } from '../checkpoint/grouping.ts';
 import {
   convertedConfig,
   foldedConfig,
   resolveConvertOptions,
+  toNativeConversion,
   type ConvertOptions,
 } from '../convert/index.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { callNative, type ComputeDtype, type NativeModel } from '../native.ts';
 import { checkOptions, signalRule } from '../options.ts';
+import { abortable } from './abort.ts';
+import { calibrationBatches } from './batch.ts';
 import { forward } from './forward.ts';
 import { saveModel, type SaveExtras } from './save.ts';
 import type {
@@ -98,24 +102,31 @@ export class T5Model implements Model {
     await callNative(() => this.native.writeParameter(name, data));
   }
 
-  async convert(options: ConvertOptions): Promise<Model> {
+  async convert(
+    options: ConvertOptions,
+    callOptions: { readonly signal?: AbortSignal } = {},
+  ): Promise<Model> {
     const handle = this.native;
     if (this.config.num_key_value_heads !== undefined) {
       const allowed = 'a multi-head model';
       const message = 'the model is already converted; convert the multi-head model instead';
       throw new WgqaError('ALREADY_CONVERTED', message, { field: 'num_key_value_heads', allowed });
     }
+    const { signal } = checkOptions(callOptions, { signal: signalRule });
     const resolved = resolveConvertOptions(options, this.config);
-    const converted = await callNative(() => handle.convert(resolved));
+    const calibration = calibrationBatches(options.calibration, this.config);
+    const converted = await abortable(signal, (abort) =>
+      handle.convert(toNativeConversion(resolved), calibration, abort),
+    );
     return this.#derive(converted, convertedConfig(this.config, resolved));
   }
 
   async fold(): Promise<Model> {
     const handle = this.native;
-    if (this.config.wgqa?.merge !== 'weighted') {
-      const allowed = "a model converted with merge 'weighted'";
-      const message = 'the model has no merge weights to fold';
-      throw new WgqaError('NOTHING_TO_FOLD', message, { field: 'wgqa.merge', allowed });
+    if (!isFoldable(this.config)) {
+      const allowed = "a model converted with merge 'weighted' or with expansion";
+      const message = 'the model has no merge or expansion weights to fold';
+      throw new WgqaError('NOTHING_TO_FOLD', message, { field: 'wgqa', allowed });
     }
     const folded = await callNative(() => handle.fold());
     return this.#derive(folded, foldedConfig(this.config));

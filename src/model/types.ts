@@ -113,12 +113,12 @@ export interface Model extends AsyncDisposable {
   writeParameter(name: string, value: Tensor): Promise<void>;
   /**
    * A new model whose K/V heads are grouped; this one stays as it is.
-   * @throws WgqaError ALREADY_CONVERTED, INVALID_ARGUMENT
+   * @throws WgqaError ALREADY_CONVERTED, INVALID_ARGUMENT, NON_FINITE on calibration text, ABORTED
    */
-  convert(options: ConvertOptions): Promise<Model>;
+  convert(options: ConvertOptions, call?: { readonly signal?: AbortSignal }): Promise<Model>;
   /**
-   * A new model with merge weights multiplied into the K/V projections: the same logits, fewer
-   * parameters. @throws WgqaError NOTHING_TO_FOLD
+   * A new model with merge and expansion weights multiplied into its projections: the same logits,
+   * fewer parameters. @throws WgqaError NOTHING_TO_FOLD
    */
   fold(): Promise<Model>;
   /** Writes a Hugging Face checkpoint directory: all of it or nothing. */

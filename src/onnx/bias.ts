@@ -37,18 +37,23 @@ export function encoderBias(
   return groupRows(scope, scope.add('Add', [bias, maskBias(scope, mask)]), positions, heads);
 }
 
-/** The decoder's: relative bias, and no key behind its query. */
-export function decoderBias(
+/** The decoder's, for layers with these heads each: relative bias, and no key behind its query. */
+export function decoderBiases(
   scope: Scope,
   positions: Positions,
   blueprint: Blueprint,
-  heads: Heads,
-): string {
+  layers: readonly Heads[],
+): string[] {
   const offsets = relativePositions(scope, positions);
   const bias = relativeBias(scope, offsets, 'decoder', blueprint);
   const isLater = scope.add('Greater', [offsets, scope.pool.integer(0)]);
   const causal = scope.add('Where', [isLater, scope.pool.float(MASKED), bias]);
-  return groupRows(scope, causal, positions, heads);
+  const grouped = new Map<number, string>();
+  return layers.map((heads) => {
+    const bias = grouped.get(heads.kvHeads) ?? groupRows(scope, causal, positions, heads);
+    grouped.set(heads.kvHeads, bias);
+    return bias;
+  });
 }
 
 /** A mask [batch, keys] of ones and zeros → [batch, 1, 1, keys], 0 where it is one. */

@@ -90,13 +90,13 @@ function firstStep(scope: Scope, blueprint: Blueprint): Decoded {
   const keep = (layer: number, kind: CacheKind, { key, value }: KeyValue): void => {
     presents.set(`${layer}.${kind}.key`, key).set(`${layer}.${kind}.value`, value);
   };
-  const heads = headsOf(blueprint.config, 'decoder.cross');
   const logits = decode(scope, blueprint, positions, {
     self: (layer, computed) => {
       keep(layer, 'decoder', computed);
       return computed;
     },
     cross: (layer) => {
+      const heads = headsOf(blueprint.config, 'decoder.cross', layer);
       const weights = { name: crossName(layer), heads };
       const computed = crossKeyValue(scope, ENCODER_STATES, weights, blueprint);
       keep(layer, 'encoder', computed);
@@ -147,14 +147,15 @@ function decode(
   keyValues: KeyValues,
 ): string {
   const { config, precision } = blueprint;
-  const bias = {
-    self: decoderBias(scope, positions, blueprint, headsOf(config, 'decoder.self')),
-    cross: maskBias(scope, ENCODER_ATTENTION_MASK),
-  };
+  const layers = Array.from({ length: config.num_decoder_layers }, (_, layer) =>
+    headsOf(config, 'decoder.self', layer),
+  );
+  const biases = decoderBiases(scope, positions, blueprint, layers);
+  const mask = maskBias(scope, ENCODER_ATTENTION_MASK);
   let states = precision.embed(scope, INPUT_IDS, 'shared.weight');
-  for (let layer = 0; layer < config.num_decoder_layers; ++layer) {
-    states = selfAttention(scope, states, { layer, bias: bias.self, keyValues }, blueprint);
-    states = crossAttention(scope, states, { layer, bias: bias.cross, keyValues }, blueprint);
+  for (const [layer, bias] of biases.entries()) {
+    states = selfAttention(scope, states, { layer, bias, keyValues }, blueprint);
+    states = crossAttention(scope, states, { layer, bias: mask, keyValues }, blueprint);
     states = feedForward(scope, states, `decoder.block.${layer}.layer.2`, blueprint);
   }
   states = norm(scope, states, 'decoder.final_layer_norm.weight', blueprint);
@@ -178,7 +179,7 @@ function selfAttention(
   blueprint: Blueprint,
 ): string {
   const name = `decoder.block.${layer}.layer.0.SelfAttention`;
-  const heads = headsOf(blueprint.config, 'decoder.self');
+  const heads = headsOf(blueprint.config, 'decoder.self', layer);
   const normalised = norm(scope, input, normName(layer, 0), blueprint);
   const { queries, ...computed } = selfProjections(scope, normalised, { name, heads }, blueprint);
   const mixed = attention(scope, queries, keyValues.self(layer, computed), bias, heads);
@@ -192,7 +193,7 @@ function crossAttention(
   blueprint: Blueprint,
 ): string {
   const name = crossName(layer);
-  const heads = headsOf(blueprint.config, 'decoder.cross');
+  const heads = headsOf(blueprint.config, 'decoder.cross', layer);
   const normalised = norm(scope, input, normName(layer, 1), blueprint);
   const matrix = { name: `${name}.q.weight.T`, parts: [`${name}.q.weight`] };
   const queries = blueprint.precision.project(scope, normalised, matrix);
@@ -230,7 +231,7 @@ function encoderStatesInput({ config }: Blueprint): ValueInfoMessage {
 
 function kvHeadsOfCache({ config }: Blueprint, name: CacheName): number {
   const module = name.includes('decoder') ? 'decoder.self' : 'decoder.cross';
-  return headsOf(config, module).kvHeads;
+  return headsOf(config, module, layerOf(name)).kvHeads;
 }
 
 function pastInputs(blueprint: Blueprint, headsOfCache = kvHeadsOfCache as DimensionOf) {
@@ -252,10 +253,13 @@ type DimensionOf = (blueprint: Blueprint, name: CacheName) => number | string;
  */
 const anyHeads: DimensionOf = (blueprint, name) => {
   const kvHeads = kvHeadsOfCache(blueprint, name);
-  return kvHeads === blueprint.config.num_heads ? kvHeads : `${kindOf(name)}_kv_heads`;
+  if (kvHeads === blueprint.config.num_heads) return kvHeads;
+  const differ = typeof blueprint.config.num_key_value_heads === 'object';
+  return `${kindOf(name)}_kv_heads${differ ? `_${layerOf(name)}` : ''}`;
 };
 
 const kindOf = (name: CacheName): CacheKind => (name.includes('decoder') ? 'decoder' : 'encoder');
+const layerOf = (name: CacheName): number => Number.parseInt(name, 10);
 
 function outputInfos(blueprint: Blueprint, kinds: readonly CacheKind[]): ValueInfoMessage[] {
   const { config } = blueprint;
@@ -292,10 +296,11 @@ function toGraph(
  * files, the later step's K and V of the source are empty, and its readers keep those they have.
  */
 function withEmptyCross({ scope, logits, presents }: Decoded, blueprint: Blueprint): Decoded {
-  const { kvHeads, headDim } = headsOf(blueprint.config, 'decoder.cross');
-  const shape = scope.pool.integers([0, kvHeads, 1, headDim]);
+  const { config } = blueprint;
   const all = new Map(presents);
-  for (const name of cacheNames(blueprint.config.num_decoder_layers, ['encoder'])) {
+  for (const name of cacheNames(config.num_decoder_layers, ['encoder'])) {
+    const kvHeads = kvHeadsOfCache(blueprint, name);
+    const shape = scope.pool.integers([0, kvHeads, 1, config.d_kv]);
     all.set(name, scope.add('ConstantOfShape', [shape]));
   }
   return { scope, logits, presents: all };

@@ -17,7 +17,7 @@ import type { OnnxModel } from './write-graph.ts';
 export function buildEncoder(blueprint: Blueprint): OnnxModel {
   const { config, precision } = blueprint;
   const scope = new Scope(new InitializerPool());
-  const heads = headsOf(config, 'encoder.self');
+  const heads = headsOf(config, 'encoder.self', 0);
   const bias = encoderBias(scope, INPUT_IDS, ATTENTION_MASK, blueprint, heads);
   let states = precision.embed(scope, INPUT_IDS, 'shared.weight');
   for (let layer = 0; layer < config.num_layers; ++layer) {

@@ -26,8 +26,8 @@ export interface Heads {
   readonly headDim: number;
 }
 
-export function headsOf(config: ModelConfig, module: AttentionModule): Heads {
-  const kvHeads = kvHeadsOf(config, module);
+export function headsOf(config: ModelConfig, module: AttentionModule, layer: number): Heads {
+  const kvHeads = kvHeadsOf(config, module, layer);
   return { kvHeads, groupSize: config.num_heads / kvHeads, headDim: config.d_kv };
 }
 

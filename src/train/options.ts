@@ -1,6 +1,6 @@
 /** Options of a trainer, checked and complete. */
 import type { ModelConfig } from '../checkpoint/config.ts';
-import { mergedModules } from '../checkpoint/grouping.ts';
+import { isFoldable } from '../checkpoint/grouping.ts';
 import { invalidArgument } from '../errors.ts';
 import type { NativeOptimizer, NativeTrainerOptions } from '../native.ts';
 import {
@@ -78,7 +78,7 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
   const given = checkOptions(options, TRAINER_RULES);
   const all = { ...(given.preset && TRAINER_PRESETS[given.preset]), ...given };
   const { trainable = 'all', dropout = config.dropout_rate } = all;
-  if (trainable === 'merge' && mergedModules(config).length === 0) {
+  if (trainable === 'merge' && !isFoldable(config)) {
     throw invalidArgument('trainable', "'all' for a model without merge weights", trainable);
   }
   const optimizer = checkValue(all.optimizer, objectRule, 'optimizer');
