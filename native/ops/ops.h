@@ -259,7 +259,7 @@ struct KvAppend {
   TensorView valueScales;
 };
 
-/// Copies whole blocks of a cache, in all layers; no block is both a source and a destination.
+/// Copies whole blocks of a cache, in layers of one size; no block is a source and a destination.
 struct CopyBlocks {
   TensorView blocks;                           // [layers, blocks, blockBytes] int8
   std::span<const std::int32_t> sources;       // [copies]
