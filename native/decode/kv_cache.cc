@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -13,21 +14,32 @@ constexpr std::int64_t kMaxBlockTokens = 4096;
 constexpr std::int64_t kMaxBlocks = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kFetchBytes = 4 << 20;  // 1 to 4 ms
 
-BlockShape blockShape(const EncoderDecoder::CacheShape& shape, std::int64_t kvHeads,
-                      const KvCacheOptions& options) {
-  return {.layers = shape.layers,
-          .kvHeads = kvHeads,
-          .blockTokens = options.blockTokens,
-          .headDim = shape.headDim,
-          .elementBytes = static_cast<std::int64_t>(bytesOf(options.dtype)),
-          .scaleBytes = options.dtype == DType::int8 ? std::int64_t{sizeof(float)} : 0};
+// What a block holds of each layer.
+std::vector<BlockShape> blockShapes(std::span<const std::int64_t> kvHeads, std::int64_t headDim,
+                                    const KvCacheOptions& options) {
+  std::vector<BlockShape> shapes;
+  for (const std::int64_t heads : kvHeads) {
+    shapes.push_back(
+        {.kvHeads = heads,
+         .blockTokens = options.blockTokens,
+         .headDim = headDim,
+         .elementBytes = static_cast<std::int64_t>(bytesOf(options.dtype)),
+         .scaleBytes = options.dtype == DType::int8 ? std::int64_t{sizeof(float)} : 0});
+  }
+  return shapes;
+}
+
+std::int64_t bytesOfLayers(std::span<const BlockShape> shapes) {
+  std::int64_t bytes = 0;
+  for (const BlockShape& shape : shapes) bytes += shape.bytes();
+  return bytes;
 }
 
 // Part of every block, `offset` bytes behind where it begins.
 TensorView partOfBlocks(std::byte* blocks, const BlockShape& shape, std::int64_t offset,
                         DType dtype, std::initializer_list<std::int64_t> dimensions) {
   TensorView view(blocks + offset, dtype, dimensions);
-  view.strides[0] = shape.bytesPerLayer() / static_cast<std::int64_t>(bytesOf(dtype));
+  view.strides[0] = shape.bytes() / static_cast<std::int64_t>(bytesOf(dtype));
   return view;
 }
 
@@ -54,10 +66,19 @@ std::int64_t roundUpToPages(std::int64_t bytes, const Memory& memory) {
   return (bytes + page - 1) / page * page;
 }
 
+void checkShape(const EncoderDecoder::CacheShape& shape) {
+  const auto arePositive = [](std::span<const std::int64_t> sizes) {
+    return std::ranges::all_of(sizes, [](std::int64_t size) { return size > 0; });
+  };
+  require(!shape.selfKvHeads.empty() && shape.selfKvHeads.size() == shape.crossKvHeads.size(),
+          "the model's attentions have no layers, or not equally many");
+  require(arePositive(shape.selfKvHeads) && arePositive(shape.crossKvHeads) && shape.headDim > 0,
+          "the model's cache shape has a size that is not positive");
+}
+
 /// Returns the budget, or throws.
 std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options) {
-  require(shape.layers > 0 && shape.selfKvHeads > 0 && shape.crossKvHeads > 0 && shape.headDim > 0,
-          "the model's cache shape has a size that is not positive");
+  checkShape(shape);
   if (options.blockTokens < 1 || options.blockTokens > kMaxBlockTokens) {
     throw invalidArgument("blockTokens", "an integer from 1 to " + std::to_string(kMaxBlockTokens),
                           std::to_string(options.blockTokens));
@@ -71,8 +92,8 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
     throw invalidArgument("cacheDtype", "'float32' or 'bfloat16' where the size of a head is odd",
                           "int8");
   }
-  const std::int64_t least = blockShape(shape, shape.selfKvHeads, options).bytes() +
-                             blockShape(shape, shape.crossKvHeads, options).bytes();
+  const std::int64_t least = bytesOfLayers(blockShapes(shape.selfKvHeads, shape.headDim, options)) +
+                             bytesOfLayers(blockShapes(shape.crossKvHeads, shape.headDim, options));
   if (options.maxBytes < least) {
     throw invalidArgument("kvCache.maxBytes",
                           "at least " + std::to_string(least) + " (a block of each attention)",
@@ -83,34 +104,47 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
 
 }  // namespace
 
-BlockStorage::BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes,
+BlockStorage::BlockStorage(std::span<const BlockShape> shapes, DType dtype, std::int64_t maxBytes,
                            UseClock& clock, Memory& memory)
-    : shape_(shape),
-      pool_(std::min(maxBytes / shape.bytes(), kMaxBlocks), clock),
-      layerBytes_(roundUpToPages(pool_.capacity() * shape.bytesPerLayer(), memory)),
-      memory_(memory.reserve(static_cast<std::size_t>(shape.layers * layerBytes_))) {
-  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    layers_.push_back(
-        layerCache(memory_->data() + layer * layerBytes_, shape, dtype, pool_.capacity()));
+    : blockTokens_(shapes.front().blockTokens),
+      blockBytes_(bytesOfLayers(shapes)),
+      pool_(std::min(maxBytes / blockBytes_, kMaxBlocks), clock) {
+  layOut(shapes, dtype, memory);
+}
+
+// All blocks of a layer lie together. Layers with blocks of one size are neighbours, so that one
+// copy takes a block of all of them.
+void BlockStorage::layOut(std::span<const BlockShape> shapes, DType dtype, Memory& memory) {
+  const std::int64_t count = pool_.capacity();
+  const auto layerBytes = [&](std::int64_t bytes) { return roundUpToPages(count * bytes, memory); };
+  std::map<std::int64_t, std::vector<std::size_t>> layersBySize;
+  std::int64_t total = 0;
+  for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
+    layersBySize[shapes[layer].bytes()].push_back(layer);
+    total += layerBytes(shapes[layer].bytes());
+  }
+  memory_ = memory.reserve(static_cast<std::size_t>(total));
+  layers_.resize(shapes.size());
+  std::byte* next = memory_->data();
+  for (const auto& [bytes, layers] : layersBySize) {
+    blocks_.push_back({next, DType::int8, {std::ssize(layers), count, bytes}});
+    blocks_.back().strides[0] = layerBytes(bytes);
+    for (const std::size_t layer : layers) {
+      layers_[layer] = layerCache(next, shapes[layer], dtype, count);
+      next += layerBytes(bytes);
+    }
   }
 }
 
 std::int64_t BlockStorage::blocksFor(std::int64_t tokens) const {
-  return (tokens + shape_.blockTokens - 1) / shape_.blockTokens;
-}
-
-TensorView BlockStorage::blocks() const {
-  TensorView view(memory_->data(), DType::int8,
-                  {shape_.layers, pool_.capacity(), shape_.bytesPerLayer()});
-  view.strides[0] = layerBytes_;
-  return view;
+  return (tokens + blockTokens_ - 1) / blockTokens_;
 }
 
 void BlockStorage::fetchNew() {
   for (const std::int32_t block : pool_.takeNewlyTouched()) unprovided_.push_back(block);
   std::size_t count = unprovided_.size();
   if (memory_->providesOnWrite()) {
-    const std::int64_t most = std::max<std::int64_t>(kFetchBytes / shape_.bytes(), 1);
+    const std::int64_t most = std::max<std::int64_t>(kFetchBytes / blockBytes_, 1);
     count = std::min(count, static_cast<std::size_t>(most));
   }
   if (count == 0) return;
@@ -136,13 +170,16 @@ void BlockStorage::giveBackFree() {
 template <typename Visit>
 void BlockStorage::forRuns(std::span<std::int32_t> blocks, const Visit& visit) const {
   std::ranges::sort(blocks);
-  const std::int64_t bytes = shape_.bytesPerLayer();
   for (std::size_t begin = 0; begin < blocks.size();) {
     std::size_t end = begin + 1;
     while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
-    for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
-      visit(layer * layerBytes_ + blocks[begin] * bytes,
-            static_cast<std::int64_t>(end - begin) * bytes);
+    for (const TensorView& layers : blocks_) {
+      const std::int64_t bytes = layers.shape[2];
+      const std::int64_t offset = layers.as<std::byte>() - memory_->data();
+      for (std::int64_t layer = 0; layer < layers.shape[0]; ++layer) {
+        visit(offset + layer * layers.strides[0] + blocks[begin] * bytes,
+              static_cast<std::int64_t>(end - begin) * bytes);
+      }
     }
     begin = end;
   }
@@ -151,10 +188,10 @@ void BlockStorage::forRuns(std::span<std::int32_t> blocks, const Visit& visit) c
 KvCache::KvCache(const EncoderDecoder::CacheShape& shape, const KvCacheOptions& options,
                  Memory& memory)
     : maxBytes_(checkedBudget(shape, options)),
-      self_(blockShape(shape, shape.selfKvHeads, options), options.dtype, maxBytes_, clock_,
-            memory),
-      cross_(blockShape(shape, shape.crossKvHeads, options), options.dtype, maxBytes_, clock_,
-             memory),
+      self_(blockShapes(shape.selfKvHeads, shape.headDim, options), options.dtype, maxBytes_,
+            clock_, memory),
+      cross_(blockShapes(shape.crossKvHeads, shape.headDim, options), options.dtype, maxBytes_,
+             clock_, memory),
       prefixes_(self_.pool(), options.blockTokens),
       sources_(cross_.pool(), options.blockTokens, clock_) {}
 

@@ -19,23 +19,26 @@ namespace wgqa {
 
 /// Blocks of one attention: a pool of ids and, per layer, blocks of keys [kvHeads, headDim,
 /// blockTokens] and behind them values [kvHeads, blockTokens, headDim], then in int8 the scales of
-/// both. They take up memory once they are written.
+/// both. Layers may differ in their K/V heads. Blocks take up memory once they are written.
 class BlockStorage {
  public:
-  BlockStorage(const BlockShape& shape, DType dtype, std::int64_t maxBytes, UseClock& clock,
-               Memory& memory);
+  /// `shapes`: what a block holds of each layer.
+  BlockStorage(std::span<const BlockShape> shapes, DType dtype, std::int64_t maxBytes,
+               UseClock& clock, Memory& memory);
 
   BlockPool& pool() { return pool_; }
   const BlockPool& pool() const { return pool_; }
   std::span<const LayerCache> layers() const { return layers_; }
-  std::int64_t blockTokens() const { return shape_.blockTokens; }
-  std::int64_t blockBytes() const { return shape_.bytes(); }
+  std::int64_t blockTokens() const { return blockTokens_; }
+  /// Of one block in all layers.
+  std::int64_t blockBytes() const { return blockBytes_; }
   std::int64_t blocksFor(std::int64_t tokens) const;
   std::int64_t heldBytes() const { return pool_.held() * blockBytes(); }
   std::int64_t touchedBytes() const { return pool_.touched() * blockBytes(); }
 
-  /// [layers, blocks, bytes of a block in a layer], for CopyBlocks.
-  TensorView blocks() const;
+  /// For CopyBlocks, [layers, blocks, bytes of a block in a layer]: one for all layers in which a
+  /// block has so many bytes.
+  std::span<const TensorView> blocks() const { return blocks_; }
   /// Has the memory of blocks that were allocated for the first time provided. Where writes provide
   /// it, too, but page by page and at several times the cost: a bounded part of it at a time.
   void fetchNew();
@@ -43,16 +46,18 @@ class BlockStorage {
   void giveBackFree();
 
  private:
+  void layOut(std::span<const BlockShape> shapes, DType dtype, Memory& memory);
   void provide(std::span<std::int32_t> blocks);
   template <typename Visit>
   void forRuns(std::span<std::int32_t> blocks, const Visit& visit) const;
 
-  BlockShape shape_;
+  std::int64_t blockTokens_;
+  std::int64_t blockBytes_;
   BlockPool pool_;
-  std::int64_t layerBytes_;  // all blocks of one layer, in whole pages
   std::unique_ptr<Reservation> memory_;
   std::vector<std::int32_t> unprovided_;  // blocks whose memory may not be there yet
   std::vector<LayerCache> layers_;
+  std::vector<TensorView> blocks_;
 };
 
 struct KvCacheOptions {

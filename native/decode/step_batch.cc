@@ -63,7 +63,9 @@ void StepBatch::copyBlocks(EncoderDecoder& model, KvCache& cache) {
     sources_.push_back(copy.source);
     destinations_.push_back(copy.destination);
   }
-  model.copyBlocks({cache.self().blocks(), sources_, destinations_});
+  for (const TensorView& blocks : cache.self().blocks()) {
+    model.copyBlocks({blocks, sources_, destinations_});
+  }
 }
 
 void StepBatch::run(EncoderDecoder& model, KvCache& cache) {

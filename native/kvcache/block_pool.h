@@ -10,25 +10,22 @@
 
 namespace wgqa {
 
-/// What a block of a cache holds.
+/// What a block of a cache holds of one layer.
 struct BlockShape {
-  std::int64_t layers = 0;
   std::int64_t kvHeads = 0;
   std::int64_t blockTokens = 0;
   std::int64_t headDim = 0;
   std::int64_t elementBytes = 0;
   std::int64_t scaleBytes = 0;  // for each key, and each value, of a head
 
-  /// Elements of the keys (or values) of one layer.
+  /// Elements of the keys, or of the values.
   std::int64_t elementsPerSide() const { return kvHeads * blockTokens * headDim; }
-  /// Keys of one layer, or values.
+  /// Keys, or values.
   std::int64_t bytesPerSide() const { return elementsPerSide() * elementBytes; }
-  /// Scales of one layer's keys, or values.
+  /// Scales of the keys, or of the values.
   std::int64_t scaleBytesPerSide() const { return kvHeads * blockTokens * scaleBytes; }
-  /// Keys and values of one layer, with their scales.
-  std::int64_t bytesPerLayer() const { return 2 * (bytesPerSide() + scaleBytesPerSide()); }
-  /// Keys and values of all layers.
-  std::int64_t bytes() const { return layers * bytesPerLayer(); }
+  /// Keys and values, with their scales.
+  std::int64_t bytes() const { return 2 * (bytesPerSide() + scaleBytesPerSide()); }
 };
 
 /// Hands out block ids in [0, capacity). A block is free; referenced, at least once; or cached:

@@ -70,9 +70,8 @@ class EncoderDecoder {
  public:
   virtual ~EncoderDecoder() = default;
   struct CacheShape {
-    std::int64_t layers = 0;
-    std::int64_t selfKvHeads = 0;
-    std::int64_t crossKvHeads = 0;
+    std::vector<std::int64_t> selfKvHeads;   // [decoderLayers]
+    std::vector<std::int64_t> crossKvHeads;  // [decoderLayers]
     std::int64_t headDim = 0;
   };
   virtual CacheShape cacheShape() const = 0;

@@ -177,8 +177,12 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
 // ---------------------------------------------------------------------------- decoding
 
 EncoderDecoder::CacheShape T5Inference::cacheShape() const {
-  return {config_.decoderLayers, config_.module(AttentionModule::decoderSelf).kvHeads,
-          config_.module(AttentionModule::decoderCross).kvHeads, config_.dKv};
+  const auto kvHeads = [&](AttentionModule module) {
+    return std::vector<std::int64_t>(static_cast<std::size_t>(config_.decoderLayers),
+                                     config_.module(module).kvHeads);
+  };
+  return {kvHeads(AttentionModule::decoderSelf), kvHeads(AttentionModule::decoderCross),
+          config_.dKv};
 }
 
 std::unique_ptr<SourceEncoding> T5Inference::startEncoding(SourceBatch batch) {

@@ -259,7 +259,7 @@ struct KvAppend {
   TensorView valueScales;
 };
 
-/// Copies whole blocks of a cache, in all layers; no block is both a source and a destination.
+/// Copies whole blocks of a cache, in layers of one size; no block is a source and a destination.
 struct CopyBlocks {
   TensorView blocks;                           // [layers, blocks, blockBytes] int8
   std::span<const std::int32_t> sources;       // [copies]
@@ -309,6 +309,32 @@ struct MergeHeadsBackward {
   ConstTensorView gradMerged;              // [kvHeads, headDim, dModel] float32
   TensorView gradBase;                     // [heads, headDim, dModel] float32, +=; or not given
   TensorView gradWeight;                   // by granularity, float32, +=
+};
+
+/// How merge weights come from the trained parameter, `raw`, of their shape: at each element of a
+/// head's weight, from the raw values there of all heads j of the head's group.
+enum class MergeConstraint : std::uint8_t {
+  none,        // weights are trained themselves; no operation takes it
+  softmax,     // exp(raw_h) / sum_j exp(raw_j): positive, their sum is one
+  signedUnit,  // raw_h / sum_j |raw_j|: the sum of their magnitudes is one; all 0 where raw is
+};
+
+struct ConstrainMergeWeights {
+  MergeConstraint constraint = MergeConstraint::softmax;
+  ConstTensorView raw;                     // by granularity, rank 3, float32
+  std::span<const std::int32_t> kvHeadOf;  // [heads], ascending: group of a head
+  TensorView weight;                       // as raw
+};
+
+/// With g the gradient of the weights w: w_h (g_h - sum_j w_j g_j) for softmax; for signedUnit
+/// (g_h - sign(raw_h) sum_j w_j g_j) / sum_j |raw_j|, and 0 where that is all 0.
+struct ConstrainMergeWeightsBackward {
+  MergeConstraint constraint = MergeConstraint::softmax;
+  ConstTensorView raw;                     // by granularity, rank 3, float32
+  ConstTensorView weight;                  // as raw: what ConstrainMergeWeights made of it
+  std::span<const std::int32_t> kvHeadOf;  // [heads]
+  ConstTensorView gradWeight;              // as raw
+  TensorView gradRaw;                      // as raw, +=
 };
 
 // ---------------------------------------------------------------------------- loss
@@ -442,6 +468,8 @@ class Ops {
   virtual void chooseTokens(const ChooseTokens& p) = 0;
   virtual void mergeHeads(const MergeHeads& p) = 0;
   virtual void mergeHeadsBackward(const MergeHeadsBackward& p) = 0;
+  virtual void constrainMergeWeights(const ConstrainMergeWeights& p) = 0;
+  virtual void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) = 0;
   virtual void crossEntropy(const CrossEntropy& p) = 0;
   virtual void adamW(const AdamW& p) = 0;
   virtual void adafactor(const Adafactor& p) = 0;

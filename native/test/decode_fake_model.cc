@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string>
 #include <utility>
@@ -97,8 +98,7 @@ std::int64_t differentBlocks(const BlockTables& tables) {
 }  // namespace
 
 EncoderDecoder::CacheShape FakeModel::cacheShape() const {
-  return {.layers = options_.layers,
-          .selfKvHeads = options_.selfKvHeads,
+  return {.selfKvHeads = options_.selfKvHeads,
           .crossKvHeads = options_.crossKvHeads,
           .headDim = kHeadDim};
 }
@@ -201,11 +201,18 @@ GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t m
   return request;
 }
 
+std::int64_t kvElementsPerToken(const EncoderDecoder::CacheShape& shape) {
+  std::int64_t heads = 0;
+  for (const auto* kvHeads : {&shape.selfKvHeads, &shape.crossKvHeads}) {
+    heads = std::accumulate(kvHeads->begin(), kvHeads->end(), heads);
+  }
+  return 2 * heads * shape.headDim;
+}
+
 EngineOptions makeEngineOptions(const FakeModel& model, std::int64_t blocks) {
   constexpr std::int64_t kBlockTokens = 4;
-  const auto shape = model.cacheShape();
-  const std::int64_t bytes = 2 * shape.layers * (shape.selfKvHeads + shape.crossKvHeads) *
-                             kBlockTokens * shape.headDim * std::int64_t{sizeof(float)};
+  const std::int64_t bytes =
+      kvElementsPerToken(model.cacheShape()) * kBlockTokens * std::int64_t{sizeof(float)};
   EngineOptions options;
   options.blockTokens = kBlockTokens;
   options.maxCacheBytes = blocks * bytes;

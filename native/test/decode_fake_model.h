@@ -20,9 +20,8 @@ class FakeModel final : public EncoderDecoder {
  public:
   struct Options {
     std::int64_t vocab = 24;  // at most 64: ids are exact in a bfloat16 cache, in every layer
-    std::int64_t layers = 2;
-    std::int64_t selfKvHeads = 2;
-    std::int64_t crossKvHeads = 1;
+    std::vector<std::int64_t> selfKvHeads = {2, 2};  // [layers], of at most three
+    std::vector<std::int64_t> crossKvHeads = {1, 1};
     std::uint64_t seed = 1;
     float spread = 3.0f;  // logits lie in [-spread, spread]
     std::int32_t endToken = 1;
@@ -73,6 +72,9 @@ GenerationRequest makeRequest(std::vector<std::int32_t> inputIds, std::int64_t m
 
 /// A greedy request that generates exactly `length` tokens.
 GenerationRequest endless(std::vector<std::int32_t> source, std::int64_t length);
+
+/// Elements of K and V that a token takes in both attentions.
+std::int64_t kvElementsPerToken(const EncoderDecoder::CacheShape& shape);
 
 /// Float32 cache with room for about `blocks` blocks of 4 tokens of each attention.
 EngineOptions makeEngineOptions(const FakeModel& model, std::int64_t blocks);

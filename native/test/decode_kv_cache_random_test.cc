@@ -1,9 +1,10 @@
 // The whole cache under a random workload: what every block holds is followed by hand, the
 // invariant is checked after each operation.
 #include <cstdint>
+#include <cstring>
 #include <deque>
-#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "decode/kv_cache.h"
@@ -14,16 +15,34 @@ namespace {
 
 constexpr std::int64_t kBlockTokens = 4;
 
-/// Sequences and sources as plain lists of tokens. A block's memory is known by what its tokens
-/// depend on: all tokens before them, and the source.
+/// Bytes of a head's key or value: those of what the workload remembers of a token.
+constexpr std::int64_t kHeadBytes = 8;
+
+struct LayerHeads {
+  std::vector<std::int64_t> self;
+  std::vector<std::int64_t> cross;
+};
+
+EncoderDecoder::CacheShape shapeOf(const LayerHeads& heads, DType dtype) {
+  return {heads.self, heads.cross, kHeadBytes / static_cast<std::int64_t>(bytesOf(dtype))};
+}
+
+/// With room for `blocks` blocks of self-attention.
+KvCacheOptions optionsFor(const LayerHeads& heads, DType dtype, std::int64_t blocks) {
+  const std::int64_t scaleBytes = dtype == DType::int8 ? 4 : 0;
+  std::int64_t blockBytes = 0;
+  for (const std::int64_t kvHeads : heads.self) {
+    blockBytes += 2 * kvHeads * kBlockTokens * (kHeadBytes + scaleBytes);
+  }
+  return {.blockTokens = kBlockTokens, .maxBytes = blocks * blockBytes, .dtype = dtype};
+}
+
+/// Sequences and sources as plain lists of tokens. A token's place in the cache holds, in every
+/// layer, what the token depends on: all tokens before it, and the source.
 class Workload {
  public:
-  Workload(std::int64_t selfBlocks, std::uint32_t seed)
-      : cache_({.layers = 1, .selfKvHeads = 2, .crossKvHeads = 1, .headDim = 2},
-               {.blockTokens = kBlockTokens,
-                .maxBytes = selfBlocks * 2 * 2 * kBlockTokens * 2 * 4,
-                .dtype = DType::float32}),
-        random_(seed) {}
+  Workload(const LayerHeads& heads, DType dtype, std::int64_t selfBlocks, std::uint32_t seed)
+      : cache_(shapeOf(heads, dtype), optionsFor(heads, dtype, selfBlocks)), random_(seed) {}
 
   void operate() {
     const std::uint32_t choice = random_() % 32;
@@ -46,8 +65,12 @@ class Workload {
   bool contentsMatch() const {
     for (const Sequence& sequence : sequences_) {
       for (std::size_t i = 0; i < sequence.values.size(); ++i) {
-        const std::int32_t block = sequence.table.blocks()[i / kBlockTokens];
-        if (memory_.at(block)[i % kBlockTokens] != sequence.values[i]) return false;
+        const std::int64_t block = sequence.table.blocks()[i / kBlockTokens];
+        const auto place = static_cast<std::int64_t>(i % kBlockTokens);
+        for (const LayerCache& layer : cache_.self().layers()) {
+          const std::byte* held = valueAt(layer, block * kBlockTokens + place);
+          if (std::memcmp(held, &sequence.values[i], kHeadBytes) != 0) return false;
+        }
       }
     }
     return true;
@@ -123,12 +146,26 @@ class Workload {
       return end(pick());
     }
     const AppendedSlot slot = sequence.table.append();
-    if (slot.copy) memory_[slot.copy->destination] = memory_.at(slot.copy->source);
+    if (slot.copy) copy(*slot.copy);
     push(sequence, random_() % 8 == 0 ? 1 : 0);
-    std::vector<std::uint64_t>& block =
-        memory_[static_cast<std::int32_t>(slot.slot / kBlockTokens)];
-    block.resize(kBlockTokens);
-    block[static_cast<std::size_t>(slot.slot % kBlockTokens)] = sequence.values.back();
+    for (const LayerCache& layer : cache_.self().layers()) {
+      std::memcpy(valueAt(layer, slot.slot), &sequence.values.back(), kHeadBytes);
+    }
+  }
+
+  void copy(const BlockCopy& wanted) {
+    for (const TensorView& blocks : cache_.self().blocks()) {
+      copyHostBlocks({blocks, {&wanted.source, 1}, {&wanted.destination, 1}});
+    }
+  }
+
+  /// A slot's value of the last head.
+  static std::byte* valueAt(const LayerCache& layer, std::int64_t slot) {
+    const TensorView& values = layer.values;
+    const std::int64_t element = slot / kBlockTokens * values.strides[0] +
+                                 (values.shape[1] - 1) * values.strides[1] +
+                                 slot % kBlockTokens * values.strides[2];
+    return values.as<std::byte>() + element * static_cast<std::int64_t>(bytesOf(values.dtype));
   }
 
   /// The value of a token depends on everything before it.
@@ -145,15 +182,12 @@ class Workload {
   KvCache cache_;
   std::mt19937 random_;
   std::deque<Sequence> sequences_;
-  std::map<std::int32_t, std::vector<std::uint64_t>> memory_;
   std::int64_t hits_ = 0;
   std::int64_t refused_ = 0;
 };
 
-WGQA_TEST(kvcacheInvariantHoldsAfterEachOfAHundredThousandOperations) {
-  constexpr int kOperations = 100000;
-  Workload workload(/*selfBlocks=*/60, /*seed=*/20240715);
-  for (int i = 0; i < kOperations; ++i) {
+void checkAfterEachOperation(Workload& workload, int operations) {
+  for (int i = 0; i < operations; ++i) {
     workload.operate();
     workload.check();
     if (i % 64 == 0 && !workload.contentsMatch()) {
@@ -162,14 +196,26 @@ WGQA_TEST(kvcacheInvariantHoldsAfterEachOfAHundredThousandOperations) {
     }
   }
   // The workload met what it is for.
-  CHECK(workload.hits() > 1000);
-  CHECK(workload.evictions() > 100);
+  CHECK(workload.hits() > operations / 100);
+  CHECK(workload.evictions() > operations / 1000);
   workload.clear();
   workload.check();
   const KvCache& cache = workload.cache();
   CHECK_EQUAL(cache.selfCounts().referenced + cache.crossCounts().referenced, 0);
   CHECK_EQUAL(cache.heldBytes(), cache.selfCounts().cached * cache.self().blockBytes() +
                                      cache.crossCounts().cached * cache.cross().blockBytes());
+}
+
+WGQA_TEST(kvcacheInvariantHoldsAfterEachOfAHundredThousandOperations) {
+  Workload workload({{2}, {1}}, DType::float32, /*selfBlocks=*/60, /*seed=*/20240715);
+  checkAfterEachOperation(workload, 100000);
+}
+
+WGQA_TEST(kvcacheInvariantHoldsWhereLayersDiffer) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
+    Workload workload({{4, 1, 2}, {1, 3, 1}}, dtype, /*selfBlocks=*/60, /*seed=*/20240716);
+    checkAfterEachOperation(workload, 20000);
+  }
 }
 
 /// README: 2 x layers x kvHeads x blockSize x headDim x bytes of an element, for each block.
@@ -181,7 +227,8 @@ std::int64_t formula(std::int64_t layers, std::int64_t kvHeads, std::int64_t tok
 
 /// Bytes held by a sequence of 100 tokens over a source of 300.
 std::int64_t bytesHeld(std::int64_t kvHeads, DType dtype) {
-  KvCache cache({.layers = 6, .selfKvHeads = kvHeads, .crossKvHeads = kvHeads, .headDim = 64},
+  const std::vector<std::int64_t> heads(6, kvHeads);
+  KvCache cache({.selfKvHeads = heads, .crossKvHeads = heads, .headDim = 64},
                 {.blockTokens = 16, .maxBytes = std::int64_t{1} << 28, .dtype = dtype});
   const SourceUse source = cache.sources().add(std::vector<std::int32_t>(300, 5));
   BlockTable table(cache.self().pool(), 16);
@@ -201,7 +248,7 @@ WGQA_TEST(kvcacheBytesAreThoseOfTheFormulaAndAQuarterForAQuarterOfTheHeads) {
 }
 
 WGQA_TEST(kvcacheEvictsTheOldestOfBothAttentions) {
-  KvCache cache({.layers = 1, .selfKvHeads = 1, .crossKvHeads = 1, .headDim = 2},
+  KvCache cache({.selfKvHeads = {1}, .crossKvHeads = {1}, .headDim = 2},
                 {.blockTokens = 1, .maxBytes = 4 * 16, .dtype = DType::float32});
   CHECK_EQUAL(cache.self().blockBytes(), 16);
   const auto keepBlock = [&](std::int32_t token) {

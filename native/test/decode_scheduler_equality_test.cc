@@ -29,8 +29,9 @@ EngineOptions randomOptions(const test::FakeModel& model, std::mt19937& random,
 WGQA_TEST(schedulerAnyRequestAloneEqualsItAmong63Others) {
   for (std::uint32_t seed = 0; seed < 40; ++seed) {
     std::mt19937 random(seed);
-    test::FakeModel model(
-        {.selfKvHeads = 1 + seed % 3, .crossKvHeads = 1 + seed % 2, .seed = seed});
+    test::FakeModel model({.selfKvHeads = std::vector<std::int64_t>(2, 1 + seed % 3),
+                           .crossKvHeads = std::vector<std::int64_t>(2, 1 + seed % 2),
+                           .seed = seed});
     // From room for about one request at a time to room for all.
     test::Crowd crowd(model, seed, randomOptions(model, random, 28 + random() % 400));
     for (int i = 0; i < kRequests; ++i) crowd.add(test::randomRequest(random));
@@ -38,6 +39,26 @@ WGQA_TEST(schedulerAnyRequestAloneEqualsItAmong63Others) {
     crowd.run(seed % 2 == 1);
     model.beforeStep = model.beforeSlice = nullptr;
     crowd.check(kAloneBytes);
+    if (test::failuresOfRunningTest() > 0) return test::note("seed " + std::to_string(seed));
+  }
+}
+
+WGQA_TEST(schedulerAnyRequestAloneEqualsItAmongOthersWhereLayersDiffer) {
+  for (std::uint32_t seed = 0; seed < 10; ++seed) {
+    std::mt19937 random(seed);
+    test::FakeModel model({.selfKvHeads = {4, 1, 2}, .crossKvHeads = {1, 3, 1}, .seed = seed});
+    const EngineOptions options = randomOptions(model, random, 28 + random() % 100);
+    test::Crowd crowd(model, seed, options);
+    for (int i = 0; i < kRequests; ++i) crowd.add(test::randomRequest(random));
+    model.beforeStep = model.beforeSlice = [&] { crowd.scheduler().checkInvariant(); };
+    crowd.run(seed % 2 == 1);
+    model.beforeStep = model.beforeSlice = nullptr;
+    crowd.check(kAloneBytes);
+    // K and V of two dimensions, in all layers.
+    const auto elementBytes = static_cast<std::int64_t>(bytesOf(options.cacheDtype));
+    const EngineStats stats = crowd.scheduler().stats();
+    CHECK_EQUAL(stats.selfBytesPerToken, 2 * (4 + 1 + 2) * 2 * elementBytes);
+    CHECK_EQUAL(stats.crossBytesPerToken, 2 * (1 + 3 + 1) * 2 * elementBytes);
     if (test::failuresOfRunningTest() > 0) return test::note("seed " + std::to_string(seed));
   }
 }
@@ -79,10 +100,9 @@ WGQA_TEST(schedulerT5AloneEqualsT5AmongOthers) {
         EngineOptions options;
         options.cacheDtype = dtype;
         options.maxBatchTokens = 1 + random() % 40;
-        const auto shape = encoderDecoder->cacheShape();
-        const auto elementBytes = static_cast<std::int64_t>(bytesOf(dtype));
-        const std::int64_t blockBytes = 2 * shape.layers * shape.headDim * options.blockTokens *
-                                        (shape.selfKvHeads + shape.crossKvHeads) * elementBytes;
+        const std::int64_t blockBytes = test::kvElementsPerToken(encoderDecoder->cacheShape()) *
+                                        options.blockTokens *
+                                        static_cast<std::int64_t>(bytesOf(dtype));
         // From four sequences on, each two blocks of 16 tokens and one for its source.
         options.maxCacheBytes = (seed % 2 == 0 ? 8 : 80) * blockBytes;
         test::Crowd crowd(*encoderDecoder, seed, options);

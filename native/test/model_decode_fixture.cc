@@ -66,8 +66,8 @@ Tokens someTokens(std::int64_t count, std::int32_t seed) {
   return tokens;
 }
 
-PagedMemory::PagedMemory(std::int64_t layers, std::int64_t kvHeads, std::int64_t headDim,
-                         DType dtype, const std::vector<std::int64_t>& lengths)
+PagedMemory::PagedMemory(std::span<const std::int64_t> kvHeads, std::int64_t headDim, DType dtype,
+                         const std::vector<std::int64_t>& lengths)
     : lengths_(lengths) {
   std::int32_t count = 0;
   for (const std::int64_t length : lengths) {
@@ -77,15 +77,15 @@ PagedMemory::PagedMemory(std::int64_t layers, std::int64_t kvHeads, std::int64_t
   for (Tokens& blocks : blocks_) {
     for (std::int32_t& block : blocks) block = count - 1 - block;
   }
-  const auto half = [&](std::int64_t rows, std::int64_t columns) {
-    TensorView view(nullptr, dtype, {count, kvHeads, rows, columns});
+  const auto half = [&](std::int64_t heads, std::int64_t rows, std::int64_t columns) {
+    TensorView view(nullptr, dtype, {count, heads, rows, columns});
     Buffer& memory = memory_.emplace_back(static_cast<std::size_t>(view.bytes()));
     std::memset(memory.as<void>(), kNanByte, memory.bytes());
     view.data = memory.as<void>();
     return view;
   };
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    cache_.push_back({half(headDim, kBlockTokens), half(kBlockTokens, headDim)});
+  for (const std::int64_t heads : kvHeads) {
+    cache_.push_back({half(heads, headDim, kBlockTokens), half(heads, kBlockTokens, headDim)});
   }
 }
 
@@ -121,13 +121,13 @@ PagedMemory crossMemory(const EncoderDecoder& model, const std::vector<Tokens>& 
   std::vector<std::int64_t> lengths;
   for (const Tokens& source : sources) lengths.push_back(static_cast<std::int64_t>(source.size()));
   const EncoderDecoder::CacheShape shape = model.cacheShape();
-  return {shape.layers, shape.crossKvHeads, shape.headDim, dtype, lengths};
+  return {shape.crossKvHeads, shape.headDim, dtype, lengths};
 }
 
 PagedMemory selfMemory(const EncoderDecoder& model, const std::vector<std::int64_t>& lengths,
                        DType dtype) {
   const EncoderDecoder::CacheShape shape = model.cacheShape();
-  return {shape.layers, shape.selfKvHeads, shape.headDim, dtype, lengths};
+  return {shape.selfKvHeads, shape.headDim, dtype, lengths};
 }
 
 SourceBatch batchOf(const std::vector<Tokens>& sources, const std::vector<std::size_t>& order,

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,8 @@ Tokens someTokens(std::int64_t count, std::int32_t seed);
 /// Blocks of K/V for some sequences: in no order, of NaN until written.
 class PagedMemory {
  public:
-  PagedMemory(std::int64_t layers, std::int64_t kvHeads, std::int64_t headDim, DType dtype,
+  /// `kvHeads`: of each layer.
+  PagedMemory(std::span<const std::int64_t> kvHeads, std::int64_t headDim, DType dtype,
               const std::vector<std::int64_t>& lengths);
 
   std::span<const LayerCache> cache() const { return cache_; }

@@ -183,6 +183,21 @@ WGQA_TEST(referenceMergeGradient) {
   }
 }
 
+WGQA_TEST(referenceMergeConstraintGradient) {
+  for (const auto constraint : {MergeConstraint::softmax, MergeConstraint::signedUnit}) {
+    Random random(6);
+    const std::vector<std::int32_t> kvHeadOf = {0, 0, 0, 1, 2, 2};
+    constexpr std::int64_t kElements = 5;
+    reference::MergeConstraintInputs in{constraint, kvHeadOf, kElements,
+                                        draw(random, 6 * kElements, 2.0)};
+    const Wide gradWeight = draw(random, 6 * kElements);
+    const Wide gradient = reference::constrainMergeWeightsBackward(
+        in, reference::constrainMergeWeights(in), gradWeight);
+    checkGradient("raw", in.raw, gradient,
+                  [&] { return dot(reference::constrainMergeWeights(in), gradWeight); });
+  }
+}
+
 WGQA_TEST(referenceCrossEntropyGradient) {
   Random random(5);
   constexpr std::int64_t kVocab = 11;

@@ -180,6 +180,27 @@ WGQA_TEST(referenceMergeWeighsHeadsAsItsGranularitySays) {
   check(MergeGranularity::column, {1, 0, 0, 1}, 2, 1, {1, 2, 3, 40, 50, 60});
 }
 
+WGQA_TEST(referenceMergeConstraintsWeighHeadsWithinTheirGroup) {
+  // Three heads and one, two elements each; the logarithms weigh 1 : 2 : 5.
+  const std::vector<std::int32_t> kvHeadOf = {0, 0, 0, 1};
+  const auto check = [&](MergeConstraint constraint, const std::vector<float>& raw,
+                         const std::vector<double>& expected) {
+    std::vector<float> weight(8);
+    makeReferenceOps()->constrainMergeWeights(
+        {.constraint = constraint,
+         .raw = {raw.data(), DType::float32, {4, 1, 2}},
+         .kvHeadOf = kvHeadOf,
+         .weight = {weight.data(), DType::float32, {4, 1, 2}}});
+    for (std::size_t i = 0; i < 8; ++i) CHECK_NEAR(weight[i], expected[i], 1e-7);
+  };
+  const float two = std::log(2.0f);
+  const float five = std::log(5.0f);
+  check(MergeConstraint::softmax, {0, 1e4f, two, -1e4f, five, 1e4f, 7, -1e4f},
+        {0.125, 0.5, 0.25, 0, 0.625, 0.5, 1, 1});
+  check(MergeConstraint::signedUnit, {1, 0, -2, 0, 5, 0, -7, 0},
+        {0.125, 0, -0.25, 0, 0.625, 0, -1, 0});
+}
+
 WGQA_TEST(referenceAttentionAddsTheBiasOfItsHead) {
   // All dot products are 0, so the bias alone decides: bucket 0 is "here", bucket 1 "one before".
   // Head 0 weighs them 3 : 1, head 1 equally; the first query sees only itself.

@@ -69,8 +69,9 @@ void runRandom(const OpRow& row, const Backend& backend) {
 }
 
 bool addRows() {
-  for (const auto& rows : {embeddingRows, normRows, denseRows, elementwiseRows, prefillRows,
-                           pagedRows, tokenRows, mergeRows, lossRows, optimiserRows}) {
+  for (const auto& rows :
+       {embeddingRows, normRows, denseRows, elementwiseRows, prefillRows, pagedRows, tokenRows,
+        mergeRows, mergeConstraintRows, lossRows, optimiserRows}) {
     for (const OpRow& row : rows()) {
       for (const Backend& backend : backends()) {
         const std::string name = "ops/" + backend.name + "/" + row.op;

@@ -37,6 +37,7 @@ std::vector<OpRow> prefillRows();
 std::vector<OpRow> pagedRows();
 std::vector<OpRow> tokenRows();
 std::vector<OpRow> mergeRows();
+std::vector<OpRow> mergeConstraintRows();
 std::vector<OpRow> lossRows();
 std::vector<OpRow> optimiserRows();
 

@@ -100,6 +100,14 @@ void CpuOps::mergeHeads(const MergeHeads& p) { cpu::mergeHeads(p); }
 
 void CpuOps::mergeHeadsBackward(const MergeHeadsBackward& p) { cpu::mergeHeadsBackward(p); }
 
+void CpuOps::constrainMergeWeights(const ConstrainMergeWeights& p) {
+  cpu::constrainMergeWeights(p);
+}
+
+void CpuOps::constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) {
+  cpu::constrainMergeWeightsBackward(p);
+}
+
 void CpuOps::crossEntropy(const CrossEntropy& p) { cpu::crossEntropy(p, scratch_); }
 
 void CpuOps::adamW(const AdamW& p) { cpu::adamW(p); }

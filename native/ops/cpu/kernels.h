@@ -19,6 +19,8 @@ void gatedActivationBackward(const GatedActivationBackward& p);
 void cast(const Cast& p);
 void mergeHeads(const MergeHeads& p);
 void mergeHeadsBackward(const MergeHeadsBackward& p);
+void constrainMergeWeights(const ConstrainMergeWeights& p);
+void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p);
 void crossEntropy(const CrossEntropy& p, Scratch& scratch);
 void adamW(const AdamW& p);
 void adafactor(const Adafactor& p, Scratch& scratch);

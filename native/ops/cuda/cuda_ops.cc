@@ -107,6 +107,14 @@ void CudaOps::mergeHeadsBackward(const MergeHeadsBackward& p) {
   cuda::mergeHeadsBackward(p, operation());
 }
 
+void CudaOps::constrainMergeWeights(const ConstrainMergeWeights& p) {
+  cuda::constrainMergeWeights(p, operation());
+}
+
+void CudaOps::constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) {
+  cuda::constrainMergeWeightsBackward(p, operation());
+}
+
 void CudaOps::crossEntropy(const CrossEntropy& p) { cuda::crossEntropy(p, operation()); }
 
 void CudaOps::adamW(const AdamW& p) { cuda::adamW(p, operation()); }

@@ -39,6 +39,9 @@ void chooseTokens(const ChooseTokens& p, Session& session);
 // merge.cc
 void mergeHeads(const MergeHeads& p, Session& session);
 void mergeHeadsBackward(const MergeHeadsBackward& p, Session& session);
+// merge_constraints.cc
+void constrainMergeWeights(const ConstrainMergeWeights& p, Session& session);
+void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p, Session& session);
 // cross_entropy.cc
 void crossEntropy(const CrossEntropy& p, Session& session);
 /// The sum of values[0, count), in an order that depends on the count alone; values[count] is

@@ -103,6 +103,18 @@ struct MergeGradients {
 };
 MergeGradients mergeHeadsBackward(const MergeInputs& p, const Wide& gradMerged);
 
+struct MergeConstraintInputs {
+  MergeConstraint constraint = MergeConstraint::softmax;
+  std::span<const std::int32_t> kvHeadOf;  // [heads]
+  std::int64_t elements = 0;               // of a head's weight
+  Wide raw;                                // [heads, elements]
+};
+Wide constrainMergeWeights(const MergeConstraintInputs& p);
+
+/// The gradient of raw.
+Wide constrainMergeWeightsBackward(const MergeConstraintInputs& p, const Wide& weight,
+                                   const Wide& gradWeight);
+
 // ---------------------------------------------------------------------------- loss
 
 struct Loss {

@@ -46,6 +46,8 @@ class ReferenceOps final : public HostOps {
   void kvAppend(const KvAppend& p) override;
   void mergeHeads(const MergeHeads& p) override;
   void mergeHeadsBackward(const MergeHeadsBackward& p) override;
+  void constrainMergeWeights(const ConstrainMergeWeights& p) override;
+  void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;
   void adamW(const AdamW& p) override;
   void adafactor(const Adafactor& p) override;

@@ -186,9 +186,8 @@ WGQA_TEST(cudaModelDecodesAloneAsAmongOthers) {
       EngineOptions options;
       options.cacheDtype = dtype;
       options.maxBatchTokens = 24;
-      const auto shape = encoderDecoder->cacheShape();
-      const std::int64_t blockBytes = 2 * shape.layers * shape.headDim * options.blockTokens *
-                                      (shape.selfKvHeads + shape.crossKvHeads) *
+      const std::int64_t blockBytes = kvElementsPerToken(encoderDecoder->cacheShape()) *
+                                      options.blockTokens *
                                       static_cast<std::int64_t>(bytesOf(dtype));
       options.maxCacheBytes = 10 * blockBytes;
       Crowd crowd(*encoderDecoder, 3, options);

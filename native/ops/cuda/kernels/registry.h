@@ -19,6 +19,7 @@ std::vector<KernelEntry> crossEntropyKernels();
 std::vector<KernelEntry> elementwiseKernels();
 std::vector<KernelEntry> embeddingKernels();
 std::vector<KernelEntry> kvCacheKernels();
+std::vector<KernelEntry> mergeConstraintKernels();
 std::vector<KernelEntry> mergeKernels();
 std::vector<KernelEntry> normKernels();
 std::vector<KernelEntry> optimiserKernels();
@@ -29,8 +30,8 @@ inline std::vector<KernelEntry> allKernels() {
        {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
         attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
         attentionTensorBackwardKernels, chooseTokensKernels, crossEntropyKernels,
-        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeKernels, normKernels,
-        optimiserKernels}) {
+        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeConstraintKernels, mergeKernels,
+        normKernels, optimiserKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;
