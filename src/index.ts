@@ -21,6 +21,7 @@ export type {
   TokenRows,
 } from './model/index.ts';
 export { kvHeadsOf, type KvHeads } from './checkpoint/grouping.ts';
+export { isConversionWeight } from './checkpoint/t5-tensors.ts';
 export {
   PRESETS,
   type CalibrationBatch,
@@ -66,6 +67,12 @@ export {
   type RougeScore,
   type RougeType,
 } from './metrics/index.ts';
+export {
+  allocateKvHeads,
+  type AllocateOptions,
+  type KvHeadAllocation,
+  type Sensitivity,
+} from './budget/index.ts';
 export { evaluateLoss, Trainer, TRAINER_PRESETS } from './train/index.ts';
 export type * from './train/index.ts';
 export { Engine } from './decode/index.ts';

@@ -15,6 +15,7 @@ export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 export type Activation = 'relu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
 export type MergeInit = 'mean' | 'random' | 'least-squares';
+export type MergeConstraint = 'none' | 'softmax' | 'signed';
 export type AttentionModule = 'decoder.self' | 'decoder.cross' | 'encoder.self';
 
 /** T5 as the native model sees it; sizes are counts of elements. */
@@ -34,6 +35,7 @@ export interface NativeModelConfig {
   expandedModules: AttentionModule[];
   /** Present iff mergedModules is not empty. */
   granularity?: MergeGranularity;
+  constraint: MergeConstraint;
   relativeBuckets: number;
   relativeMaxDistance: number;
   layerNormEpsilon: number;
@@ -83,6 +85,7 @@ export interface NativeConvertOptions {
   merge: 'mean' | 'weighted';
   granularity: MergeGranularity;
   init: MergeInit;
+  constraint: MergeConstraint;
   seed: number;
   expansion: boolean;
   grouping: 'neighbouring' | 'similarity';

@@ -39,6 +39,9 @@ constexpr Named<AttentionModule> kModules[] = {{"encoder.self", AttentionModule:
 constexpr Named<MergeGranularity> kGranularities[] = {{"head", MergeGranularity::head},
                                                       {"row", MergeGranularity::row},
                                                       {"column", MergeGranularity::column}};
+constexpr Named<MergeConstraint> kConstraints[] = {{"none", MergeConstraint::none},
+                                                   {"softmax", MergeConstraint::softmax},
+                                                   {"signed", MergeConstraint::signedUnit}};
 constexpr Named<Activation> kActivations[] = {
     {"relu", Activation::relu}, {"geluTanh", Activation::geluTanh}, {"silu", Activation::silu}};
 constexpr Named<bool> kMerges[] = {{"mean", false}, {"weighted", true}};
@@ -225,6 +228,7 @@ T5Config configArgument(const Napi::Value& value) {
   if (object.Get("granularity").IsString()) {
     config.granularity = oneOf(stringField(object, "granularity"), "granularity", kGranularities);
   }
+  config.constraint = oneOf(stringField(object, "constraint"), "constraint", kConstraints);
   config.relativeBuckets = static_cast<std::int32_t>(integerField(object, "relativeBuckets"));
   config.relativeMaxDistance =
       static_cast<std::int32_t>(integerField(object, "relativeMaxDistance"));
@@ -265,6 +269,7 @@ Napi::Object configToJs(Napi::Env env, const T5Config& config) {
   object.Set("mergedModules", merged);
   object.Set("expandedModules", expanded);
   if (merged.Length() > 0) object.Set("granularity", nameOf(config.granularity, kGranularities));
+  object.Set("constraint", nameOf(config.constraint, kConstraints));
   number("relativeBuckets", config.relativeBuckets);
   number("relativeMaxDistance", config.relativeMaxDistance);
   number("layerNormEpsilon", config.layerNormEpsilon);
@@ -296,6 +301,7 @@ ConvertOptions convertArgument(const Napi::Value& value) {
   options.init = oneOf(stringField(object, "init"), "init", kInits);
   options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
   options.modules = modulesOf(object.Get("modules"));
+  options.constraint = oneOf(stringField(object, "constraint"), "constraint", kConstraints);
   options.expanded = booleanField(object, "expansion");
   options.grouping = oneOf(stringField(object, "grouping"), "grouping", kGroupings);
   options.alignment = oneOf(stringField(object, "alignment"), "alignment", kAlignments);

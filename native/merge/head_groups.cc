@@ -34,6 +34,11 @@ std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::in
   return {heads, 1, 1};
 }
 
+float meanMergeWeight(MergeConstraint constraint, std::int64_t heads, std::int64_t kvHeads) {
+  if (constraint == MergeConstraint::softmax) return 0.0f;
+  return static_cast<float>(kvHeads) / static_cast<float>(heads);
+}
+
 void fillRandomMergeWeight(std::span<float> weight, const RandomField& random) {
   for (std::size_t i = 0; i < weight.size(); ++i) {
     weight[i] = normalAt(random, 0, static_cast<std::uint32_t>(i));

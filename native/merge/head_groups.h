@@ -34,6 +34,9 @@ std::vector<HeadRange> headRanges(std::span<const std::int32_t> kvHeadOf);
 std::vector<std::int64_t> mergeWeightShape(MergeGranularity granularity, std::int64_t heads,
                                            std::int64_t headDim, std::int64_t dModel);
 
+/// What a merge weight's parameter is where the merge is the mean of equal groups.
+float meanMergeWeight(MergeConstraint constraint, std::int64_t heads, std::int64_t kvHeads);
+
 /// Fills one merge weight with standard normal draws.
 void fillRandomMergeWeight(std::span<float> weight, const RandomField& random);
 

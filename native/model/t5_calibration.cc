@@ -72,9 +72,7 @@ class MomentCollector final : public AttentionInputObserver {
   InputMoments encoderStates() const { return encoderStates_.moments(); }
 
  private:
-  void add(const ConstTensorView& x, MomentSum& sum) {
-    sum.add(widened(x), ones(x.shape[0]));
-  }
+  void add(const ConstTensorView& x, MomentSum& sum) { sum.add(widened(x), ones(x.shape[0])); }
   ConstTensorView widened(const ConstTensorView& x) {
     if (x.dtype == DType::float32) return x;
     const TensorView floats = newFloats(widened_, x.shape[0], x.shape[1]);

@@ -37,8 +37,8 @@ class T5Calibration {
   InputMoments encoderStates_;
 };
 
-/// Runs the model over the batches. Throws ErrorCode::invalidArgument (field "calibration") if there
-/// are none, ErrorCode::nonFinite, and ErrorCode::aborted between layers.
+/// Runs the model over the batches. Throws ErrorCode::invalidArgument (field "calibration") if
+/// there are none, ErrorCode::nonFinite, and ErrorCode::aborted between layers.
 T5Calibration calibrate(T5Model& model, std::span<const TeacherForcedBatch> batches,
                         const AbortFlag* abort);
 

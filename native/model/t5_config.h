@@ -38,6 +38,7 @@ struct T5Config {
   std::int64_t heads = 0;
   ModuleHeads modules[kAttentionModules];
   MergeGranularity granularity = MergeGranularity::head;
+  MergeConstraint constraint = MergeConstraint::none;
   std::int32_t relativeBuckets = 32;
   std::int32_t relativeMaxDistance = 128;
   float layerNormEpsilon = 1e-6f;

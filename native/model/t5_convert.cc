@@ -38,9 +38,11 @@ void checkOptions(const T5Config& config, const ConvertOptions& options,
     throw invalidArgument("calibration", "that of the model to convert", "another architecture's");
   }
   if (options.init != MergeInit::leastSquares) return;
-  if (calibration == nullptr) throw invalidArgument("calibration", "given for least squares", "none");
-  if (options.granularity != MergeGranularity::head) {
-    throw invalidArgument("init", "'mean' or 'random' unless a weight is of a whole head",
+  if (calibration == nullptr)
+    throw invalidArgument("calibration", "given for least squares", "none");
+  if (options.granularity != MergeGranularity::head ||
+      options.constraint != MergeConstraint::none) {
+    throw invalidArgument("init", "'mean' or 'random' unless weights are free and of whole heads",
                           "'least-squares'");
   }
 }
@@ -58,6 +60,7 @@ T5Config convertedConfig(const T5Config& source, const ConvertOptions& options) 
     config.module(module) = {options.kvHeads, options.weighted, options.expanded, byLayer};
   }
   config.granularity = options.granularity;
+  config.constraint = options.constraint;
   checkT5Heads(config);
   return config;
 }
@@ -69,11 +72,7 @@ class Conversion {
  public:
   Conversion(const T5Config& config, const ConvertOptions& options,
              const T5Calibration* calibration, const ParameterSet& heads, Ops& ops)
-      : config_(config),
-        options_(options),
-        calibration_(calibration),
-        heads_(heads),
-        ops_(ops) {}
+      : config_(config), options_(options), calibration_(calibration), heads_(heads), ops_(ops) {}
 
   ParameterSet run(const AbortFlag* abort) {
     for (const AttentionModule module : options_.modules) {
@@ -108,7 +107,8 @@ class Conversion {
 
   Parameter meanPooled(const Parameter& base, std::int64_t kvHeads) const {
     Parameter weight("mean", {config_.heads, 1, 1});
-    std::fill_n(weight.hostFloats(), config_.heads, meanWeight(kvHeads));
+    std::fill_n(weight.hostFloats(), config_.heads,
+                meanMergeWeight(MergeConstraint::none, config_.heads, kvHeads));
     Parameter pooled(base.name(), {kvHeads * config_.dKv, config_.dModel});
     const HostResult result(
         ops_, {pooled.hostFloats(), DType::float32, {kvHeads, config_.dKv, config_.dModel}});
@@ -125,13 +125,9 @@ class Conversion {
     return pooled;
   }
 
-  float meanWeight(std::int64_t kvHeads) const {
-    return static_cast<float>(kvHeads) / static_cast<float>(config_.heads);
-  }
-
   Parameter newMergeWeight(const std::string& projection) const {
-    return {projection + ".merge_weight", mergeWeightShape(options_.granularity, config_.heads,
-                                                           config_.dKv, config_.dModel)};
+    return {projection + ".merge_weight",
+            mergeWeightShape(options_.granularity, config_.heads, config_.dKv, config_.dModel)};
   }
 
   void addMergeWeight(const std::string& projection, std::int64_t kvHeads) {
@@ -140,7 +136,7 @@ class Conversion {
     if (options_.init == MergeInit::random) {
       fillRandomMergeWeight(values, RandomField{options_.seed, stream_});
     } else {
-      std::ranges::fill(values, meanWeight(kvHeads));
+      std::ranges::fill(values, meanMergeWeight(options_.constraint, config_.heads, kvHeads));
     }
     ++stream_;
     rewrite_.addAfter(projection + ".weight", std::move(weight));
@@ -168,8 +164,7 @@ class Conversion {
   void addLeastSquaresWeight(AttentionModule module, std::int64_t layer,
                              const std::string& projection, std::span<const Matrix> readers,
                              const HeadGram& gram) {
-    const auto groups =
-        neighbouringGroups(config_.heads, config_.module(module).kvHeadsIn(layer));
+    const auto groups = neighbouringGroups(config_.heads, config_.module(module).kvHeadsIn(layer));
     Parameter weight = newMergeWeight(projection);
     std::ranges::copy(leastSquaresMergeWeights(gram, readers, groups), weight.hostFloats());
     rewrite_.addAfter(projection + ".weight", std::move(weight));
@@ -236,15 +231,16 @@ std::unique_ptr<T5Model> convertModel(T5Model& source, const ConvertOptions& opt
       heads = prepareHeads(config, module, preparation, heads, source.ops(), abort);
     }
   }
-  ParameterSet converted =
-      Conversion(config, options, calibration, heads, source.ops()).run(abort);
+  ParameterSet converted = Conversion(config, options, calibration, heads, source.ops()).run(abort);
   return std::make_unique<T5Model>(config, std::move(converted), std::move(ops),
                                    source.computeDtype());
 }
 
 std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops) {
   T5Config config = source.config();
-  const auto isUnfolded = [](const ModuleHeads& module) { return module.merged || module.expanded; };
+  const auto isUnfolded = [](const ModuleHeads& module) {
+    return module.merged || module.expanded;
+  };
   if (std::ranges::none_of(config.modules, isUnfolded)) {
     throw Error(ErrorCode::nothingToFold, "the model has no merge weights to fold", "model");
   }

@@ -18,6 +18,7 @@ struct ConvertOptions {
   /// true: learned merge weights beside all original heads; false: mean-pooled heads (GQA, MQA).
   bool weighted = true;
   MergeGranularity granularity = MergeGranularity::head;
+  MergeConstraint constraint = MergeConstraint::none;
   MergeInit init = MergeInit::mean;
   std::uint64_t seed = 0;
   /// Weighted expansion (t5_derived.h), which starts as none.
@@ -29,8 +30,8 @@ struct ConvertOptions {
 };
 
 /// A new model whose listed modules have the K/V heads of the options; unchanged tensors are shared
-/// with `source`. `calibration`, of the same architecture, may be null; MergeInit::leastSquares needs
-/// one. Throws ErrorCode::invalidArgument, ErrorCode::alreadyConverted, ErrorCode::aborted.
+/// with `source`. `calibration`, of the same architecture, may be null; MergeInit::leastSquares
+/// needs one. Throws ErrorCode::invalidArgument, ErrorCode::alreadyConverted, ErrorCode::aborted.
 std::unique_ptr<T5Model> convertModel(T5Model& source, const ConvertOptions& options,
                                       std::unique_ptr<Ops> ops,
                                       const T5Calibration* calibration = nullptr,

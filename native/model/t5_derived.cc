@@ -12,6 +12,7 @@ DerivedProjection mergedHeads(const T5Model& model, AttentionModule module, std:
   const std::int64_t kvHeads = c.module(module).kvHeadsIn(layer);
   DerivedProjection derived{base, weight};
   derived.granularity = c.granularity;
+  derived.constraint = c.constraint;
   derived.groups = model.kvHeadOf(module, layer);
   derived.baseShape = {c.heads, c.dKv, c.dModel};
   const std::vector<std::int64_t>& shape = weight->shape();
@@ -75,14 +76,37 @@ DerivedProjection derivedProjection(const T5Model& model, AttentionModule module
   return {parameters.o};
 }
 
+// Half-precision checkpoints are widened first: all of this is float32 arithmetic.
+
+void constrainWeight(Ops& ops, const DerivedProjection& projection, const TensorView& weight) {
+  Buffer copy;
+  ConstrainMergeWeights constrain;
+  constrain.constraint = projection.constraint;
+  constrain.raw = projection.asWeight(projection.weight->asFloat32(ops, copy));
+  constrain.kvHeadOf = projection.groups;
+  constrain.weight = projection.asWeight(weight);
+  ops.constrainMergeWeights(constrain);
+}
+
 void derive(Ops& ops, const DerivedProjection& projection, const TensorView& matrix) {
-  // Half-precision checkpoints are widened first: this is float32 arithmetic.
-  Buffer baseCopy;
-  Buffer weightCopy;
+  Buffer memory;
+  if (projection.constraint == MergeConstraint::none) {
+    return derive(ops, projection, projection.weight->asFloat32(ops, memory), matrix);
+  }
+  const std::int64_t count = projection.weight->elements();
+  memory = Buffer(ops.memory(), static_cast<std::size_t>(count) * sizeof(float));
+  const TensorView weight(memory.as<float>(), DType::float32, {count});
+  constrainWeight(ops, projection, weight);
+  derive(ops, projection, weight, matrix);
+}
+
+void derive(Ops& ops, const DerivedProjection& projection, const ConstTensorView& weight,
+            const TensorView& matrix) {
+  Buffer copy;
   MergeHeads merge;
   merge.granularity = projection.granularity;
-  merge.base = projection.asBase(projection.base->asFloat32(ops, baseCopy));
-  merge.weight = projection.asWeight(projection.weight->asFloat32(ops, weightCopy));
+  merge.base = projection.asBase(projection.base->asFloat32(ops, copy));
+  merge.weight = projection.asWeight(weight);
   merge.kvHeadOf = projection.groups;
   merge.merged = projection.asResult(matrix);
   ops.mergeHeads(merge);

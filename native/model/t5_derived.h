@@ -22,6 +22,7 @@ struct DerivedProjection {
   Parameter* base = nullptr;
   Parameter* weight = nullptr;
   MergeGranularity granularity = MergeGranularity::head;
+  MergeConstraint constraint = MergeConstraint::none;
   std::span<const std::int32_t> groups = {};  // [base heads]
   std::array<std::int64_t, 3> baseShape{};
   std::array<std::int64_t, 3> weightShape{};
@@ -52,7 +53,15 @@ DerivedProjection derivedProjection(const T5Model& model, AttentionModule module
                                     std::int64_t layer, const AttentionParameters& parameters,
                                     Projection projection);
 
-/// Computes it into `matrix`, float32 of matrixShape in the memory of `ops`.
+/// What `projection` weighs by, into `weight` [as its parameter] float32: where that is
+/// constrained.
+void constrainWeight(Ops& ops, const DerivedProjection& projection, const TensorView& weight);
+
+/// Computes it into `matrix`, float32 of matrixShape in the memory of `ops`. `weight`: the
+/// parameter's values, float32, or what constrainWeight made of them.
+void derive(Ops& ops, const DerivedProjection& projection, const ConstTensorView& weight,
+            const TensorView& matrix);
+/// The same with the weight's memory for the time being.
 void derive(Ops& ops, const DerivedProjection& projection, const TensorView& matrix);
 
 }  // namespace wgqa

@@ -114,8 +114,7 @@ class HeadPreparer {
   }
 
   void align(AttentionMatrices& attention, std::int64_t layer) const {
-    const auto groups =
-        neighbouringGroups(config_.heads, config_.module(module_).kvHeadsIn(layer));
+    const auto groups = neighbouringGroups(config_.heads, config_.module(module_).kvHeadsIn(layer));
     const std::vector<Matrix> keys = alignHeads(keyGramOf(attention, layer), groups);
     rotateRows(attention.k, keys);
     rotateRows(attention.q, keys);

@@ -178,8 +178,11 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
 
 EncoderDecoder::CacheShape T5Inference::cacheShape() const {
   const auto kvHeads = [&](AttentionModule module) {
-    return std::vector<std::int64_t>(static_cast<std::size_t>(config_.decoderLayers),
-                                     config_.module(module).kvHeads);
+    std::vector<std::int64_t> layers;
+    for (std::int64_t layer = 0; layer < config_.decoderLayers; ++layer) {
+      layers.push_back(config_.module(module).kvHeadsIn(layer));
+    }
+    return layers;
   };
   return {kvHeads(AttentionModule::decoderSelf), kvHeads(AttentionModule::decoderCross),
           config_.dKv};

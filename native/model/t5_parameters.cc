@@ -75,9 +75,8 @@ class Declarations {
 
  private:
   void mergeWeight(const std::string& name, std::int64_t kvHeads) {
-    const float mean = static_cast<float>(kvHeads) / static_cast<float>(c_.heads);
-    list_.push_back(
-        {name, mergeWeightShape(c_.granularity, c_.heads, c_.dKv, c_.dModel), 0.0f, mean});
+    list_.push_back({name, mergeWeightShape(c_.granularity, c_.heads, c_.dKv, c_.dModel), 0.0f,
+                     meanMergeWeight(c_.constraint, c_.heads, kvHeads)});
   }
   void expansionWeight(const std::string& name) {
     list_.push_back({name, {c_.heads, c_.dKv, 1}, 0.0f, 1.0f});
@@ -145,8 +144,7 @@ StackParameters bindStack(const T5Config& config, ParameterSet& set, bool decode
   StackParameters stack;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     BlockParameters block;
-    block.self =
-        bindAttention(set, self, layer, sublayer(decoder, layer, 0), config.module(self));
+    block.self = bindAttention(set, self, layer, sublayer(decoder, layer, 0), config.module(self));
     if (decoder) {
       block.cross =
           bindAttention(set, AttentionModule::decoderCross, layer, sublayer(decoder, layer, 1),
@@ -207,9 +205,8 @@ void checkT5Heads(const T5Config& config) {
     const auto module = static_cast<AttentionModule>(index);
     const ModuleHeads& heads = config.module(module);
     const std::int64_t layers = config.layersOf(module);
-    const bool fits = heads.kvHeadsByLayer.empty() ||
-                      (std::ssize(heads.kvHeadsByLayer) == layers &&
-                       module != AttentionModule::encoderSelf);
+    const bool fits = heads.kvHeadsByLayer.empty() || (std::ssize(heads.kvHeadsByLayer) == layers &&
+                                                       module != AttentionModule::encoderSelf);
     if (!fits) {
       throw invalidArgument("kvHeads", "a number, or one for each layer of a decoder's attention",
                             std::to_string(heads.kvHeadsByLayer.size()) + " numbers");
@@ -217,7 +214,8 @@ void checkT5Heads(const T5Config& config) {
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       const std::int64_t kvHeads = heads.kvHeadsIn(layer);
       if (kvHeads >= 1 && config.heads % kvHeads == 0) continue;
-      throw invalidArgument("kvHeads", "a divisor of the " + std::to_string(config.heads) + " heads",
+      throw invalidArgument("kvHeads",
+                            "a divisor of the " + std::to_string(config.heads) + " heads",
                             std::to_string(kvHeads));
     }
   }

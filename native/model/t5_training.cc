@@ -79,12 +79,28 @@ T5Training::Weight T5Training::bindProjection(const DerivedProjection& derived) 
   if (derived.weight == nullptr) return bindProduct(derived.base);
   const auto [rows, columns] = derived.matrixShape;
   bind(derived.base);
-  bind(derived.weight);
-  const StepProjection projection{derived, weightArena_.floats({rows, columns}),
-                                  weightArena_.floats({rows, columns})};
-  derive(ops_, derived, projection.matrix);
+  StepProjection projection;
+  projection.derived = derived;
+  bindWeight(derived, projection);
+  projection.matrix = weightArena_.floats({rows, columns});
+  projection.gradMatrix = weightArena_.floats({rows, columns});
+  derive(ops_, derived, projection.weight, projection.matrix);
   derivedProjections_.push_back(projection);
   return {projection.matrix, operandOf(projection.matrix), projection.gradMatrix};
+}
+
+// What the projection weighs by, and where the gradient of that goes.
+void T5Training::bindWeight(const DerivedProjection& derived, StepProjection& projection) {
+  const Weight parameter = bind(derived.weight);
+  projection.weight = parameter.value;
+  projection.gradWeight = parameter.grad;
+  if (derived.constraint == MergeConstraint::none) return;
+  const std::int64_t count = derived.weight->elements();
+  const TensorView weight = weightArena_.floats({count});
+  constrainWeight(ops_, derived, weight);
+  projection.weight = weight;
+  projection.gradWeight = weightArena_.floats({count});
+  ops_.zero(projection.gradWeight);
 }
 
 T5Training::AttentionWeights T5Training::bindAttention(AttentionModule module, std::int64_t layer,
@@ -161,12 +177,21 @@ void T5Training::backward(const StepProjection& projection) {
   MergeHeadsBackward op;
   op.granularity = derived.granularity;
   op.base = derived.asBase(derived.base->view());
-  op.weight = derived.asWeight(derived.weight->view());
+  op.weight = derived.asWeight(projection.weight);
   op.kvHeadOf = derived.groups;
   op.gradMerged = derived.asResult(projection.gradMatrix);
   if (const TensorView* grad = gradientOf(derived.base)) op.gradBase = derived.asBase(*grad);
-  op.gradWeight = derived.asWeight(*gradientOf(derived.weight));
+  op.gradWeight = derived.asWeight(projection.gradWeight);
   ops_.mergeHeadsBackward(op);
+  if (derived.constraint == MergeConstraint::none) return;
+  ConstrainMergeWeightsBackward constrain;
+  constrain.constraint = derived.constraint;
+  constrain.raw = derived.asWeight(derived.weight->view());
+  constrain.weight = op.weight;
+  constrain.kvHeadOf = derived.groups;
+  constrain.gradWeight = op.gradWeight;
+  constrain.gradRaw = derived.asWeight(*gradientOf(derived.weight));
+  ops_.constrainMergeWeightsBackward(constrain);
 }
 
 TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,

@@ -100,6 +100,8 @@ class T5Training {
   // A projection that is computed from others: its matrix of this step and the gradient.
   struct StepProjection {
     DerivedProjection derived;
+    ConstTensorView weight;  // as it is used: a constrained one is not the parameter itself
+    TensorView gradWeight;   // not given without gradient
     TensorView matrix;
     TensorView gradMatrix;
   };
@@ -150,6 +152,7 @@ class T5Training {
   Weight bindProduct(Parameter* parameter);
   ConstTensorView operandOf(const ConstTensorView& value);
   Weight bindProjection(const DerivedProjection& derived);
+  void bindWeight(const DerivedProjection& derived, StepProjection& projection);
   AttentionWeights bindAttention(AttentionModule module, std::int64_t layer,
                                  const AttentionParameters& parameters);
   StackWeights bindStack(bool decoder, const StackParameters& parameters);

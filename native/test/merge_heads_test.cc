@@ -21,8 +21,8 @@ Matrix randomMatrix(std::int64_t rows, std::int64_t columns, std::uint64_t seed)
   const RandomField random{seed, 0};
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t column = 0; column < columns; ++column) {
-      matrix(row, column) = normalAt(random, static_cast<std::uint32_t>(row),
-                                     static_cast<std::uint32_t>(column));
+      matrix(row, column) =
+          normalAt(random, static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(column));
     }
   }
   return matrix;

@@ -16,9 +16,8 @@ namespace {
 
 // Rotated and reordered in double, stored in float32: as any sum in another order.
 constexpr double kFloat32 = 1e-5;
-constexpr AttentionModule kAllModules[] = {AttentionModule::encoderSelf,
-                                           AttentionModule::decoderSelf,
-                                           AttentionModule::decoderCross};
+constexpr AttentionModule kAllModules[] = {
+    AttentionModule::encoderSelf, AttentionModule::decoderSelf, AttentionModule::decoderCross};
 
 ConvertOptions optionsOf(std::int64_t kvHeads) {
   ConvertOptions options;
@@ -47,7 +46,8 @@ WGQA_TEST(conversionPreparingHeadsChangesNoLogits) {
   const T5Config target = twoKvHeads(base->config());
   for (const auto grouping : {HeadGrouping::neighbouring, HeadGrouping::similarity}) {
     for (const auto alignment : {HeadAlignment::none, HeadAlignment::orthogonal}) {
-      for (const T5Calibration* given : {&calibration, static_cast<const T5Calibration*>(nullptr)}) {
+      for (const T5Calibration* given :
+           {&calibration, static_cast<const T5Calibration*>(nullptr)}) {
         ParameterSet heads = ParameterRewrite().apply(base->parameters());
         for (const AttentionModule module : kAllModules) {
           heads = prepareHeads(target, module, {grouping, alignment, given}, heads, base->ops(),
@@ -198,6 +198,10 @@ WGQA_TEST(conversionCalibrationRefusesWhatCannotBe) {
   CHECK_THROWS(ErrorCode::aborted,
                convertModel(*model, options, makeCpuOps(), &calibration, &abort));
   options.granularity = MergeGranularity::row;
+  CHECK_THROWS(ErrorCode::invalidArgument,
+               convertModel(*model, options, makeCpuOps(), &calibration));
+  options.granularity = MergeGranularity::head;
+  options.constraint = MergeConstraint::softmax;
   CHECK_THROWS(ErrorCode::invalidArgument,
                convertModel(*model, options, makeCpuOps(), &calibration));
   T5Config other = smallConfig(false);
@@ -362,8 +366,8 @@ WGQA_TEST(conversionExpansionGradientsAreThoseOfWhatTheyScale) {
 WGQA_TEST(conversionExpansionAloneCanBeTrained) {
   const auto base = smallModel(true, makeCpuOps());
   const auto model = convertModel(*base, expandedOptions(true), makeCpuOps());
-  const auto reference =
-      convertModel(*smallModel(true, makeReferenceOps()), expandedOptions(true), makeReferenceOps());
+  const auto reference = convertModel(*smallModel(true, makeReferenceOps()), expandedOptions(true),
+                                      makeReferenceOps());
   TrainerOptions options;
   options.training.trainable = Trainable::merge;
   Trainer trainer(*model, options);
@@ -379,6 +383,91 @@ WGQA_TEST(conversionExpansionAloneCanBeTrained) {
     const float* actual = gradients[i].grad.as<float>();
     const float* wanted = others[i].grad.as<float>();
     CHECK(relativeError({actual, actual + elements}, {wanted, wanted + elements}) < 1e-4);
+  }
+}
+
+// ---------------------------------------------------------------------------- constrained weights
+
+constexpr MergeConstraint kConstraints[] = {MergeConstraint::softmax, MergeConstraint::signedUnit};
+
+ConvertOptions constrainedOptions(MergeConstraint constraint, MergeGranularity granularity) {
+  ConvertOptions options = weighted(granularity);
+  options.constraint = constraint;
+  return options;
+}
+
+WGQA_TEST(conversionConstrainedWeightsStartAtTheMeanAndFold) {
+  const SmallBatch batch;
+  const auto base = smallModel(true, makeCpuOps());
+  ConvertOptions pooled = optionsOf(2);
+  pooled.weighted = false;
+  const auto mean = convertModel(*base, pooled, makeCpuOps());
+  for (const MergeConstraint constraint : kConstraints) {
+    for (const auto granularity :
+         {MergeGranularity::head, MergeGranularity::row, MergeGranularity::column}) {
+      ConvertOptions options = constrainedOptions(constraint, granularity);
+      options.init = MergeInit::mean;
+      const auto started = convertModel(*base, options, makeCpuOps());
+      CHECK(relativeError(logitsOf(*started, batch), logitsOf(*mean, batch)) < kFloat32);
+      options.init = MergeInit::random;
+      const auto random = convertModel(*base, options, makeCpuOps());
+      const auto folded = foldModel(*random, makeCpuOps());
+      CHECK(relativeError(logitsOf(*random, batch), logitsOf(*mean, batch)) > 1e-3);
+      CHECK(relativeError(logitsOf(*folded, batch), logitsOf(*random, batch)) < kFloat32);
+    }
+  }
+}
+
+// The weights that raw values of one group stand for.
+std::vector<double> weightsOf(MergeConstraint constraint, std::span<const float> raw) {
+  std::vector<double> weights;
+  double sum = 0.0;
+  for (const float value : raw) {
+    weights.push_back(constraint == MergeConstraint::softmax ? std::exp(value) : value);
+    sum += std::abs(weights.back());
+  }
+  for (double& weight : weights) weight /= sum;
+  return weights;
+}
+
+// The chain rule from the gradient of a model whose weights are free and the same.
+WGQA_TEST(conversionConstrainedGradientsFollowFromThoseOfFreeWeights) {
+  const std::string name = attentionPrefix(AttentionModule::decoderCross, 1) + ".v.merge_weight";
+  for (const MergeConstraint constraint : kConstraints) {
+    const auto base = smallModel(true, makeCpuOps());
+    const auto model =
+        convertModel(*base, constrainedOptions(constraint, MergeGranularity::head), makeCpuOps());
+    const auto free = convertModel(*base, weighted(MergeGranularity::head), makeCpuOps());
+    {
+      const T5Model::ParameterUpdate update(*free);
+      for (const auto& parameter : free->parameters().all()) {
+        if (!isConversionWeight(*parameter)) continue;
+        const std::vector<float> raw = valuesOf(*model, parameter->name());
+        float* values = update.writable(*parameter).as<float>();
+        for (const std::size_t group : {0, 2}) {
+          std::ranges::copy(weightsOf(constraint, std::span(raw).subspan(group, 2)),
+                            values + group);
+        }
+      }
+    }
+    Trainer trainer(*model, {});
+    Trainer freeTrainer(*free, {});
+    const std::vector<float> raw = valuesOf(*model, name);
+    const std::vector<float> g = gradientNamed(freeTrainer, name);
+    const std::vector<float> actual = gradientNamed(trainer, name);
+    for (const std::size_t group : {0, 2}) {
+      const auto w = weightsOf(constraint, std::span(raw).subspan(group, 2));
+      const double along = w[0] * g[group] + w[1] * g[group + 1];
+      const double sum = std::abs(raw[group]) + std::abs(raw[group + 1]);
+      for (const std::size_t i : {0, 1}) {
+        const double sign = raw[group + i] < 0.0f ? -1.0 : 1.0;
+        const double expected = constraint == MergeConstraint::softmax
+                                    ? w[i] * (g[group + i] - along)
+                                    : (g[group + i] - sign * along) / sum;
+        // Gradients of a loss of order one, in float32.
+        CHECK_NEAR(actual[group + i], expected, 1e-5);
+      }
+    }
   }
 }
 

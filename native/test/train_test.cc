@@ -15,8 +15,11 @@ namespace {
 // Gradients sum many float32 terms of both signs; the largest of a tensor sets the scale.
 constexpr double kGradient = 2e-5;
 
-std::unique_ptr<T5Model> convertedModel(std::unique_ptr<Ops> ops, MergeGranularity granularity) {
-  return convertModel(*smallModel(true, makeReferenceOps()), weighted(granularity), std::move(ops));
+std::unique_ptr<T5Model> convertedModel(std::unique_ptr<Ops> ops, MergeGranularity granularity,
+                                        MergeConstraint constraint = MergeConstraint::none) {
+  ConvertOptions options = weighted(granularity);
+  options.constraint = constraint;
+  return convertModel(*smallModel(true, makeReferenceOps()), options, std::move(ops));
 }
 
 using NamedGradients = std::vector<std::pair<std::string, std::vector<float>>>;
@@ -52,15 +55,19 @@ std::vector<float> afterSteps(int threads, OptimizerType optimizer) {
 WGQA_TEST(trainGradientsAgreeWithTheReferenceBackend) {
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();
-  for (const auto granularity :
-       {MergeGranularity::head, MergeGranularity::row, MergeGranularity::column}) {
-    const auto expected =
-        gradientsOf(*convertedModel(makeReferenceOps(), granularity), {}, {&view, 1});
-    const auto actual = gradientsOf(*convertedModel(makeCpuOps(), granularity), {}, {&view, 1});
-    CHECK(actual.size() == expected.size());
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      CHECK(actual[i].first == expected[i].first);
-      CHECK(relativeError(actual[i].second, expected[i].second) < kGradient);
+  for (const auto constraint :
+       {MergeConstraint::none, MergeConstraint::softmax, MergeConstraint::signedUnit}) {
+    for (const auto granularity :
+         {MergeGranularity::head, MergeGranularity::row, MergeGranularity::column}) {
+      const auto reference = convertedModel(makeReferenceOps(), granularity, constraint);
+      const auto model = convertedModel(makeCpuOps(), granularity, constraint);
+      const auto expected = gradientsOf(*reference, {}, {&view, 1});
+      const auto actual = gradientsOf(*model, {}, {&view, 1});
+      CHECK(actual.size() == expected.size());
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        CHECK(actual[i].first == expected[i].first);
+        CHECK(relativeError(actual[i].second, expected[i].second) < kGradient);
+      }
     }
   }
 }

@@ -205,6 +205,17 @@ export function kvHeadsOf(
   return module === 'encoder.self' ? heads : (kvHeads[module]?.[layer] ?? heads);
 }
 
+/** Mean K/V heads of the layers whose K/V are cached. */
+export function meanKvHeads(config: Grouping & HeadCounts): number {
+  let sum = 0;
+  for (const module of CACHED_MODULES) {
+    for (let layer = 0; layer < config.num_decoder_layers; ++layer) {
+      sum += kvHeadsOf(config, module, layer);
+    }
+  }
+  return sum / (CACHED_MODULES.length * config.num_decoder_layers);
+}
+
 /** `config` without any trace of a conversion: what an expanded checkpoint says. */
 export function withoutGrouping(
   config: Readonly<Record<string, unknown>>,

@@ -1,14 +1,17 @@
 /** `wgqa convert`: group a multi-head model's K/V heads. */
 import { Option, type Command } from 'commander';
 import {
+  allocateKvHeads,
+  createDataset,
   loadModel,
+  loadTokenizer,
   PRESETS,
-  type AttentionModule,
+  tokenizePairs,
   type ConvertOptions,
-  type MergeGranularity,
-  type PresetName,
+  type Dataset,
+  type Model,
 } from '../index.ts';
-import { formatInteger } from '../report/format.ts';
+import { formatBytes, formatFixed, formatInteger } from '../report/format.ts';
 import { integerIn } from '../options.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { describeGrouping, headsOf, MODULES, sizesOf } from './describe.ts';
@@ -21,17 +24,22 @@ import {
   pick,
   type StorageOptions,
 } from './options.ts';
+import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
+import { createProgress } from './progress.ts';
 
-interface Options extends StorageOptions {
+interface Options
+  extends StorageOptions, PairOptions, Omit<ConvertOptions, 'kvHeads' | 'calibration'> {
   readonly json?: boolean;
-  readonly preset?: PresetName;
   readonly kvHeads?: number;
-  readonly merge?: 'mean' | 'weighted';
-  readonly granularity?: MergeGranularity;
-  readonly init?: 'mean' | 'random';
-  readonly seed?: number;
-  readonly modules?: readonly AttentionModule[];
+  readonly calibration?: readonly string[];
+  readonly calibrationPairs: number;
+  readonly kvBytes?: number;
+  readonly sourceTokens?: number;
+  readonly targetTokens?: number;
 }
+
+/** Pairs that are calibrated with together. */
+const BATCH_SIZE = 16;
 
 export function addConvertCommand(program: Command, context: CliContext): void {
   const command = addCommand(
@@ -42,9 +50,25 @@ export function addConvertCommand(program: Command, context: CliContext): void {
       'wgqa convert t5-base t5-base-wgqa --preset WGQA',
       'wgqa convert t5-base t5-base-wgqa3 --kv-heads 3 --merge weighted --granularity column',
       'wgqa convert t5-base t5-base-gqa --preset GQA --layout expanded --dtype bfloat16',
+      'wgqa convert t5-base aligned --preset WGQA --grouping similarity --alignment orthogonal \\\n' +
+        '      --init least-squares --calibration train.jsonl',
+      'wgqa convert t5-base budget --merge mean --kv-bytes 73728 --calibration train.jsonl',
     ],
-  )
-    .optionsGroup('Conversion (a preset, or --kv-heads and --merge):')
+  );
+  addMergeOptions(command);
+  addPreparationOptions(command);
+  addPairOptions(command);
+  addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
+    if (options.kvBytes !== undefined && options.calibration === undefined) {
+      command.error('error: --kv-bytes needs --calibration, the text to measure losses on');
+    }
+    await convert(source, out, options, context);
+  });
+}
+
+function addMergeOptions(command: Command): void {
+  command
+    .optionsGroup('Conversion (a preset, or --kv-heads or --kv-bytes, and --merge):')
     .addOption(
       new Option(
         '--preset <name>',
@@ -52,23 +76,31 @@ export function addConvertCommand(program: Command, context: CliContext): void {
       ).choices(Object.keys(PRESETS)),
     )
     .option('--kv-heads <n>', 'K/V heads to keep, a divisor of the heads', numeric(integerIn(1)))
+    .addOption(choice('--merge <how>', 'pool the heads of a group, or learn how to', MERGES))
     .addOption(
-      new Option('--merge <how>', 'pool the heads of a group, or learn how to').choices([
-        'mean',
-        'weighted',
-      ]),
-    )
-    .addOption(
-      new Option(
+      choice(
         '--granularity <unit>',
         'one merge weight per head, or per row or column of it (default: head)',
-      ).choices(['head', 'row', 'column']),
+        ['head', 'row', 'column'],
+      ),
     )
     .addOption(
-      new Option(
+      choice(
         '--init <how>',
-        'start merge weights at the mean or at random (default: mean)',
-      ).choices(['mean', 'random']),
+        'start of merge weights; least-squares needs --calibration (default: mean)',
+        ['mean', 'random', 'least-squares'],
+      ),
+    )
+    .addOption(
+      choice(
+        '--constraint <kind>',
+        'softmax: positive weights that sum to one; signed: magnitudes that do (default: none)',
+        ['none', 'softmax', 'signed'],
+      ),
+    )
+    .option(
+      '--expansion',
+      'let query heads scale the channels of what they read, by learned weights',
     )
     .option('--seed <n>', 'seed of random merge weights (default: 0)', numeric(integerIn()))
     .option(
@@ -76,37 +108,146 @@ export function addConvertCommand(program: Command, context: CliContext): void {
       `of ${MODULES.join(',')} (default: decoder.self,decoder.cross)`,
       listOf(MODULES),
     );
-  addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
-    await convert(source, out, options, context);
-  });
+}
+
+const MERGES = ['mean', 'weighted'] as const;
+
+function choice(flags: string, description: string, choices: readonly string[]): Option {
+  return new Option(flags, description).choices(choices);
+}
+
+function addPreparationOptions(command: Command): void {
+  command
+    .optionsGroup('Preparation:')
+    .addOption(
+      choice('--grouping <how>', 'which heads share: neighbours, or the most alike', [
+        'neighbouring',
+        'similarity',
+      ]),
+    )
+    .addOption(
+      choice('--alignment <how>', 'turn the heads of a group towards each other before the merge', [
+        'none',
+        'orthogonal',
+      ]),
+    )
+    .option('--calibration <file...>', 'text pairs to weigh heads by')
+    .option('--calibration-pairs <n>', 'how many of them at most', numeric(integerIn(1)), 256)
+    .option(
+      '--kv-bytes <n>',
+      'choose the K/V heads of each decoder layer so that K and V of one sequence take at most so\n' +
+        'many bytes in float32, where --calibration loses least',
+      numeric(integerIn(1)),
+    )
+    .option('--source-tokens <n>', 'of that sequence (default: 1)', numeric(integerIn(1)))
+    .option('--target-tokens <n>', 'of that sequence (default: 1)', numeric(integerIn(1)));
 }
 
 async function convert(
   source: string,
   out: string,
-  { json, force, ...options }: Options,
+  options: Options,
   context: CliContext,
 ): Promise<void> {
-  await prepareDirectory(out, force);
-  await using model = await loadModel(source, { signal: context.signal });
-  await using converted = await model.convert(conversionOf(options));
+  const { signal } = context;
+  await prepareDirectory(out, options.force);
+  const calibration = options.calibration && (await readCalibration(source, options, signal));
+  await using model = await loadModel(source, { signal });
+  const budget = calibration && (await kvHeadsWithin(model, calibration, options, context));
+  await using converted = await model.convert(
+    {
+      ...conversionOf(options),
+      ...(budget && { kvHeads: budget.kvHeads }),
+      ...(calibration && { calibration: calibration.batches(0) }),
+    },
+    { signal },
+  );
   await converted.save(out, pick(options, ['dtype', 'layout']));
+  report(converted, budget, { out, ...options }, context);
+}
+
+async function readCalibration(
+  directory: string,
+  options: Options,
+  signal: AbortSignal,
+): Promise<Dataset> {
+  const pairs = [];
+  for await (const pair of readAllPairs(options.calibration ?? [], options)) {
+    pairs.push(pair);
+    if (pairs.length === options.calibrationPairs) break;
+  }
+  const limits = pick(options, ['maxSourceTokens', 'maxTargetTokens']);
+  const tokenizer = await loadTokenizer(directory);
+  const examples = await tokenizePairs(pairs, tokenizer, { ...limits, signal });
+  return createDataset(examples, { batchSize: BATCH_SIZE });
+}
+
+type Budget = Awaited<ReturnType<typeof allocateKvHeads>>;
+
+/** Undefined without a budget. */
+async function kvHeadsWithin(
+  model: Model,
+  calibration: Dataset,
+  options: Options,
+  { stderr, signal }: CliContext,
+): Promise<Budget | undefined> {
+  const { kvBytes: maxBytes, json = false } = options;
+  if (maxBytes === undefined) return undefined;
+  let progress: ReturnType<typeof createProgress> | undefined;
+  try {
+    return await allocateKvHeads(model, {
+      ...pick(options, ['sourceTokens', 'targetTokens', 'alignment']),
+      maxBytes,
+      calibration,
+      signal,
+      onProgress: (step, total) => {
+        progress ??= createProgress({ label: 'measure', total, stream: stderr, json });
+        progress.update({ step });
+      },
+    });
+  } finally {
+    progress?.finish();
+  }
+}
+
+function report(
+  converted: Model,
+  budget: Budget | undefined,
+  { out, json }: Pick<Options, 'json'> & { readonly out: string },
+  context: CliContext,
+): void {
   const { parameters } = sizesOf(converted);
   const { config } = converted;
   if (json) {
     const conversion = config.wgqa ?? null;
-    printJson(context, { out, conversion, modules: headsOf(config), parameters });
+    printJson(context, { out, conversion, modules: headsOf(config), parameters, budget });
     return;
   }
   const { total, merge } = parameters;
+  const within =
+    budget &&
+    `K and V take ${formatBytes(budget.bytes)}; the loss on the calibration text was ` +
+      `${formatFixed(budget.loss, 4)} before the conversion`;
   printLines(
     context,
     `${out}: ${describeGrouping(config)}`,
-    `${formatInteger(total)} parameters, ${formatInteger(merge)} of them merge weights`,
+    `${formatInteger(total)} parameters, ${formatInteger(merge)} of them merge or expansion weights`,
+    ...(within ? [within] : []),
   );
 }
 
-function conversionOf(options: Omit<Options, 'json' | 'force'>): ConvertOptions {
-  const keys = ['preset', 'kvHeads', 'merge', 'granularity', 'init', 'seed', 'modules'] as const;
-  return pick(options, keys);
+function conversionOf(options: Options): ConvertOptions {
+  return pick(options, [
+    'preset',
+    'kvHeads',
+    'merge',
+    'granularity',
+    'init',
+    'constraint',
+    'grouping',
+    'alignment',
+    'expansion',
+    'seed',
+    'modules',
+  ]);
 }

@@ -1,6 +1,6 @@
 /** A model's shape and sizes, from its configuration. */
-import { isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import {
+  isConversionWeight,
   kvHeadsOf,
   type AttentionModule,
   type ConversionConfig,

@@ -70,7 +70,10 @@ function formatSummary(
     ['Activation', architecture.activation],
     ['Vocabulary', `${architecture.vocabSize}${architecture.tiedEmbeddings ? ', tied' : ''}`],
     ['Grouping', describeGrouping(config)],
-    ['K/V heads', modules.map(({ module, kvHeads }) => `${module} ${kvHeads}`).join(', ')],
+    [
+      'K/V heads',
+      modules.map(({ module, kvHeads }) => `${module} ${[kvHeads].flat().join(' ')}`).join(', '),
+    ],
     ['Parameters', `${formatInteger(parameters.total)}${merge}, ${formatBytes(bytes)}`],
     ['K/V per token', `${cache('float32')} in float32`],
     ['', `${cache('bfloat16')} in bfloat16`],

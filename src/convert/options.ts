@@ -1,5 +1,6 @@
 /** Options of a conversion: explicit ones, or a preset by its name in the paper. */
 import {
+  CONSTRAINTS,
   convertedModulesRule,
   DEFAULT_MODULES,
   GRANULARITIES,
@@ -15,6 +16,7 @@ import { invalidArgument } from '../errors.ts';
 import type { TokenRows } from '../model/types.ts';
 import type {
   AttentionModule,
+  MergeConstraint,
   MergeGranularity,
   MergeInit,
   NativeConvertOptions,
@@ -58,6 +60,11 @@ export interface ConvertOptions {
   /** Seed of random merge weights. Default 0. */
   readonly seed?: number;
   /**
+   * 'softmax': what is trained are the logarithms of weights that are positive and sum to one in a
+   * group; 'signed': weights keep their signs, and their magnitudes sum to one. Default 'none'.
+   */
+  readonly constraint?: MergeConstraint;
+  /**
    * Which heads share: 'neighbouring' ones (default), or those whose K and V are most alike, by
    * their weights or, with a calibration, by what they make of its text. In self-attention, whose
    * position bias all layers share, all layers get the same groups.
@@ -95,6 +102,7 @@ function rulesOf(config: ModelConfig) {
     merge: oneOf('mean', 'weighted'),
     granularity: oneOf(...GRANULARITIES),
     init: oneOf(...MERGE_INITS),
+    constraint: oneOf(...CONSTRAINTS),
     seed: integerIn(),
     grouping: oneOf('neighbouring', 'similarity'),
     alignment: oneOf('none', 'orthogonal'),
@@ -123,6 +131,7 @@ export function resolveConvertOptions(
     merge,
     granularity: all.granularity ?? 'head',
     init: all.init ?? 'mean',
+    constraint: all.constraint ?? 'none',
     seed: all.seed ?? 0,
     grouping: all.grouping ?? 'neighbouring',
     alignment: all.alignment ?? 'none',
@@ -145,7 +154,7 @@ function modulesOf(kvHeads: KvHeads, { modules }: Given): AttentionModule[] {
 }
 
 function checkTogether(resolved: ResolvedConversion, { calibration }: Given): void {
-  const { kvHeads, merge, init, granularity, grouping } = resolved;
+  const { kvHeads, merge, init, granularity, constraint, grouping } = resolved;
   if (grouping === 'similarity' && typeof kvHeads !== 'number') {
     throw invalidArgument(
       'kvHeads',
@@ -156,6 +165,9 @@ function checkTogether(resolved: ResolvedConversion, { calibration }: Given): vo
   if (merge !== 'weighted' || init !== 'least-squares') return;
   if (granularity !== 'head') {
     throw invalidArgument('init', `'mean' or 'random' with granularity '${granularity}'`, init);
+  }
+  if (constraint !== 'none') {
+    throw invalidArgument('init', `'mean' or 'random' with constraint '${constraint}'`, init);
   }
   if (calibration === undefined) {
     throw invalidArgument('calibration', "given for init 'least-squares'", undefined);
@@ -177,7 +189,8 @@ export function toNativeConversion({ kvHeads, ...rest }: ResolvedConversion): Na
 
 /** The configuration of the converted model. */
 export function convertedConfig(config: ModelConfig, options: ResolvedConversion): ModelConfig {
-  const { kvHeads, merge, granularity, init, grouping, alignment, expansion, modules } = options;
+  const { kvHeads, merge, granularity, init, constraint, modules } = options;
+  const { grouping, alignment, expansion } = options;
   const weighted = merge === 'weighted';
   // Pooling every head with itself alone changes nothing.
   if (!weighted && !expansion && kvHeads === config.num_heads) return config;
@@ -188,6 +201,7 @@ export function convertedConfig(config: ModelConfig, options: ResolvedConversion
     init: weighted ? init : null,
     ...(grouping !== 'neighbouring' && { grouping }),
     ...(alignment !== 'none' && { alignment }),
+    ...(weighted && constraint !== 'none' && { constraint }),
     ...(expansion && { expansion }),
     modules,
   };

@@ -1,5 +1,6 @@
 /** One variant from conversion to summaries. */
 import {
+  kvHeadsOf,
   computeRouge,
   Engine,
   evaluateLoss,
@@ -124,7 +125,7 @@ async function scoreModel(run: DemoRun, model: Model, known: Known): Promise<Var
     result: {
       ...known,
       heads: config.num_heads,
-      kvHeads: config.num_key_value_heads ?? config.num_heads,
+      kvHeads: kvHeadsOf(config, 'decoder.self', 0),
       parameters: model.parameterCount,
       mergeParameters: mergeWeights.reduce((sum, { values }) => sum + values.length, 0),
       evaluation: {

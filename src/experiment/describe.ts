@@ -52,17 +52,39 @@ const GRANULARITIES = {
   column: 'a weight per head and head dimension',
 } as const;
 
+const STARTS = {
+  mean: [],
+  random: ['random start'],
+  'least-squares': ['start from least squares'],
+} as const;
+const CONSTRAINTS = {
+  none: [],
+  softmax: ['softmax of weights'],
+  signed: ['weights of unit magnitude'],
+} as const;
+
+function describeMerge({
+  merge,
+  granularity,
+  init,
+  constraint,
+}: ReturnType<typeof resolveConvertOptions>): string[] {
+  if (merge === 'mean') return ['mean of the heads'];
+  return [GRANULARITIES[granularity], ...CONSTRAINTS[constraint], ...STARTS[init]];
+}
+
 export function describeVariant(
   { trained, trainable }: VariantPlan,
-  { kvHeads, merge, granularity, init }: ReturnType<typeof resolveConvertOptions>,
+  conversion: ReturnType<typeof resolveConvertOptions>,
   heads: number,
 ): string {
-  const weighted = merge === 'weighted';
+  const { kvHeads, grouping, alignment, expansion } = conversion;
   return [
-    `${kvHeads} of ${heads} K/V heads`,
-    ...(kvHeads < heads && !weighted ? ['mean of the heads'] : []),
-    ...(weighted ? [GRANULARITIES[granularity]] : []),
-    ...(weighted && init === 'random' ? ['random start'] : []),
+    typeof kvHeads === 'number' ? `${kvHeads} of ${heads} K/V heads` : 'K/V heads by layer',
+    ...(grouping === 'similarity' ? ['grouped by similarity'] : []),
+    ...(alignment === 'orthogonal' ? ['aligned'] : []),
+    ...(kvHeads === heads && conversion.merge === 'mean' ? [] : describeMerge(conversion)),
+    ...(expansion ? ['weighted expansion'] : []),
     ...(trainable === 'merge' ? ['merge weights alone trained'] : []),
     ...(trained ? [] : ['not fine-tuned']),
   ].join(', ');

@@ -1,4 +1,5 @@
 /** What a trained run is worth: loss and texts of the test pairs, and their scores. */
+import { meanKvHeads } from '../checkpoint/grouping.ts';
 import {
   computeBleu,
   computeRouge,
@@ -89,7 +90,7 @@ async function scoreDeployed(model: Model, context: ScoringContext) {
   const outputs = pairUp(generated, data);
   return {
     heads: config.num_heads,
-    kvHeads: config.num_key_value_heads ?? config.num_heads,
+    kvHeads: meanKvHeads(config),
     parameters: model.parameterCount,
     kvBytesPerToken: engine.stats().cacheBytesPerToken,
     generateMilliseconds: generated.milliseconds,

@@ -38,6 +38,7 @@ export function toNativeConfig(config: ModelConfig): NativeModelConfig {
     },
     mergedModules: [...mergedModules(config)],
     expandedModules: [...expandedModules(config)],
+    constraint: config.wgqa?.constraint ?? 'none',
     relativeBuckets: config.relative_attention_num_buckets,
     relativeMaxDistance: config.relative_attention_max_distance,
     layerNormEpsilon: config.layer_norm_epsilon,

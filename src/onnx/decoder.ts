@@ -2,7 +2,7 @@
  * The graphs of the decoder: the first step, which computes K and V of the source, later steps,
  * which take those and the K and V of earlier tokens as inputs, and both in one file.
  */
-import { decoderBias, maskBias, sizeOf, type Positions } from './bias.ts';
+import { decoderBiases, maskBias, sizeOf, type Positions } from './bias.ts';
 import { InitializerPool, Scope } from './graph.ts';
 import {
   attention,

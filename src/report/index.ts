@@ -10,6 +10,7 @@ export type {
   CurvePoint,
   DemoReport,
   EvaluationResult,
+  InitialWeight,
   KvBytesPerToken,
   MergeWeightGroup,
   RunSettings,

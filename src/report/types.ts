@@ -47,6 +47,9 @@ export interface RunSettings {
   readonly notes?: readonly string[];
 }
 
+/** Where merge weights start. */
+export type InitialWeight = number | 'random' | 'least-squares';
+
 export interface VariantResult {
   /** Name of the paper's Table 1, e.g. `'WGQA'`; unique within a report. */
   readonly preset: string;
@@ -102,8 +105,8 @@ export interface MergeWeightGroup {
   readonly module: 'encoderSelf' | 'decoderSelf' | 'decoderCross';
   readonly projection: 'k' | 'v';
   readonly granularity: 'head' | 'column' | 'row';
-  /** The one starting value of every weight, or `'random'` (standard normal). */
-  readonly initial: number | 'random';
+  /** The one starting value of every weight, or how it was chosen (random: standard normal). */
+  readonly initial: InitialWeight;
   /** The learned values. */
   readonly values: readonly number[];
 }

@@ -1,32 +1,78 @@
 /** The merge weights of a converted model, module by module. */
-import type { Model } from '../index.ts';
-import type { MergeWeightGroup } from '../report/index.ts';
+import { isConversionWeight, kvHeadsOf, type Model, type ModelConfig } from '../index.ts';
+import type { InitialWeight, MergeWeightGroup } from '../report/index.ts';
 
 const NAME =
   /^(encoder|decoder)\.block\.(\d+)\.layer\.\d+\.(SelfAttention|EncDecAttention)\.([kv])\.merge_weight$/;
 
-/** Empty for a model without merge weights. */
+/** As the merge uses them, whatever constrains them. Empty for a model without merge weights. */
 export async function readMergeWeights(model: Model): Promise<MergeWeightGroup[]> {
-  const { wgqa, num_heads: heads } = model.config;
-  const granularity = wgqa?.granularity;
-  if (!wgqa || !granularity) return [];
-  const initial = wgqa.init === 'random' ? 'random' : wgqa.kv_heads / heads;
+  const { config } = model;
+  const granularity = config.wgqa?.granularity;
+  if (!granularity) return [];
   const groups: MergeWeightGroup[] = [];
   for (const name of model.parameters().keys()) {
     const match = NAME.exec(name);
     if (match === null) continue;
+    const layer = Number(match[2]);
+    const module = moduleOf(match[1], match[3]);
+    const kvHeads = kvHeadsOf(config, MODULES[module], layer);
     const { data } = await model.readParameter(name);
     groups.push({
-      layer: Number(match[2]),
-      module: moduleOf(match[1], match[3]),
+      layer,
+      module,
       projection: match[4] === 'k' ? 'k' : 'v',
       granularity,
-      initial,
-      values: [...data],
+      initial: initialOf(config, kvHeads),
+      values: constrained(data, config, kvHeads),
     });
   }
   return groups;
 }
+
+/** Scalars that the conversion added: those of merge and of weighted expansion. */
+export function countConversionWeights(model: Model): number {
+  let count = 0;
+  for (const [name, { shape }] of model.parameters()) {
+    if (isConversionWeight(name)) count += shape.reduce((product, size) => product * size, 1);
+  }
+  return count;
+}
+
+function initialOf({ wgqa, num_heads: heads }: ModelConfig, kvHeads: number): InitialWeight {
+  const init = wgqa?.init ?? 'mean';
+  return init === 'mean' ? kvHeads / heads : init;
+}
+
+/** What merges weigh by, from the values of the parameter. */
+function constrained(
+  raw: Float32Array,
+  { wgqa, num_heads: heads }: ModelConfig,
+  kvHeads: number,
+): number[] {
+  const constraint = wgqa?.constraint;
+  if (constraint === undefined) return [...raw];
+  const terms = constraint === 'softmax' ? Array.from(raw, Math.exp) : [...raw];
+  const elements = raw.length / heads;
+  const groupLength = raw.length / kvHeads;
+  // Weights of one group at the same place of their heads belong together.
+  const sums = new Map<number, number>();
+  const placeOf = (index: number): number =>
+    Math.floor(index / groupLength) * elements + (index % elements);
+  terms.forEach((term, index) => {
+    sums.set(placeOf(index), (sums.get(placeOf(index)) ?? 0) + Math.abs(term));
+  });
+  return terms.map((term, index) => {
+    const sum = sums.get(placeOf(index)) ?? 0;
+    return sum === 0 ? 0 : term / sum;
+  });
+}
+
+const MODULES = {
+  encoderSelf: 'encoder.self',
+  decoderSelf: 'decoder.self',
+  decoderCross: 'decoder.cross',
+} as const;
 
 function moduleOf(
   stack: string | undefined,

@@ -45,7 +45,7 @@ describe('T5-base converted to', () => {
     const after = scalarCount(t5Parameters(convertedConfig(T5_BASE, options)));
     const { merge, granularity } = PRESETS[name];
     // 24 modules times K and V, each losing (12 - G) of 12 heads of 64 x 768.
-    const pooled = 48 * (options.kvHeads - 12) * 64 * 768;
+    const pooled = 48 * (Number(options.kvHeads) - 12) * 64 * 768;
     expect(after - before).toBe(merge === 'weighted' ? MERGE_WEIGHTS[granularity] : pooled);
     const expectedHeads = name.endsWith('MHA') ? 12 : name.endsWith('MQA') ? 1 : 6;
     expect(options.kvHeads).toBe(expectedHeads);

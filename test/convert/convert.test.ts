@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { PRESETS, type Model, type PresetName, type Tensor } from '../../src/index.ts';
+import { kvHeadsOf, PRESETS, type Model, type PresetName, type Tensor } from '../../src/index.ts';
 import { errorOf, failureOf } from '../support/errors.ts';
 import { expectClose } from '../support/tensors.ts';
 import { tinyBatch, tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';
@@ -118,7 +118,7 @@ describe('presets', () => {
     for (const name of names) {
       const { data, shape } = await converted.readParameter(name);
       expect(shape).toEqual({ head: [4, 1, 1], row: [4, 1, 16], column: [4, 6, 1] }[granularity]);
-      const kvHeads = converted.config.num_key_value_heads ?? 4;
+      const kvHeads = kvHeadsOf(converted.config, 'decoder.self', 0);
       const constant = data.every((value) => value === kvHeads / 4);
       expect(constant).toBe(init === 'mean');
     }

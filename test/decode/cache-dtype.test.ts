@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { Engine, type CacheDtype } from '../../src/index.ts';
+import { Engine, kvHeadsOf, type CacheDtype } from '../../src/index.ts';
 import { LONG, talkativeModel, tokensOf } from '../support/decoding.ts';
 import { randomRows } from '../support/tiny-model.ts';
 
@@ -23,8 +23,8 @@ async function firstLogProb(dtype: CacheDtype, inputIds: number[]): Promise<numb
 
 describe('an int8 cache', () => {
   test('takes a byte for each element and four for each key and value of a head', async () => {
-    const { num_decoder_layers: layers, num_heads: heads, d_kv: headDim } = model.config;
-    const kvHeads = model.config.num_key_value_heads ?? heads;
+    const { num_decoder_layers: layers, d_kv: headDim } = model.config;
+    const kvHeads = kvHeadsOf(model.config, 'decoder.self', 0);
     for (const [dtype, bytes] of [
       ['int8', headDim + 4],
       ['bfloat16', 2 * headDim],

@@ -9,7 +9,7 @@ const BINS = 20;
 
 /**
  * The movement over all weights first, then per module, layer and projection; all seeds together.
- * Empty for a variant without merge weights or with random ones, which start nowhere in particular.
+ * Empty for a variant without merge weights, or whose weights have no one start.
  * @param decay what weight decay alone would leave of a weight, as a part of it
  */
 export function measureMovement(
@@ -19,7 +19,7 @@ export function measureMovement(
 ): WeightMovement[] {
   const groups = results.flatMap(({ mergeWeights }) => mergeWeights);
   const initial = groups[0]?.initial;
-  if (typeof initial !== 'number') return [];
+  if (typeof initial !== 'number' || groups.some((group) => group.initial !== initial)) return [];
   const places = new Map<string, MergeWeightGroup[]>();
   for (const group of groups) {
     const place = [group.module, group.layer, group.projection].join(' ');

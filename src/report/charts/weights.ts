@@ -11,10 +11,8 @@ import {
   drawYAxis,
   px,
 } from './frame.ts';
+import type { InitialWeight } from '../types.ts';
 import type { SeriesStyle } from './series.ts';
-
-/** Starting value of merge weights, as in `MergeWeightGroup`. */
-export type InitialWeight = number | 'random';
 
 export interface WeightRow {
   /** Where the weights belong, e.g. `2 self K`. */
@@ -37,7 +35,7 @@ const ROW_HEIGHT = 16;
 /** The x axis of a variant's charts: all its weights, and where they started. */
 export function weightDomain(values: readonly number[], initial: InitialWeight): Interval {
   const [low, high] = extentOf(values);
-  if (initial === 'random') return pad([low, high], 0.03);
+  if (typeof initial !== 'number') return pad([low, high], 0.03);
   return pad([Math.min(low, initial), Math.max(high, initial)], 0.06);
 }
 
@@ -64,13 +62,17 @@ export function drawBins(bins: readonly Bin[], options: WeightChartOptions): Mar
     const width = px(Math.max(0.5, x.position(bin.high) - x.position(bin.low) - 1));
     return markup`<rect x="${left}" y="${top}" width="${width}" height="${height}"/>`;
   });
+  const drawStart = (): Markup => {
+    const { initial } = options;
+    if (initial === 'random') return drawNormalCurve(frame, bins, curve, x, y);
+    if (initial === 'least-squares') return markup``;
+    return drawInitial(frame, x, initial, `start ${formatWeight(initial)}`);
+  };
   return drawSvg(frame, options, [
     drawXAxis(frame, x, 'merge weight'),
     drawYAxis(frame, y, 'weights'),
     markup`<g class="${options.style.className} bars">${bars}</g>`,
-    options.initial === 'random'
-      ? drawNormalCurve(frame, bins, curve, x, y)
-      : drawInitial(frame, x, options.initial, `start ${formatWeight(options.initial)}`),
+    drawStart(),
   ]);
 }
 
@@ -91,7 +93,7 @@ export function drawWeightStrips(rows: readonly WeightRow[], options: WeightChar
   });
   return drawSvg(frame, options, [
     drawXAxis(frame, x, 'merge weight'),
-    ...(options.initial === 'random' ? [] : [drawInitial(frame, x, options.initial, '')]),
+    ...(typeof options.initial === 'number' ? [drawInitial(frame, x, options.initial, '')] : []),
     ...strips,
   ]);
 }

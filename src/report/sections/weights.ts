@@ -1,6 +1,5 @@
 import type { SeriesStyle } from '../charts/series.ts';
 import {
-  type InitialWeight,
   SINGLE_WEIGHTS,
   drawWeightHistogram,
   drawWeightStrips,
@@ -10,7 +9,7 @@ import {
 import { formatFixed, formatInteger } from '../format.ts';
 import { type Markup, markup } from '../markup.ts';
 import { summarize } from '../statistics.ts';
-import type { DemoReport, MergeWeightGroup, VariantResult } from '../types.ts';
+import type { DemoReport, InitialWeight, MergeWeightGroup, VariantResult } from '../types.ts';
 import { type FigureTable, renderFigureTable } from './table.ts';
 
 const GRANULARITY: Readonly<Record<MergeWeightGroup['granularity'], string>> = {
@@ -83,12 +82,17 @@ ${renderFigureTable(`Merge weights of ${variant.preset} as a table`, tableOf(gro
 /** The distribution in a sentence. */
 function describe(values: readonly number[], initial: InitialWeight): string {
   const { count, mean, standardDeviation, minimum, maximum } = summarize(values);
-  const start = initial === 'random' ? 'standard normal' : formatWeight(initial);
+  const start = describeStart(initial);
   return (
     `${formatInteger(count)} weights, started at ${start}; mean ${formatFixed(mean, 4)}, ` +
     `standard deviation ${formatFixed(standardDeviation, 4)}, from ${formatFixed(minimum, 4)} ` +
     `to ${formatFixed(maximum, 4)}.`
   );
+}
+
+function describeStart(initial: InitialWeight): string {
+  if (initial === 'random') return 'standard normal';
+  return initial === 'least-squares' ? 'least squares' : formatWeight(initial);
 }
 
 function nameOf({ layer, module, projection }: MergeWeightGroup): string {

@@ -1,0 +1,185 @@
+/** K/V heads by layer under a budget of cache bytes: more where fewer would cost most. */
+import { CACHED_MODULES, type KvHeadsByLayer } from '../checkpoint/grouping.ts';
+import type { ModelConfig } from '../checkpoint/config.ts';
+import type { ConvertOptions } from '../convert/index.ts';
+import type { Dataset } from '../data/index.ts';
+import { invalidArgument } from '../errors.ts';
+import { throwIfAborted, type Model } from '../model/index.ts';
+import {
+  anything,
+  checkOptions,
+  checkValue,
+  functionRule,
+  integerIn,
+  numberIn,
+  oneOf,
+  signalRule,
+  type Rules,
+} from '../options.ts';
+import { checkDataset, evaluateLoss } from '../train/index.ts';
+import { allocate } from './allocation.ts';
+
+type CachedModule = (typeof CACHED_MODULES)[number];
+
+const BYTES_PER_FLOAT32 = 4;
+
+export interface AllocateOptions {
+  /**
+   * Most bytes of K and V in float32 (a bfloat16 cache takes half of them) of one sequence with so
+   * many source and target tokens.
+   */
+  readonly maxBytes: number;
+  /** Default 1: the cache of cross-attention. */
+  readonly sourceTokens?: number;
+  /** Default 1: the cache of self-attention. */
+  readonly targetTokens?: number;
+  /** Text that losses are taken on. */
+  readonly calibration: Dataset;
+  /** How heads are prepared where they are merged, as in `convert`. Default 'none'. */
+  readonly alignment?: 'none' | 'orthogonal';
+  readonly signal?: AbortSignal;
+  /** Called after each evaluation. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface KvHeadAllocation {
+  /** As `convert` takes them. */
+  readonly kvHeads: KvHeadsByLayer;
+  /** Bytes of the sequence with these heads. */
+  readonly bytes: number;
+  /** Loss per label on the calibration text, in nats, of the model as it is. */
+  readonly loss: number;
+  /** What the loss gains if one layer alone keeps so many heads, their mean. */
+  readonly sensitivities: readonly Sensitivity[];
+}
+
+export interface Sensitivity {
+  readonly module: CachedModule;
+  readonly layer: number;
+  readonly kvHeads: number;
+  readonly lossIncrease: number;
+}
+
+const RULES = {
+  maxBytes: numberIn({ min: 0, exclusive: true }),
+  sourceTokens: integerIn(1),
+  targetTokens: integerIn(1),
+  calibration: anything<Dataset>(),
+  alignment: oneOf('none', 'orthogonal'),
+  signal: signalRule,
+  onProgress: functionRule<(done: number, total: number) => void>(),
+} satisfies Rules;
+
+/**
+ * Chooses the K/V heads of each decoder layer: what the loss gains when a single layer is pooled to
+ * fewer heads is measured for every layer and number of heads, and the choice with the least sum
+ * within the budget is taken. The sum stands for the loss of all layers pooled at once, which it is
+ * not: layers share errors.
+ * @throws WgqaError INVALID_ARGUMENT (`maxBytes` below one head everywhere, a model that is converted
+ *   already), DISPOSED, ABORTED
+ */
+export async function allocateKvHeads(
+  model: Model,
+  options: AllocateOptions,
+): Promise<KvHeadAllocation> {
+  const given = checkOptions(options, RULES);
+  const { config } = model;
+  if (config.num_key_value_heads !== undefined) {
+    throw invalidArgument('model', 'a multi-head model', 'a converted one');
+  }
+  const maxBytes = checkValue(given.maxBytes, RULES.maxBytes, 'maxBytes');
+  const tokens = {
+    'decoder.self': given.targetTokens ?? 1,
+    'decoder.cross': given.sourceTokens ?? 1,
+  };
+  const bytesOf = (module: CachedModule, kvHeads: number): number =>
+    2 * kvHeads * config.d_kv * BYTES_PER_FLOAT32 * tokens[module];
+  const places = placesOf(config);
+  const least = places.reduce((sum, { module }) => sum + bytesOf(module, 1), 0);
+  if (maxBytes < least) {
+    throw invalidArgument('maxBytes', `at least ${least}, one head in each layer`, maxBytes);
+  }
+  checkDataset(given.calibration, 'calibration');
+  const { loss, sensitivities } = await measure(model, places, given.calibration, given);
+  const choices = places.map((place) => sensitivities.filter((found) => isOf(found, place)));
+  const chosen = allocate(
+    choices.map((candidates) =>
+      candidates.map(({ module, kvHeads, lossIncrease }) => ({
+        cost: bytesOf(module, kvHeads),
+        loss: lossIncrease,
+      })),
+    ),
+    maxBytes,
+  );
+  const picked = choices.map((candidates, place) => candidates[chosen?.[place] ?? 0]!);
+  return {
+    kvHeads: byLayer(picked),
+    bytes: picked.reduce((sum, { module, kvHeads }) => sum + bytesOf(module, kvHeads), 0),
+    loss,
+    sensitivities,
+  };
+}
+
+interface Place {
+  readonly module: CachedModule;
+  readonly layer: number;
+}
+
+function placesOf({ num_decoder_layers: layers }: ModelConfig): Place[] {
+  return CACHED_MODULES.flatMap((module) =>
+    Array.from({ length: layers }, (_, layer) => ({ module, layer })),
+  );
+}
+
+const isOf = (a: Place, b: Place): boolean => a.module === b.module && a.layer === b.layer;
+
+async function measure(
+  model: Model,
+  places: readonly Place[],
+  dataset: Dataset,
+  { alignment = 'none', signal, onProgress }: Partial<AllocateOptions>,
+): Promise<Pick<KvHeadAllocation, 'loss' | 'sensitivities'>> {
+  const calibration = [...dataset.batches(0)];
+  const abort = signal ? { signal } : {};
+  const { loss } = await evaluateLoss(model, dataset, abort);
+  const heads = model.config.num_heads;
+  const fewer = divisorsOf(heads).filter((kvHeads) => kvHeads < heads);
+  const total = places.length * fewer.length;
+  const sensitivities: Sensitivity[] = [];
+  let done = 0;
+  for (const place of places) {
+    for (const kvHeads of fewer) {
+      throwIfAborted(signal);
+      const conversion: ConvertOptions = {
+        merge: 'mean',
+        alignment,
+        calibration,
+        kvHeads: oneLayer(model.config, { ...place, kvHeads }),
+      };
+      await using pooled = await model.convert(conversion, abort);
+      const after = await evaluateLoss(pooled, dataset, abort);
+      sensitivities.push({ ...place, kvHeads, lossIncrease: after.loss - loss });
+      onProgress?.(++done, total);
+    }
+    sensitivities.push({ ...place, kvHeads: heads, lossIncrease: 0 });
+  }
+  return { loss, sensitivities };
+}
+
+function divisorsOf(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((divisor) => n % divisor === 0);
+}
+
+/** All heads in all layers of the place's module but one. */
+function oneLayer(
+  { num_heads: heads, num_decoder_layers: layers }: ModelConfig,
+  { module, layer, kvHeads }: Place & { readonly kvHeads: number },
+): KvHeadsByLayer {
+  return { [module]: Array.from({ length: layers }, (_, i) => (i === layer ? kvHeads : heads)) };
+}
+
+function byLayer(picked: readonly Sensitivity[]): KvHeadsByLayer {
+  const of = (module: CachedModule): number[] =>
+    picked.filter((choice) => choice.module === module).map(({ kvHeads }) => kvHeads);
+  return { 'decoder.self': of('decoder.self'), 'decoder.cross': of('decoder.cross') };
+}
