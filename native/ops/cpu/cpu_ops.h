@@ -33,6 +33,7 @@ class CpuOps final : public HostOps {
   void mergeHeads(const MergeHeads& p) override;
   void mergeHeadsBackward(const MergeHeadsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;
+  void distilledCrossEntropy(const DistilledCrossEntropy& p) override;
   void adamW(const AdamW& p) override;
   void adafactor(const Adafactor& p) override;
   double squaredNorm(std::span<const ConstTensorView> tensors) override;

@@ -20,6 +20,7 @@ void cast(const Cast& p);
 void mergeHeads(const MergeHeads& p);
 void mergeHeadsBackward(const MergeHeadsBackward& p);
 void crossEntropy(const CrossEntropy& p, Scratch& scratch);
+void distilledCrossEntropy(const DistilledCrossEntropy& p, Scratch& scratch);
 void adamW(const AdamW& p);
 void adafactor(const Adafactor& p, Scratch& scratch);
 double squaredNorm(std::span<const ConstTensorView> tensors, Scratch& scratch);

@@ -109,6 +109,10 @@ void CudaOps::mergeHeadsBackward(const MergeHeadsBackward& p) {
 
 void CudaOps::crossEntropy(const CrossEntropy& p) { cuda::crossEntropy(p, operation()); }
 
+void CudaOps::distilledCrossEntropy(const DistilledCrossEntropy& p) {
+  cuda::distilledCrossEntropy(p, operation());
+}
+
 void CudaOps::adamW(const AdamW& p) { cuda::adamW(p, operation()); }
 
 void CudaOps::adafactor(const Adafactor& p) { cuda::adafactor(p, operation()); }
