@@ -6,22 +6,9 @@
 #include "model/decode_step.h"
 #include "model/t5_layers.h"
 #include "model/t5_model.h"
+#include "model/t5_teacher_forced.h"
 
 namespace wgqa {
-
-/// A ragged batch for a teacher-forced pass.
-struct TeacherForcedBatch {
-  std::span<const std::int32_t> encoderIds;
-  RaggedOffsets encoder;
-  std::span<const std::int32_t> decoderIds;  // decoder inputs: the start token, then the labels
-  RaggedOffsets decoder;
-  std::span<const std::int32_t> labels;  // [decoder tokens] or empty
-};
-
-struct TeacherForcedResult {
-  double lossSum = 0.0;
-  std::int64_t lossTokens = 0;
-};
 
 /// Used by one thread at a time; several over one model by as many. Each call works with the
 /// parameters' values at its time, and parameters change between calls only.
@@ -48,11 +35,6 @@ class T5Inference final : public EncoderDecoder {
   std::int64_t scratchBytes() const { return static_cast<std::int64_t>(layers_.arena().bytes()); }
 
  private:
-  TensorView embedded(const T5Weights& weights, std::span<const std::int32_t> ids);
-  void encodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                   const TensorView& states, const AbortFlag* abort);
-  TensorView decodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                         const ConstTensorView& states, const AbortFlag* abort);
   TensorView rowsOf(const TensorView& hidden, std::span<const std::int32_t> rows);
   TensorView resultIn(const TensorView& host);
   TensorView decoded(const T5Weights& weights, const DecodeStep& step);
