@@ -104,8 +104,8 @@ struct HardGradient {
   int label;
 
   WGQA_DEVICE float at(float logit, int column) const {
-    const float softmax = fastExp(logit - max) * factor;
-    return column == label ? softmax - gradScale : softmax;
+    // Spelled out: a compiler that fused it in one kernel alone would give two kernels other bits.
+    return fusedMultiplyAdd(fastExp(logit - max), factor, column == label ? -gradScale : 0.0f);
   }
 };
 
