@@ -2,7 +2,7 @@
 import type { ModelConfig } from '../checkpoint/config.ts';
 import { mergedModules } from '../checkpoint/grouping.ts';
 import { invalidArgument } from '../errors.ts';
-import type { NativeOptimizer, NativeTrainerOptions } from '../native.ts';
+import type { NativeModel, NativeOptimizer, NativeTrainerOptions } from '../native.ts';
 import {
   arrayOf,
   booleanRule,
@@ -16,12 +16,21 @@ import {
   type Rules,
 } from '../options.ts';
 import { TRAINER_PRESETS } from './presets.ts';
-import type { ScheduleOptions, TrainerOptions } from './types.ts';
+import type { DistillationOptions, ScheduleOptions, TrainerOptions } from './types.ts';
 
-/** Trainer options with every choice made: plain JSON, and valid trainer options themselves. */
-export interface ResolvedOptions extends Required<Omit<TrainerOptions, 'preset' | 'optimizer'>> {
+/**
+ * Trainer options with every choice made: plain JSON, and valid trainer options themselves once a
+ * teacher stands in `distillation`.
+ */
+export interface ResolvedOptions extends Required<
+  Omit<TrainerOptions, 'preset' | 'optimizer' | 'distillation'>
+> {
   readonly optimizer: NativeOptimizer & { readonly learningRate: number };
+  readonly distillation?: ResolvedDistillation;
 }
+
+/** All of it but the teacher. */
+export type ResolvedDistillation = Required<Omit<DistillationOptions, 'teacher'>>;
 
 const unit = numberIn({ min: 0, max: 1 });
 const notNegative = numberIn({ min: 0 });
@@ -56,6 +65,12 @@ const SCHEDULE_RULES = {
   totalSteps: integerIn(1),
 } satisfies Rules;
 
+/** How much and how soft a teacher's opinion is. */
+export const DISTILLATION_RULES = {
+  weight: unit,
+  temperature: positive,
+} satisfies Rules;
+
 const TRAINER_RULES = {
   preset: oneOf(...(Object.keys(TRAINER_PRESETS) as (keyof typeof TRAINER_PRESETS)[])),
   optimizer: objectRule,
@@ -68,6 +83,7 @@ const TRAINER_RULES = {
   seed: integerIn(),
   computeDtype: oneOf('float32', 'bfloat16'),
   activationCheckpointing: booleanRule,
+  distillation: objectRule,
 } satisfies Rules;
 
 /**
@@ -97,12 +113,26 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
     seed: all.seed ?? 0,
     computeDtype: all.computeDtype ?? 'float32',
     activationCheckpointing: all.activationCheckpointing ?? false,
+    ...(all.distillation && { distillation: resolveDistillation(all.distillation) }),
   };
 }
 
-export function toNativeOptions(options: ResolvedOptions): NativeTrainerOptions {
+/** The teacher is checked apart: see teacher.ts. */
+function resolveDistillation({
+  teacher: _,
+  ...options
+}: Readonly<Record<string, unknown>>): ResolvedDistillation {
+  const given = checkOptions(options, DISTILLATION_RULES, 'distillation');
+  return { weight: given.weight ?? 0.5, temperature: given.temperature ?? 2 };
+}
+
+/** `teacher` is given iff `options` have `distillation`. */
+export function toNativeOptions(
+  options: ResolvedOptions,
+  teacher: NativeModel | undefined,
+): NativeTrainerOptions {
   const { optimizer, trainable, decayMergeWeights, maxGradNorm, dropout, seed } = options;
-  const { computeDtype, activationCheckpointing } = options;
+  const { computeDtype, activationCheckpointing, distillation } = options;
   return {
     optimizer,
     trainable,
@@ -112,6 +142,7 @@ export function toNativeOptions(options: ResolvedOptions): NativeTrainerOptions 
     seed,
     computeDtype,
     activationCheckpointing,
+    ...(distillation && teacher && { distillation: { ...distillation, teacher } }),
   };
 }
 
