@@ -53,7 +53,7 @@ const GRANULARITIES = {
 } as const;
 
 export function describeVariant(
-  { trained, trainable }: VariantPlan,
+  { trained, trainable, distillation }: VariantPlan,
   { kvHeads, merge, granularity, init }: ReturnType<typeof resolveConvertOptions>,
   heads: number,
 ): string {
@@ -64,6 +64,14 @@ export function describeVariant(
     ...(weighted ? [GRANULARITIES[granularity]] : []),
     ...(weighted && init === 'random' ? ['random start'] : []),
     ...(trainable === 'merge' ? ['merge weights alone trained'] : []),
+    ...(distillation ? [describeDistillation(distillation)] : []),
     ...(trained ? [] : ['not fine-tuned']),
   ].join(', ');
+}
+
+function describeDistillation({
+  weight,
+  temperature,
+}: NonNullable<VariantPlan['distillation']>): string {
+  return `distilled from the multi-head model, weight ${weight}, T ${temperature}`;
 }

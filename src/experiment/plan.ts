@@ -63,6 +63,8 @@ export interface VariantPlan {
   /** Whether it is fine-tuned, or scored as converted. */
   readonly trained: boolean;
   readonly trainable: 'all' | 'merge';
+  /** Learned from beside the labels: the multi-head model. Absent: the labels alone. */
+  readonly distillation?: { readonly weight: number; readonly temperature: number };
   readonly seeds: readonly number[];
 }
 
@@ -157,7 +159,13 @@ const VARIANT_RULES = {
   modules: arrayOf(oneOf<AttentionModule>('decoder.self', 'decoder.cross', 'encoder.self'), 1),
   trained: booleanRule,
   trainable: oneOf('all', 'merge'),
+  distillation: objectRule,
   seeds: seedsRule,
+} satisfies Rules;
+
+const DISTILLATION_RULES = {
+  weight: numberIn({ min: 0, max: 1 }),
+  temperature: positive,
 } satisfies Rules;
 
 const TRAINING_RULES = {
@@ -252,8 +260,9 @@ function parseVariant(
   const options =
     typeof value === 'string' ? { preset: checkValue(value, presetRule, field) } : value;
   const given = checkOptions(options, VARIANT_RULES, field);
-  const { name = given.preset, trained, trainable = 'all', seeds: own, ...conversion } = given;
-  const whole = given.preset === 'MHA';
+  const { name = given.preset, trainable = 'all', seeds: own, distillation, ...rest } = given;
+  // The authors report the released checkpoint in the multi-head row.
+  const { trained = !(given.preset === 'MHA' && settings === 'paper'), ...conversion } = rest;
   if (given.preset === undefined && given.kvHeads === undefined) {
     throw invalidArgument(
       `${field}.preset`,
@@ -264,11 +273,19 @@ function parseVariant(
   return {
     name: required(name, nameRule, `${field}.name`),
     conversion,
-    // The authors report the released checkpoint in the multi-head row.
-    trained: trained ?? !(whole && settings === 'paper'),
+    trained,
     trainable,
+    ...(distillation && {
+      distillation: parseDistillation(distillation, `${field}.distillation`, trained),
+    }),
     seeds: [...new Set(own ?? seeds)],
   };
+}
+
+function parseDistillation(value: unknown, field: string, trained: boolean) {
+  if (!trained) throw invalidArgument(field, 'absent for a variant that is not trained', value);
+  const given = checkOptions(value, DISTILLATION_RULES, field);
+  return { weight: given.weight ?? 0.5, temperature: given.temperature ?? 2 };
 }
 
 function parseTraining(value: unknown): TrainingPlan {
