@@ -26,6 +26,7 @@ import {
   type Rule,
   type Rules,
 } from '../options.ts';
+import { resolveDistillation, type ResolvedDistillation } from '../train/options.ts';
 import type { PaperColumn } from './report-types.ts';
 import { METRICS, type Metric } from './results.ts';
 
@@ -64,7 +65,7 @@ export interface VariantPlan {
   readonly trained: boolean;
   readonly trainable: 'all' | 'merge';
   /** Learned from beside the labels: the multi-head model. Absent: the labels alone. */
-  readonly distillation?: { readonly weight: number; readonly temperature: number };
+  readonly distillation?: ResolvedDistillation;
   readonly seeds: readonly number[];
 }
 
@@ -161,11 +162,6 @@ const VARIANT_RULES = {
   trainable: oneOf('all', 'merge'),
   distillation: objectRule,
   seeds: seedsRule,
-} satisfies Rules;
-
-const DISTILLATION_RULES = {
-  weight: numberIn({ min: 0, max: 1 }),
-  temperature: positive,
 } satisfies Rules;
 
 const TRAINING_RULES = {
@@ -284,8 +280,7 @@ function parseVariant(
 
 function parseDistillation(value: unknown, field: string, trained: boolean) {
   if (!trained) throw invalidArgument(field, 'absent for a variant that is not trained', value);
-  const given = checkOptions(value, DISTILLATION_RULES, field);
-  return { weight: given.weight ?? 0.5, temperature: given.temperature ?? 2 };
+  return resolveDistillation(value, field);
 }
 
 function parseTraining(value: unknown): TrainingPlan {

@@ -65,8 +65,7 @@ const SCHEDULE_RULES = {
   totalSteps: integerIn(1),
 } satisfies Rules;
 
-/** How much and how soft a teacher's opinion is. */
-export const DISTILLATION_RULES = {
+const DISTILLATION_RULES = {
   weight: unit,
   temperature: positive,
 } satisfies Rules;
@@ -97,6 +96,7 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
   if (trainable === 'merge' && mergedModules(config).length === 0) {
     throw invalidArgument('trainable', "'all' for a model without merge weights", trainable);
   }
+  const { teacher: _, ...distillation } = all.distillation ?? {}; // checked in teacher.ts
   const optimizer = checkValue(all.optimizer, objectRule, 'optimizer');
   const learningRate = optimizer['learningRate'];
   return {
@@ -113,16 +113,16 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
     seed: all.seed ?? 0,
     computeDtype: all.computeDtype ?? 'float32',
     activationCheckpointing: all.activationCheckpointing ?? false,
-    ...(all.distillation && { distillation: resolveDistillation(all.distillation) }),
+    ...(all.distillation && { distillation: resolveDistillation(distillation, 'distillation') }),
   };
 }
 
-/** The teacher is checked apart: see teacher.ts. */
-function resolveDistillation({
-  teacher: _,
-  ...options
-}: Readonly<Record<string, unknown>>): ResolvedDistillation {
-  const given = checkOptions(options, DISTILLATION_RULES, 'distillation');
+/**
+ * Checks the options of distillation, but for the teacher, and fills in defaults.
+ * @throws WgqaError INVALID_ARGUMENT naming a part of `field`
+ */
+export function resolveDistillation(options: unknown, field: string): ResolvedDistillation {
+  const given = checkOptions(options, DISTILLATION_RULES, field);
   return { weight: given.weight ?? 0.5, temperature: given.temperature ?? 2 };
 }
 
