@@ -172,11 +172,15 @@ export interface NativeTrainerOptions {
   /** Of what dense products read. */
   computeDtype: 'float32' | 'bfloat16';
   activationCheckpointing: boolean;
+  /** A model to learn from beside the labels: of the same vocabulary and device, and another one. */
+  distillation?: { teacher: NativeModel; weight: number; temperature: number };
 }
 
 export interface NativeStepResult {
   /** Mean cross-entropy per counted label. */
   loss: number;
+  /** Mean of temperature^2 * KL(teacher || model) per counted label; present iff distilling. */
+  distillationLoss?: number;
   /** Global norm before clipping. */
   gradNorm: number;
   /** Encoder plus decoder tokens processed. */

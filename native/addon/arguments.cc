@@ -327,6 +327,11 @@ TrainerOptions trainerArgument(const Napi::Value& value) {
   options.training.computeDtype =
       dtypeFromName(stringField(object, "computeDtype"), "computeDtype");
   options.training.activationCheckpointing = booleanField(object, "activationCheckpointing");
+  if (const Napi::Value distillation = object.Get("distillation"); !distillation.IsUndefined()) {
+    const Napi::Object given = objectOf(distillation, "distillation");
+    options.training.distillation.weight = floatField(given, "weight");
+    options.training.distillation.temperature = floatField(given, "temperature");
+  }
   options.decayMergeWeights = booleanField(object, "decayMergeWeights");
   options.maxGradNorm = floatField(object, "maxGradNorm");
   options.dropoutRate = floatField(object, "dropoutRate");

@@ -27,6 +27,7 @@ std::vector<std::int32_t> idsOf(const Napi::Value& value, const char* name);
 T5Config configArgument(const Napi::Value& value);
 Napi::Object configToJs(Napi::Env env, const T5Config& config);
 ConvertOptions convertArgument(const Napi::Value& value);
+/// Without the model that teaches.
 TrainerOptions trainerArgument(const Napi::Value& value);
 EngineOptions engineArgument(const Napi::Value& value);
 /// NativeGenerationRequest without its stop strings.

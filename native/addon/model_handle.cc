@@ -6,6 +6,7 @@
 #include "addon/abort_flag.h"
 #include "addon/arguments.h"
 #include "model/t5_convert.h"
+#include "model/t5_inference.h"
 
 namespace wgqa {
 namespace {

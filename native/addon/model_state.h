@@ -16,11 +16,11 @@ using SharedAbortFlag = std::shared_ptr<AbortFlag>;
 /// What every use of a disposed model gets.
 Error disposedError();
 
-/// A trainer or engine: freed with its model.
+/// A trainer or engine: freed with each model that it works with.
 class Dependent {
  public:
   virtual ~Dependent() = default;
-  /// On the model's executor.
+  /// On the executor of a model that it works with. Idempotent.
   virtual void release() = 0;
   /// Any thread: the environment ends; stops threads of its own and waits for them.
   virtual void interrupt() {}

@@ -49,6 +49,7 @@ Napi::Value tensorsToJs(Napi::Env env, const std::vector<NamedTensor>& tensors) 
 Napi::Value stepToJs(Napi::Env env, const StepResult& result) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("loss", result.loss);
+  if (result.distillationLoss) object.Set("distillationLoss", *result.distillationLoss);
   object.Set("gradNorm", result.gradNorm);
   object.Set("tokens", static_cast<double>(result.tokens));
   object.Set("seconds", result.seconds);
@@ -56,6 +57,13 @@ Napi::Value stepToJs(Napi::Env env, const StepResult& result) {
   object.Set("attentionSeconds", result.attentionSeconds);
   object.Set("scratchBytes", static_cast<double>(result.scratchBytes));
   return object;
+}
+
+// The model that teaches, or null.
+std::shared_ptr<ModelState> teacherArgument(const Napi::Value& options) {
+  const Napi::Value distillation = options.As<Napi::Object>().Get("distillation");
+  if (distillation.IsUndefined()) return nullptr;
+  return modelArgument(distillation.As<Napi::Object>().Get("teacher"));
 }
 
 OptimizerState& stateNamed(Trainer& trainer, const std::string& name) {
@@ -73,6 +81,7 @@ Trainer& TrainerState::trainer() {
     throw Error(ErrorCode::disposed, "the trainer was used after dispose()", "trainer");
   }
   if (!trainer_) {
+    if (teacher_) options_.training.distillation.teacher = &teacher_->model();
     trainer_ = std::make_unique<Trainer>(t5, options_);
     trainer_->setStepCount(stepCount);
   }
@@ -80,6 +89,7 @@ Trainer& TrainerState::trainer() {
 }
 
 void TrainerState::release() {
+  const std::lock_guard lock(mutex_);
   released_ = true;
   trainer_.reset();
 }
@@ -106,11 +116,12 @@ Napi::Value TrainerHandle::step(const Napi::CallbackInfo& info) {
       [state = state_, batches = batchListArgument(info[0]),
        learningRate = info[1].ToNumber().FloatValue(),
        abort = abortFlagArgument(info[2], *state_->model())] {
-        Trainer& trainer = state->trainer();
-        const auto views = trainingViewsOf(batches, state->model()->model().config());
-        const StepResult result = trainer.step(views, learningRate, abort.get());
-        state->stepCount = trainer.stepCount();
-        return result;
+        return state->use([&](Trainer& trainer) {
+          const auto views = trainingViewsOf(batches, state->model()->model().config());
+          const StepResult result = trainer.step(views, learningRate, abort.get());
+          state->stepCount = trainer.stepCount();
+          return result;
+        });
       },
       [](Napi::Env env, StepResult& result) { return stepToJs(env, result); });
 }
@@ -120,14 +131,15 @@ Napi::Value TrainerHandle::gradients(const Napi::CallbackInfo& info) {
       info.Env(), state_->model(),
       [state = state_, batches = batchListArgument(info[0]),
        abort = abortFlagArgument(info[1], *state_->model())] {
-        Trainer& trainer = state->trainer();
-        const auto views = trainingViewsOf(batches, state->model()->model().config());
-        std::vector<NamedTensor> tensors;
-        for (const auto& gradient : trainer.gradients(views, abort.get())) {
-          tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),
-                             copyOf(state->model()->model().ops(), gradient.grad)});
-        }
-        return tensors;
+        return state->use([&](Trainer& trainer) {
+          const auto views = trainingViewsOf(batches, state->model()->model().config());
+          std::vector<NamedTensor> tensors;
+          for (const auto& gradient : trainer.gradients(views, abort.get())) {
+            tensors.push_back({gradient.parameter->name(), gradient.parameter->shape(),
+                               copyOf(state->model()->model().ops(), gradient.grad)});
+          }
+          return tensors;
+        });
       },
       [](Napi::Env env, std::vector<NamedTensor>& tensors) { return tensorsToJs(env, tensors); });
 }
@@ -136,11 +148,13 @@ Napi::Value TrainerHandle::stateTensors(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_->model(),
       [state = state_] {
-        std::vector<NamedTensor> tensors;
-        for (const OptimizerState& tensor : state->trainer().states()) {
-          tensors.push_back({tensor.name, tensor.shape, {}});
-        }
-        return tensors;
+        return state->use([](Trainer& trainer) {
+          std::vector<NamedTensor> tensors;
+          for (const OptimizerState& tensor : trainer.states()) {
+            tensors.push_back({tensor.name, tensor.shape, {}});
+          }
+          return tensors;
+        });
       },
       [](Napi::Env env, std::vector<NamedTensor>& tensors) { return tensorsToJs(env, tensors); });
 }
@@ -149,8 +163,9 @@ Napi::Value TrainerHandle::readState(const Napi::CallbackInfo& info) {
   return runJob(
       info.Env(), state_->model(),
       [state = state_, name = info[0].ToString().Utf8Value()] {
-        Trainer& trainer = state->trainer();
-        return copyOf(state->model()->model().ops(), stateNamed(trainer, name).value);
+        return state->use([&](Trainer& trainer) {
+          return copyOf(state->model()->model().ops(), stateNamed(trainer, name).value);
+        });
       },
       [](Napi::Env env, FloatResult& result) { return toFloat32Array(env, result); });
 }
@@ -162,13 +177,15 @@ Napi::Value TrainerHandle::writeState(const Napi::CallbackInfo& info) {
       info.Env(), state_->model(),
       [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),
        count = array.ElementLength()] {
-        const TensorView& value = stateNamed(state->trainer(), name).value;
-        if (static_cast<std::int64_t>(count) != value.elements()) {
-          throw invalidArgument(name, std::to_string(value.elements()) + " numbers",
-                                std::to_string(count));
-        }
-        state->model()->model().ops().upload(data, value);
-        return Nothing{};
+        return state->use([&](Trainer& trainer) {
+          const TensorView& value = stateNamed(trainer, name).value;
+          if (static_cast<std::int64_t>(count) != value.elements()) {
+            throw invalidArgument(name, std::to_string(value.elements()) + " numbers",
+                                  std::to_string(count));
+          }
+          state->model()->model().ops().upload(data, value);
+          return Nothing{};
+        });
       },
       [keep](Napi::Env env, Nothing& nothing) { return undefinedResult(env, nothing); });
 }
@@ -181,7 +198,7 @@ Napi::Value TrainerHandle::setStepCount(const Napi::CallbackInfo& info) {
   state_->stepCount = info[0].ToNumber().Int64Value();
   state_->model()->executor().post([state = state_, steps = state_->stepCount.load()] {
     try {
-      state->trainer().setStepCount(steps);
+      state->use([&](Trainer& trainer) { trainer.setStepCount(steps); });
     } catch (const Error&) {
       // Whatever keeps the trainer from being made is reported by the next call that has a promise.
     }
@@ -194,9 +211,10 @@ Napi::Value TrainerHandle::dispose(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value createTrainer(const Napi::CallbackInfo& info) {
-  return wrapDependent(
-      info.Env(), Environment::of(info.Env()).trainerClass,
-      std::make_shared<TrainerState>(modelArgument(info[0]), trainerArgument(info[1])));
+  auto state = std::make_shared<TrainerState>(modelArgument(info[0]), teacherArgument(info[1]),
+                                              trainerArgument(info[1]));
+  if (state->teacher()) state->teacher()->addDependent(state);
+  return wrapDependent(info.Env(), Environment::of(info.Env()).trainerClass, std::move(state));
 }
 
 }  // namespace wgqa

@@ -3,24 +3,40 @@
 
 #include <napi.h>
 
+#include <mutex>
+
 #include "addon/dependent.h"
 #include "train/trainer.h"
 
 namespace wgqa {
 
-/// A trainer and the model it updates.
+/// A trainer, the model it updates and, for distillation, the model that teaches. It is a dependent
+/// of both: released on the executor of either, while the other may run one of its jobs.
 class TrainerState : public ModelDependent {
  public:
-  TrainerState(std::shared_ptr<ModelState> model, const TrainerOptions& options)
-      : ModelDependent(std::move(model)), options_(options) {}
+  /// `teacher` may be null.
+  TrainerState(std::shared_ptr<ModelState> model, std::shared_ptr<ModelState> teacher,
+               const TrainerOptions& options)
+      : ModelDependent(std::move(model)), teacher_(std::move(teacher)), options_(options) {}
 
-  /// On the executor's thread: makes the trainer on first use. Throws ErrorCode::disposed.
-  Trainer& trainer();
+  /// On the model's executor: work(trainer), which release() waits for. Makes the trainer on first
+  /// use. Throws ErrorCode::disposed.
+  template <typename Work>
+  auto use(const Work& work) {
+    const std::lock_guard lock(mutex_);
+    return work(trainer());
+  }
   void release() override;
+  /// Null without distillation.
+  const std::shared_ptr<ModelState>& teacher() const { return teacher_; }
 
   std::atomic<std::int64_t> stepCount = 0;
 
  private:
+  Trainer& trainer();
+
+  std::shared_ptr<ModelState> teacher_;
+  std::mutex mutex_;  // of what follows
   TrainerOptions options_;
   std::unique_ptr<Trainer> trainer_;
   bool released_ = false;

@@ -110,9 +110,13 @@ T5Calibration calibrate(T5Model& model, std::span<const TeacherForcedBatch> batc
                         const AbortFlag* abort) {
   if (batches.empty()) throw invalidArgument("calibration", "one batch or more", "none");
   T5Calibration calibration(model.config());
-  MomentCollector collector(model.config(), model.ops());
+  T5Layers layers(model.config(), linearInput(model.computeDtype()), model.ops().makeAnother());
+  MomentCollector collector(model.config(), layers.ops());
   for (const TeacherForcedBatch& batch : batches) {
-    model.inference().observe(batch, collector, abort);
+    layers.arena().reset();
+    const TensorView states =
+        layers.arena().floats({batch.encoder.tokens(), model.config().dModel});
+    T5TeacherForcedPass(model, layers, batch, states, abort, &collector);
   }
   for (int module = 0; module < kAttentionModules; ++module) {
     calibration.inputs_[module] = collector.moments(module);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "merge/head_gram.h"
-#include "model/t5_inference.h"
+#include "model/t5_teacher_forced.h"
 
 namespace wgqa {
 

@@ -34,20 +34,6 @@ class StepScope {
   Ops* ops_;  // null once it has ended
 };
 
-// Names the observer of a pass, and nobody after it.
-class ObserverScope {
- public:
-  ObserverScope(AttentionInputObserver*& place, AttentionInputObserver& observer) : place_(place) {
-    place_ = &observer;
-  }
-  ~ObserverScope() { place_ = nullptr; }
-  ObserverScope(const ObserverScope&) = delete;
-  ObserverScope& operator=(const ObserverScope&) = delete;
-
- private:
-  AttentionInputObserver*& place_;
-};
-
 // Rows of logits made at a time when only the loss is wanted: bounds memory for large vocabularies.
 constexpr std::int64_t kLossRows = 256;
 
@@ -58,103 +44,24 @@ T5Inference::T5Inference(T5Model& model, std::shared_ptr<Ops> ops)
       config_(model.config()),
       layers_(model.config(), linearInput(model.computeDtype()), std::move(ops)) {}
 
-TensorView T5Inference::embedded(const T5Weights& weights, std::span<const std::int32_t> ids) {
-  const TensorView hidden =
-      layers_.arena().floats({static_cast<std::int64_t>(ids.size()), config_.dModel});
-  layers_.embed(weights, ids, hidden);
-  return hidden;
-}
-
 // ---------------------------------------------------------------------------- teacher forcing
-
-void T5Inference::encodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                              const TensorView& states, const AbortFlag* abort) {
-  Arena& arena = layers_.arena();
-  const ArenaScope scope(arena);
-  const T5EncoderPass::Rows all{0, batch.encoder.tokens()};
-  const std::int64_t kvHeads = config_.module(AttentionModule::encoderSelf).kvHeadsIn(0);
-  const TensorView hidden = arena.floats({all.count, config_.dModel});
-  T5EncoderPass pass(layers_, batch.encoder,
-                     {hidden,
-                      {arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv}),
-                       arena.make(layers_.attentionInput(), {all.count, kvHeads, config_.dKv})}});
-  pass.embed(weights, batch.encoderIds, all);
-  for (std::int64_t layer = 0; layer < config_.encoderLayers; ++layer) {
-    throwIfAborted(abort);
-    if (observer_ != nullptr) tellEncoderInput(weights, layer, hidden);
-    pass.keyValues(weights, layer, all);
-    pass.block(weights, layer, all);
-  }
-  pass.states(weights, all, states);
-}
-
-TensorView T5Inference::decodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                                    const ConstTensorView& states, const AbortFlag* abort) {
-  const TensorView hidden = embedded(weights, batch.decoderIds);
-  AttentionShape self;
-  self.queries = batch.decoder;
-  self.keys = batch.decoder;
-  self.causal = true;
-  self.bias = layers_.bias(weights.decoder, false);
-  AttentionShape cross;
-  cross.queries = batch.decoder;
-  cross.keys = batch.encoder;
-  for (std::int64_t layer = 0; layer < config_.decoderLayers; ++layer) {
-    const T5Weights::Block& block = weights.decoder.blocks[layer];
-    throwIfAborted(abort);
-    {
-      const ArenaScope scope(layers_.arena());
-      const TensorView normed = layers_.normalise(block.self.norm, hidden);
-      tell(AttentionModule::decoderSelf, layer, normed, normed);
-      layers_.addAttention(block.self, self, normed, layers_.keyValue(block.self, normed), hidden);
-    }
-    {
-      const ArenaScope scope(layers_.arena());
-      const TensorView normed = layers_.normalise(block.cross.norm, hidden);
-      tell(AttentionModule::decoderCross, layer, normed, states);
-      layers_.addAttention(block.cross, cross, normed, layers_.keyValue(block.cross, states),
-                           hidden);
-    }
-    layers_.addFeedForward(block.feedForward, hidden);
-  }
-  return layers_.normalise(weights.decoder.finalNorm, hidden);
-}
-
-void T5Inference::tellEncoderInput(const T5Weights& weights, std::int64_t layer,
-                                   const TensorView& hidden) {
-  const ArenaScope scope(layers_.arena());
-  const TensorView normed = layers_.normalise(weights.encoder.blocks[layer].self.norm, hidden);
-  tell(AttentionModule::encoderSelf, layer, normed, normed);
-}
-
-void T5Inference::observe(const TeacherForcedBatch& batch, AttentionInputObserver& observer,
-                          const AbortFlag* abort) {
-  const T5Model::CurrentWeights weights(model_, layers_.ops());
-  layers_.arena().reset();
-  const ObserverScope scope(observer_, observer);
-  const TensorView states = layers_.arena().floats({batch.encoder.tokens(), config_.dModel});
-  encodeWhole(*weights, batch, states, abort);
-  decodeWhole(*weights, batch, layers_.toCompute(states), abort);
-}
 
 TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
                                                const TensorView& logits,
                                                const TensorView& encoderStates,
                                                const AbortFlag* abort) {
-  const T5Model::CurrentWeights weights(model_, layers_.ops());
   Arena& arena = layers_.arena();
   arena.reset();
   const TensorView states = encoderStates.given()
                                 ? resultIn(encoderStates)
                                 : arena.floats({batch.encoder.tokens(), config_.dModel});
-  encodeWhole(*weights, batch, states, abort);
+  const T5TeacherForcedPass pass(model_, layers_, batch, states, abort);
   if (encoderStates.given()) layers_.ops().download(states, encoderStates.data);
-  const TensorView normed = decodeWhole(*weights, batch, layers_.toCompute(states), abort);
 
   TeacherForcedResult result;
   result.lossTokens = static_cast<std::int64_t>(batch.labels.size()) -
                       std::count(batch.labels.begin(), batch.labels.end(), kIgnoredLabel);
-  const std::int64_t rows = normed.shape[0];
+  const std::int64_t rows = pass.rows();
   for (std::int64_t begin = 0; begin < rows; begin += kLossRows) {
     if (!logits.given() && batch.labels.empty()) break;
     throwIfAborted(abort);
@@ -162,7 +69,7 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
     const std::int64_t count = std::min(kLossRows, rows - begin);
     const TensorView chunk = logits.given() ? resultIn(logits.rows(begin, count))
                                             : arena.floats({count, config_.vocabSize});
-    layers_.vocabulary(*weights, normed.rows(begin, count), chunk);
+    pass.logits(begin, chunk);
     if (logits.given()) layers_.ops().download(chunk, logits.rows(begin, count).data);
     if (batch.labels.empty()) continue;
     CrossEntropy loss;
@@ -240,7 +147,7 @@ TensorView T5Inference::chooseTokens(const DecodeStep& step, const TensorView& l
 
 // The residual stream of the step's rows after the last block.
 TensorView T5Inference::decoded(const T5Weights& weights, const DecodeStep& step) {
-  const TensorView hidden = embedded(weights, step.tokens);
+  const TensorView hidden = layers_.embed(weights, step.tokens);
   const RelativeBias bias = layers_.bias(weights.decoder, false);
   for (std::size_t layer = 0; layer < weights.decoder.blocks.size(); ++layer) {
     const T5Weights::Block& block = weights.decoder.blocks[layer];

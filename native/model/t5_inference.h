@@ -6,31 +6,9 @@
 #include "model/decode_step.h"
 #include "model/t5_layers.h"
 #include "model/t5_model.h"
+#include "model/t5_teacher_forced.h"
 
 namespace wgqa {
-
-/// A ragged batch for a teacher-forced pass.
-struct TeacherForcedBatch {
-  std::span<const std::int32_t> encoderIds;
-  RaggedOffsets encoder;
-  std::span<const std::int32_t> decoderIds;  // decoder inputs: the start token, then the labels
-  RaggedOffsets decoder;
-  std::span<const std::int32_t> labels;  // [decoder tokens] or empty
-};
-
-struct TeacherForcedResult {
-  double lossSum = 0.0;
-  std::int64_t lossTokens = 0;
-};
-
-/// Told what each attention of a pass reads: rows [tokens, dModel] of the compute type, those that
-/// queries and those that keys and values are made of. They are gone when it returns.
-class AttentionInputObserver {
- public:
-  virtual ~AttentionInputObserver() = default;
-  virtual void observe(AttentionModule module, std::int64_t layer,
-                       const ConstTensorView& queryInput, const ConstTensorView& keyInput) = 0;
-};
 
 /// Used by one thread at a time; several over one model by as many. Each call works with the
 /// parameters' values at its time, and parameters change between calls only.
@@ -54,23 +32,9 @@ class T5Inference final : public EncoderDecoder {
   TeacherForcedResult teacherForced(const TeacherForcedBatch& batch, const TensorView& logits,
                                     const TensorView& encoderStates, const AbortFlag* abort);
 
-  /// A pass over the batch for the sake of what `observer` is told. Throws as teacherForced does.
-  void observe(const TeacherForcedBatch& batch, AttentionInputObserver& observer,
-               const AbortFlag* abort);
-
   std::int64_t scratchBytes() const { return static_cast<std::int64_t>(layers_.arena().bytes()); }
 
  private:
-  TensorView embedded(const T5Weights& weights, std::span<const std::int32_t> ids);
-  void encodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                   const TensorView& states, const AbortFlag* abort);
-  TensorView decodeWhole(const T5Weights& weights, const TeacherForcedBatch& batch,
-                         const ConstTensorView& states, const AbortFlag* abort);
-  void tellEncoderInput(const T5Weights& weights, std::int64_t layer, const TensorView& hidden);
-  void tell(AttentionModule module, std::int64_t layer, const ConstTensorView& queryInput,
-            const ConstTensorView& keyInput) {
-    if (observer_ != nullptr) observer_->observe(module, layer, queryInput, keyInput);
-  }
   TensorView rowsOf(const TensorView& hidden, std::span<const std::int32_t> rows);
   TensorView resultIn(const TensorView& host);
   TensorView decoded(const T5Weights& weights, const DecodeStep& step);
@@ -79,7 +43,6 @@ class T5Inference final : public EncoderDecoder {
   T5Model& model_;
   const T5Config& config_;
   T5Layers layers_;
-  AttentionInputObserver* observer_ = nullptr;  // during observe()
   std::int64_t weightBytesRead_ = 0;
 };
 

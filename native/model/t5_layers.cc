@@ -19,6 +19,12 @@ void T5Layers::embed(const T5Weights& weights, std::span<const std::int32_t> ids
   ops_->embedding({ids, weights.embedding.values, hidden});
 }
 
+TensorView T5Layers::embed(const T5Weights& weights, std::span<const std::int32_t> ids) {
+  const TensorView hidden = arena_.floats({static_cast<std::int64_t>(ids.size()), config_.dModel});
+  embed(weights, ids, hidden);
+  return hidden;
+}
+
 void T5Layers::normalise(const T5Weights::Table& norm, const ConstTensorView& hidden,
                          const TensorView& out) {
   RmsNorm op;

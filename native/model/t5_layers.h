@@ -41,6 +41,7 @@ class T5Layers {
 
   /// Into `hidden` [ids, dModel] float32.
   void embed(const T5Weights& weights, std::span<const std::int32_t> ids, const TensorView& hidden);
+  TensorView embed(const T5Weights& weights, std::span<const std::int32_t> ids);
   /// Into `out`, float32 or the compute type.
   void normalise(const T5Weights::Table& norm, const ConstTensorView& hidden,
                  const TensorView& out);

@@ -2,9 +2,9 @@
 //
 // One thread at a time uses the model itself: reads and writes parameters, trains, runs
 // inference(). Decode engines on threads of their own share its weights through
-// makeEncoderDecoder(). Two rules keep them apart: whoever computes with packed weights holds
-// CurrentWeights meanwhile, and whoever writes or frees memory of parameters holds a
-// ParameterUpdate.
+// makeEncoderDecoder(), and trainers of the models that it teaches through T5Teacher. Two rules
+// keep them apart: whoever computes with packed weights holds CurrentWeights meanwhile, and whoever
+// writes or frees memory of parameters holds a ParameterUpdate.
 #pragma once
 
 #include <atomic>

@@ -26,6 +26,9 @@ T5Training::T5Training(T5Model& model, const TrainingOptions& options)
   if (gradients_.empty()) {
     throw invalidArgument("trainable", "'all' for a model without merge weights", "'merge'");
   }
+  if (T5Model* teacher = options.distillation.teacher) {
+    teacher_ = std::make_unique<T5Teacher>(*teacher, model);
+  }
 }
 
 T5Training::~T5Training() = default;
@@ -194,8 +197,8 @@ void T5Training::backward(const StepProjection& projection) {
   ops_.constrainMergeWeightsBackward(constrain);
 }
 
-TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,
-                                           DropoutPlan dropout, const AbortFlag* abort) {
+TrainingLoss T5Training::accumulate(const TeacherForcedBatch& batch, float gradScale,
+                                    DropoutPlan dropout, const AbortFlag* abort) {
   arena_.reset();
   BlockInputs encoder;
   encoder.self.queries = batch.encoder;
@@ -212,7 +215,7 @@ TeacherForcedResult T5Training::accumulate(const TeacherForcedBatch& batch, floa
   decoder.encoderStates = encoderTape_.states;
   stackForward(decoder_, batch.decoderIds, decoder, dropout, decoderTape_, abort);
   const TensorView gradDecoder = arena_.floats({batch.decoder.tokens(), config_.dModel});
-  const TeacherForcedResult result = headForwardBackward(batch, gradScale, gradDecoder, abort);
+  const TrainingLoss result = headForwardBackward(batch, gradScale, gradDecoder, abort);
   const TensorView gradEncoder =
       encoderNeedsGradient_ ? zeros({batch.encoder.tokens(), config_.dModel}) : TensorView{};
   stackBackward(decoder_, batch.decoderIds, decoderTape_, gradDecoder, gradEncoder, abort);
@@ -230,7 +233,24 @@ TensorView T5Training::zeros(std::initializer_list<std::int64_t> shape) {
 }
 
 std::int64_t T5Training::bytes() const {
-  return static_cast<std::int64_t>(arena_.bytes() + weightArena_.bytes() + gradientArena_.bytes());
+  const std::int64_t teacherBytes = teacher_ ? teacher_->scratchBytes() : 0;
+  return static_cast<std::int64_t>(arena_.bytes() + weightArena_.bytes() + gradientArena_.bytes()) +
+         teacherBytes;
+}
+
+std::int64_t T5Training::peakScratchBytes() const {
+  const std::int64_t teacherBytes = teacher_ ? teacher_->peakScratchBytes() : 0;
+  return static_cast<std::int64_t>(arena_.peakBytes()) + teacherBytes;
+}
+
+OpTimes T5Training::times() const {
+  OpTimes times = ops_.times();
+  if (!teacher_) return times;
+  const OpTimes teacher = teacher_->times();
+  times.denseSeconds += teacher.denseSeconds;
+  times.attentionSeconds += teacher.attentionSeconds;
+  times.weightBytes += teacher.weightBytes;
+  return times;
 }
 
 }  // namespace wgqa

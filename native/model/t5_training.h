@@ -11,8 +11,8 @@
 
 #include "model/arena.h"
 #include "model/t5_derived.h"
-#include "model/t5_inference.h"
 #include "model/t5_model.h"
+#include "model/t5_teacher.h"
 
 namespace wgqa {
 
@@ -43,6 +43,13 @@ struct TrainingOptions {
   /// keeping all that the pass needs (Chen et al. 2016, arXiv 1604.06174): the same gradients, bit
   /// for bit, for about a third more time in products, in the memory of one block.
   bool activationCheckpointing = false;
+  DistillationOptions distillation;
+};
+
+/// Sums over the labels that count.
+struct TrainingLoss {
+  double crossEntropySum = 0.0;
+  double distillationSum = 0.0;  // temperature^2 * KL(teacher || student); 0 without a teacher
 };
 
 class T5Training {
@@ -53,25 +60,31 @@ class T5Training {
     TensorView grad;   // same shape, float32
   };
 
-  /// Throws ErrorCode::invalidArgument (field "trainable") if nothing would be trained, and
-  /// ErrorCode::unsupported (field "computeDtype") if the backend cannot compute in that type.
+  /// Throws ErrorCode::invalidArgument (field "trainable") if nothing would be trained, or (field
+  /// "distillation.teacher") if the teacher is none for this model, and ErrorCode::unsupported
+  /// (field "computeDtype") if the backend cannot compute in that type. The teacher must outlive
+  /// this object.
   T5Training(T5Model& model, const TrainingOptions& options);
   ~T5Training();
 
   /// Starts the gradients anew, merges the projections with their current weights and rounds what
   /// products read.
   void begin();
-  /// Forward and backward of one micro-batch: adds the gradient of gradScale * (sum of the losses).
+  /// Forward and backward of one micro-batch: adds the gradient of gradScale * (sum of the losses),
+  /// with a teacher of (1 - weight) * crossEntropySum + weight * distillationSum.
   /// Throws ErrorCode::aborted between layers; the gradients are then incomplete.
-  TeacherForcedResult accumulate(const TeacherForcedBatch& batch, float gradScale,
-                                 DropoutPlan dropout, const AbortFlag* abort);
+  TrainingLoss accumulate(const TeacherForcedBatch& batch, float gradScale, DropoutPlan dropout,
+                          const AbortFlag* abort);
   /// Carries the gradients of derived projections back to what they were computed from.
   void finish();
 
   std::span<const Gradient> gradients() const { return gradients_; }
   std::int64_t bytes() const;
-  /// Activations and scratch of the latest micro-batch: the most in use at once.
-  std::int64_t peakScratchBytes() const { return static_cast<std::int64_t>(arena_.peakBytes()); }
+  /// Activations and scratch of the latest micro-batch, the teacher's included: the most in use at
+  /// once.
+  std::int64_t peakScratchBytes() const;
+  /// Of the model's backend and the teacher's.
+  OpTimes times() const;
 
  private:
   // A weight as a pass uses it: its float32 values, what products read of them, and, unless frozen,
@@ -175,8 +188,11 @@ class T5Training {
   void stackForward(const StackWeights& weights, std::span<const std::int32_t> ids,
                     const BlockInputs& inputs, DropoutPlan& dropout, StackTape& tape,
                     const AbortFlag* abort);
-  TeacherForcedResult headForwardBackward(const TeacherForcedBatch& batch, float gradScale,
-                                          const TensorView& gradStates, const AbortFlag* abort);
+  ConstTensorView lossBackward(const TensorView& logits, const ConstTensorView& teacherLogits,
+                               std::span<const std::int32_t> labels, float gradScale,
+                               TrainingLoss& sums);
+  TrainingLoss headForwardBackward(const TeacherForcedBatch& batch, float gradScale,
+                                   const TensorView& gradStates, const AbortFlag* abort);
 
   // t5_training_backward.cc
   void normBackward(const Weight& norm, const NormTape& tape, const ConstTensorView& gradOut,
@@ -199,6 +215,7 @@ class T5Training {
   const T5Config& config_;
   Ops& ops_;
   TrainingOptions options_;
+  std::unique_ptr<T5Teacher> teacher_;  // or null
   bool encoderNeedsGradient_ = false;
   float gradBeta_ = 0.0f;  // 0 in a step's first micro-batch: its products overwrite gradients
   Arena arena_;            // tape and scratch of a micro-batch

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "model/t5_training.h"
 
@@ -140,14 +141,41 @@ void T5Training::stackForward(const StackWeights& weights, std::span<const std::
   tape.states = states;
 }
 
-TeacherForcedResult T5Training::headForwardBackward(const TeacherForcedBatch& batch,
-                                                    float gradScale, const TensorView& gradStates,
-                                                    const AbortFlag* abort) {
+// Adds up the losses of rows of logits. Gives the gradient of both, weighted, in the logits' place
+// where its type allows.
+ConstTensorView T5Training::lossBackward(const TensorView& logits,
+                                         const ConstTensorView& teacherLogits,
+                                         std::span<const std::int32_t> labels, float gradScale,
+                                         TrainingLoss& sums) {
+  const TensorView gradLogits =
+      options_.computeDtype == logits.dtype
+          ? logits
+          : arena_.make(options_.computeDtype, {logits.shape[0], logits.shape[1]});
+  if (!teacherLogits.given()) {
+    ops_.crossEntropy({logits, labels, gradScale, gradLogits, &sums.crossEntropySum});
+    return gradLogits;
+  }
+  DistilledCrossEntropy loss;
+  loss.logits = logits;
+  loss.teacherLogits = teacherLogits;
+  loss.labels = labels;
+  loss.teacherWeight = options_.distillation.weight;
+  loss.temperature = options_.distillation.temperature;
+  loss.gradScale = gradScale;
+  loss.gradLogits = gradLogits;
+  loss.lossSum = &sums.crossEntropySum;
+  loss.distillationSum = &sums.distillationSum;
+  ops_.distilledCrossEntropy(loss);
+  return gradLogits;
+}
+
+TrainingLoss T5Training::headForwardBackward(const TeacherForcedBatch& batch, float gradScale,
+                                             const TensorView& gradStates, const AbortFlag* abort) {
   const float alpha =
       config_.scaleDecoderOutputs ? 1.0f / std::sqrt(static_cast<float>(config_.dModel)) : 1.0f;
-  TeacherForcedResult result;
-  result.lossTokens = static_cast<std::int64_t>(batch.labels.size()) -
-                      std::count(batch.labels.begin(), batch.labels.end(), kIgnoredLabel);
+  std::optional<T5Teacher::Pass> teacher;
+  if (teacher_) teacher.emplace(*teacher_, batch, abort);
+  TrainingLoss sums;
   const std::int64_t rows = decoderTape_.states.shape[0];
   // So many rows of logits at a time: more would be no faster, and logits are large.
   const std::int64_t rowsAtOnce = ops_.saturatingRows();
@@ -158,23 +186,17 @@ TeacherForcedResult T5Training::headForwardBackward(const TeacherForcedBatch& ba
     const ConstTensorView states = decoderTape_.states.rows(begin, count);
     const TensorView logits = arena_.floats({count, config_.vocabSize});
     ops_.matmul({states, head_.operand.transposed(), logits, alpha});
-    CrossEntropy loss;
-    loss.logits = logits;
-    loss.labels = batch.labels.subspan(begin, count);
-    loss.gradScale = gradScale;
-    loss.gradLogits = options_.computeDtype == logits.dtype
-                          ? logits
-                          : arena_.make(options_.computeDtype, {count, config_.vocabSize});
-    loss.lossSum = &result.lossSum;
-    ops_.crossEntropy(loss);
-    const ConstTensorView gradLogits = loss.gradLogits;
+    const ConstTensorView teacherLogits =
+        teacher ? teacher->logits(begin, count) : ConstTensorView{};
+    const ConstTensorView gradLogits =
+        lossBackward(logits, teacherLogits, batch.labels.subspan(begin, count), gradScale, sums);
     ops_.matmul({gradLogits, head_.operand, gradStates.rows(begin, count), alpha});
     if (head_.grad.given()) {
       const float beta = begin == 0 ? gradBeta_ : 1.0f;
       ops_.matmul({gradLogits.transposed(), states, head_.grad, alpha, beta});
     }
   }
-  return result;
+  return sums;
 }
 
 }  // namespace wgqa

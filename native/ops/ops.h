@@ -350,6 +350,24 @@ struct CrossEntropy {
   double* lossSum = nullptr;  // += the sum over the counted rows
 };
 
+/// Labels and a teacher's opinion at once (Hinton et al. 2015, arXiv 1503.02531, Section 2): of
+/// each row that counts, with T the temperature and w the teacher's weight,
+///   (1 - w) * crossEntropy(logits, label)
+///     + w * T^2 * KL(softmax(teacherLogits / T) || softmax(logits / T)).
+/// T^2 keeps the gradient of the second term as large as that of the first. With w = 0 gradLogits
+/// and lossSum are those of CrossEntropy, bit for bit.
+struct DistilledCrossEntropy {
+  ConstTensorView logits;                // [rows, vocab] float32
+  ConstTensorView teacherLogits;         // [rows, vocab] float32
+  std::span<const std::int32_t> labels;  // [rows], in [0, vocab) or kIgnoredLabel
+  float teacherWeight = 0.5f;            // in [0, 1]
+  float temperature = 1.0f;              // > 0
+  float gradScale = 0.0f;                // multiplies the gradient of the sum above
+  TensorView gradLogits;                 // [rows, vocab] float32 (may be logits) | bfloat16
+  double* lossSum = nullptr;             // += the cross-entropy of the counted rows
+  double* distillationSum = nullptr;     // += T^2 * KL of the counted rows
+};
+
 // ---------------------------------------------------------------------------- optimisers
 
 /// AdamW as PyTorch's: decoupled decay first, bias-corrected moments, epsilon outside the root.
@@ -471,6 +489,7 @@ class Ops {
   virtual void constrainMergeWeights(const ConstrainMergeWeights& p) = 0;
   virtual void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) = 0;
   virtual void crossEntropy(const CrossEntropy& p) = 0;
+  virtual void distilledCrossEntropy(const DistilledCrossEntropy& p) = 0;
   virtual void adamW(const AdamW& p) = 0;
   virtual void adafactor(const Adafactor& p) = 0;
   /// Sum of squares of float32 tensors in double; the same for any number of threads.

@@ -166,7 +166,9 @@ WGQA_TEST(conversionCalibrationHoldsTheMomentsOfAttentionInputs) {
     const T5Calibration calibration = calibrate(*model, batches, nullptr);
     const auto wide = smallModel(false, makeCpuOps());
     PlainMoments plain;
-    wide->inference().observe(view, plain, nullptr);
+    T5Layers layers(wide->config(), DType::float32, makeCpuOps());
+    const TensorView states = layers.arena().floats({view.encoder.tokens(), 24});
+    const T5TeacherForcedPass pass(*wide, layers, view, states, nullptr, &plain);
     if (dtype == DType::bfloat16) {
       const auto& moment = calibration.queryInputs(AttentionModule::decoderSelf, 1).secondMoment;
       const auto& sum = plain.queries[static_cast<int>(AttentionModule::decoderSelf)][1];

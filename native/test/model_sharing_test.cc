@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "harness.h"
+#include "model/t5_inference.h"
 #include "model_decode_fixture.h"
 #include "model_fixture.h"
 #include "train/trainer.h"

@@ -208,4 +208,44 @@ WGQA_TEST(referenceCrossEntropyGradient) {
                 [&] { return reference::crossEntropy(logits, labels, kVocab).sum; });
 }
 
+WGQA_TEST(referenceDistilledCrossEntropyGradient) {
+  constexpr std::int64_t kVocab = 11;
+  const std::vector<std::int32_t> labels = {3, kIgnoredLabel, 0, 10};
+  for (const double weight : {0.0, 0.3, 1.0}) {
+    for (const double temperature : {0.5, 1.0, 3.0}) {
+      Random random(6);
+      Wide logits = draw(random, 4 * kVocab, 3.0);
+      const Wide teacher = draw(random, 4 * kVocab, 3.0);
+      const reference::Distillation p{kVocab, weight, temperature};
+      const auto result = reference::distilledCrossEntropy(logits, teacher, labels, p);
+      checkGradient("logits", logits, result.gradLogits, [&] {
+        const auto at = reference::distilledCrossEntropy(logits, teacher, labels, p);
+        return (1.0 - weight) * at.crossEntropy + weight * at.distillation;
+      });
+      CHECK_EQUAL(result.crossEntropy, reference::crossEntropy(logits, labels, kVocab).sum);
+      CHECK(result.distillation > 0.0);
+    }
+  }
+}
+
+WGQA_TEST(referenceDivergenceIsThatOfTwoDistributions) {
+  // softmax of log(p) is p: KL(p || q) by hand, and with temperature 2 that of the square roots.
+  const Wide student = {std::log(0.5), std::log(0.25), std::log(0.25)};
+  const Wide teacher = {std::log(0.8), std::log(0.1), std::log(0.1)};
+  const std::vector<std::int32_t> labels = {0};
+  const auto result = reference::distilledCrossEntropy(student, teacher, labels, {3, 1.0, 1.0});
+  CHECK_NEAR(result.distillation, 0.8 * std::log(1.6) + 0.2 * std::log(0.4), 1e-12);
+  const auto warm = reference::distilledCrossEntropy(student, teacher, labels, {3, 1.0, 2.0});
+  const double ownSum = std::sqrt(0.5) + 1.0;
+  const double teacherSum = std::sqrt(0.8) + 2.0 * std::sqrt(0.1);
+  double divergence = 0.0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const double p = std::exp(teacher[i] / 2.0) / teacherSum;
+    divergence += p * std::log(p * ownSum / std::exp(student[i] / 2.0));
+  }
+  CHECK_NEAR(warm.distillation, 4.0 * divergence, 1e-12);
+  const auto same = reference::distilledCrossEntropy(teacher, teacher, labels, {3, 1.0, 2.0});
+  CHECK_EQUAL(same.distillation, 0.0);
+}
+
 }  // namespace wgqa::test

@@ -86,26 +86,34 @@ Trainer::GradientResult Trainer::computeGradients(std::span<const TeacherForcedB
   const float gradScale = 1.0f / static_cast<float>(labels);
   training_.begin();
   GradientResult result;
+  TrainingLoss total;
   std::uint64_t place = static_cast<std::uint64_t>(stepCount_) << kMicroBatchBits;
   for (const TeacherForcedBatch& batch : microBatches) {
     const DropoutPlan dropout(dropoutRate, options_.seed, place++ << kStreamBits);
-    result.loss += training_.accumulate(batch, gradScale, dropout, abort).lossSum;
+    const TrainingLoss sums = training_.accumulate(batch, gradScale, dropout, abort);
+    total.crossEntropySum += sums.crossEntropySum;
+    total.distillationSum += sums.distillationSum;
     result.scratchBytes = std::max(result.scratchBytes, training_.peakScratchBytes());
   }
   training_.finish();
-  result.loss /= static_cast<double>(labels);
+  result.loss = total.crossEntropySum / static_cast<double>(labels);
+  if (options_.training.distillation.teacher != nullptr) {
+    result.distillationLoss = total.distillationSum / static_cast<double>(labels);
+  }
   return result;
 }
 
 StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float learningRate,
                          const AbortFlag* abort) {
   const auto start = std::chrono::steady_clock::now();
-  const OpTimes before = model_.ops().times();
+  const OpTimes before = training_.times();
   StepResult result;
   const GradientResult computed = computeGradients(microBatches, options_.dropoutRate, abort);
   result.loss = computed.loss;
+  result.distillationLoss = computed.distillationLoss;
   result.scratchBytes = computed.scratchBytes;
   requireFinite(result.loss, "loss");
+  requireFinite(result.distillationLoss.value_or(0.0), "distillation loss");
   std::vector<ConstTensorView> grads;
   for (const auto& gradient : training_.gradients()) grads.emplace_back(gradient.grad);
   result.gradNorm = std::sqrt(model_.ops().squaredNorm(grads));
@@ -126,8 +134,9 @@ StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float
     result.tokens += batch.encoder.tokens() + batch.decoder.tokens();
   }
   result.seconds = secondsSince(start);
-  result.denseSeconds = model_.ops().times().denseSeconds - before.denseSeconds;
-  result.attentionSeconds = model_.ops().times().attentionSeconds - before.attentionSeconds;
+  const OpTimes after = training_.times();
+  result.denseSeconds = after.denseSeconds - before.denseSeconds;
+  result.attentionSeconds = after.attentionSeconds - before.attentionSeconds;
   return result;
 }
 

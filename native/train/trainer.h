@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,9 @@ struct TrainerOptions {
 };
 
 struct StepResult {
-  double loss = 0.0;      // mean cross-entropy per counted label
+  double loss = 0.0;  // mean cross-entropy per counted label
+  /// With a teacher: mean of temperature^2 * KL(teacher || student) per counted label.
+  std::optional<double> distillationLoss;
   double gradNorm = 0.0;  // before clipping
   std::int64_t tokens = 0;
   double seconds = 0.0;
@@ -81,6 +84,7 @@ class Trainer {
   TensorView addState(const std::string& name, std::vector<std::int64_t> shape);
   struct GradientResult {
     double loss = 0.0;
+    std::optional<double> distillationLoss;
     std::int64_t scratchBytes = 0;
   };
   GradientResult computeGradients(std::span<const TeacherForcedBatch> microBatches,

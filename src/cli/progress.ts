@@ -9,6 +9,8 @@ export interface ProgressState {
   readonly tokens?: number;
   /** Training loss to show. */
   readonly loss?: number;
+  /** Distance from the teacher, of a distilled run. */
+  readonly distillationLoss?: number | undefined;
   /** Shown instead of the reporter's label: which part of the operation runs. */
   readonly label?: string;
 }
@@ -51,6 +53,7 @@ export interface ProgressView {
   readonly step: number;
   readonly total: number;
   readonly loss: number | undefined;
+  readonly distillationLoss?: number | undefined;
   readonly tokensPerSecond: number | undefined;
   readonly elapsedMilliseconds: number;
   readonly remainingMilliseconds: number | undefined;
@@ -177,7 +180,7 @@ class Meter {
 
   view(): ProgressView {
     const { total } = this.#options;
-    const { step, loss, label = this.#options.label } = this.#state;
+    const { step, loss, distillationLoss, label = this.#options.label } = this.#state;
     const first = this.#samples[0] ?? this.#start;
     const last = this.#samples.at(-1) ?? first;
     const milliseconds = last.time - first.time;
@@ -187,6 +190,7 @@ class Meter {
       step,
       total,
       loss,
+      distillationLoss,
       tokensPerSecond: rate(first.tokens, last.tokens, milliseconds),
       elapsedMilliseconds: this.now() - this.#start.time,
       remainingMilliseconds:
@@ -221,7 +225,8 @@ export function formatProgressLine(view: ProgressView, width: number): string {
     { text: formatBar(fraction, BAR_WIDTH), keep: 2 },
     { text: formatSteps(view), keep: 6 },
     { text: `${String(Math.floor(fraction * 100))}%`, keep: 1 },
-    { text: formatLoss(view.loss), keep: 5 },
+    { text: formatLoss('loss', view.loss), keep: 5 },
+    { text: formatLoss('distillation', view.distillationLoss), keep: 3 },
     { text: formatSpeed(view.tokensPerSecond), keep: 3 },
     { text: `${formatDuration(view.elapsedMilliseconds)} elapsed`, keep: 0 },
     { text: formatRemaining(view.remainingMilliseconds), keep: 4 },
@@ -240,7 +245,8 @@ export function formatProgressLine(view: ProgressView, width: number): string {
 export function formatPlainLine(view: ProgressView): string {
   const parts = [
     `step ${formatSteps(view)}`,
-    formatLoss(view.loss),
+    formatLoss('loss', view.loss),
+    formatLoss('distillation', view.distillationLoss),
     formatSpeed(view.tokensPerSecond),
     `${formatDuration(view.elapsedMilliseconds)} elapsed`,
     formatRemaining(view.remainingMilliseconds),
@@ -252,9 +258,9 @@ function formatSteps({ step, total }: ProgressView): string {
   return `${formatInteger(step)}/${formatInteger(total)}`;
 }
 
-function formatLoss(loss: number | undefined): string {
+function formatLoss(name: string, loss: number | undefined): string {
   if (loss === undefined) return '';
-  return `loss ${Number.isFinite(loss) ? loss.toFixed(4) : NO_VALUE}`;
+  return `${name} ${Number.isFinite(loss) ? loss.toFixed(4) : NO_VALUE}`;
 }
 
 function formatSpeed(tokensPerSecond: number | undefined): string {

@@ -17,6 +17,12 @@ export interface RunIdentity {
   readonly batchSize: number;
   readonly maxBatchTokens?: number;
   readonly trainer: TrainerOptions;
+  readonly distillation?: {
+    /** SHA-256 of the teacher's checkpoint. */
+    readonly teacher: string;
+    readonly weight?: number;
+    readonly temperature?: number;
+  };
 }
 
 export async function writeIdentity(directory: string, identity: RunIdentity): Promise<void> {

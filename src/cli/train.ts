@@ -11,9 +11,11 @@ import {
   type Example,
   type FitOptions,
   type FitResult,
+  type Model,
   type Tokenizer,
 } from '../index.ts';
 import { hashExamples } from '../data/hash.ts';
+import { hashCheckpoint } from '../experiment/identity.ts';
 import { integerIn } from '../options.ts';
 import { formatFixed, formatInteger } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
@@ -29,9 +31,16 @@ import {
 import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
 import { createProgress, type Progress } from './progress.ts';
 import { checkIdentity, writeIdentity, type RunIdentity } from './resumable-run.ts';
-import { addTrainerOptions, trainerOptions, type TrainerFlags } from './trainer-options.ts';
+import {
+  addDistillationOptions,
+  addTrainerOptions,
+  distillationOptions,
+  trainerOptions,
+  type DistillationFlags,
+  type TrainerFlags,
+} from './trainer-options.ts';
 
-interface Options extends StorageOptions, PairOptions, TrainerFlags {
+interface Options extends StorageOptions, PairOptions, TrainerFlags, DistillationFlags {
   readonly json?: boolean;
   readonly out: string;
   readonly epochs?: number;
@@ -57,6 +66,7 @@ export function addTrainCommand(program: Command, context: CliContext): void {
       'wgqa train t5-wgqa demo/data/train.jsonl.gz --out trained --epochs 1 --batch-size 16',
       'wgqa train t5-wgqa train.jsonl --out trained --steps 5000 --eval validation.jsonl --eval-every 500',
       'wgqa train t5-wgqa train.jsonl --out trained --epochs 3 --checkpoint state --resume',
+      'wgqa train t5-wgqa train.jsonl --out trained --teacher t5 --distillation-weight 0.7',
     ],
   )
     .optionsGroup('Run:')
@@ -81,10 +91,15 @@ export function addTrainCommand(program: Command, context: CliContext): void {
     .option('--resume', 'continue from --checkpoint, with the same pairs and options')
     .option('--metrics <file>', 'append a JSON line for each step and evaluation');
   addTrainerOptions(command);
+  addDistillationOptions(command);
   addPairOptions(command);
   addStorageOptions(command).action(async (model: string, files: string[], options: Options) => {
     if (options.resume && options.checkpoint === undefined) {
       command.error('error: --resume needs --checkpoint, the directory to continue from');
+    }
+    const { teacher, distillationWeight, temperature } = options;
+    if (teacher === undefined && (distillationWeight ?? temperature) !== undefined) {
+      command.error('error: --distillation-weight and --temperature need --teacher');
     }
     await train(model, files, options, context);
   });
@@ -106,8 +121,10 @@ async function train(
     data: hashExamples(examples),
     ...pick(batching, ['batchSize', 'maxBatchTokens']),
     trainer: trainerOptions(options),
+    ...(await distillationIdentity(options, signal)),
   };
-  await using trainer = await openTrainer(directory, identity, options, signal);
+  await using teacher = await loadTeacher(options, signal);
+  await using trainer = await openTrainer(directory, identity, { ...options, teacher }, signal);
   await using model = trainer.model;
   const dataset = datasetOf(examples, options);
   const { result, lastEvaluation } = await fitWithProgress(
@@ -138,23 +155,43 @@ function datasetOf(
   return createDataset(examples, { batchSize, seed, ...(maxTokens && { maxTokens }) });
 }
 
+async function distillationIdentity(
+  options: DistillationFlags,
+  signal: AbortSignal,
+): Promise<Pick<RunIdentity, 'distillation'>> {
+  if (options.teacher === undefined) return {};
+  const teacher = await hashCheckpoint(options.teacher, signal);
+  return { distillation: { teacher, ...distillationOptions(options) } };
+}
+
+async function loadTeacher(options: Options, signal: AbortSignal): Promise<Model | undefined> {
+  const { teacher } = options;
+  return teacher === undefined
+    ? undefined
+    : loadModel(teacher, { ...pick(options, ['threads']), signal });
+}
+
 /** A new trainer of the model, or the one that the checkpoint holds. */
 async function openTrainer(
   directory: string,
   identity: RunIdentity,
-  options: Options,
+  options: Omit<Options, 'teacher'> & { readonly teacher: Model | undefined },
   signal: AbortSignal,
 ): Promise<Trainer> {
-  const { checkpoint, resume, force } = options;
+  const { checkpoint, resume, force, teacher } = options;
   const loading = { ...pick(options, ['threads']), signal };
   if (checkpoint !== undefined && resume) {
     await checkIdentity(checkpoint, identity);
-    return Trainer.resume(checkpoint, loading);
+    return Trainer.resume(checkpoint, { ...loading, ...(teacher && { teacher }) });
   }
   if (checkpoint !== undefined) await prepareDirectory(checkpoint, force);
   const model = await loadModel(directory, loading);
   try {
-    const trainer = new Trainer(model, identity.trainer);
+    const distillation = teacher && { ...distillationOptions(options), teacher };
+    const trainer = new Trainer(model, {
+      ...identity.trainer,
+      ...(distillation && { distillation }),
+    });
     if (checkpoint !== undefined) await writeIdentity(checkpoint, identity);
     return trainer;
   } catch (error) {
@@ -184,11 +221,11 @@ async function fitWithProgress(
     const result = await trainer.fit(dataset, {
       ...fitOptions(options, evaluation),
       signal,
-      onStep: ({ step, totalSteps, loss, tokens: ofStep }) => {
+      onStep: ({ step, totalSteps, loss, distillationLoss, tokens: ofStep }) => {
         const fixed = { label: 'train', total: totalSteps, initialStep };
         progress ??= createProgress({ ...fixed, stream: stderr, json });
         tokens += ofStep;
-        progress.update({ step, tokens, loss });
+        progress.update({ step, tokens, loss, distillationLoss });
       },
       onEvaluate: (report) => {
         lastEvaluation = report;
@@ -221,13 +258,13 @@ function fitOptions(options: Options, evaluation: Dataset | undefined): FitOptio
 }
 
 function report(
-  { step, loss }: FitResult,
+  { step, loss, distillationLoss }: FitResult,
   evaluation: EvaluationReport | undefined,
   { out, json }: Options,
   context: CliContext,
 ): void {
   if (json) {
-    printJson(context, { out, step, loss, evaluation });
+    printJson(context, { out, step, loss, distillationLoss, evaluation });
     return;
   }
   const training = loss === undefined ? '' : `, training loss ${formatFixed(loss, 4)}`;

@@ -27,6 +27,12 @@ export interface TrainerFlags {
   readonly seed: number;
 }
 
+export interface DistillationFlags {
+  readonly teacher?: string;
+  readonly distillationWeight?: number;
+  readonly temperature?: number;
+}
+
 const DEFAULT_LEARNING_RATE = 1e-3;
 
 export function addTrainerOptions(command: Command): Command {
@@ -89,6 +95,33 @@ export function addTrainerOptions(command: Command): Command {
     )
     .option('--activation-checkpointing', 'run blocks twice instead of keeping their activations')
     .option('--seed <n>', 'seed of dropout and of the order of pairs', numeric(integerIn()), 0);
+}
+
+export function addDistillationOptions(command: Command): Command {
+  return command
+    .optionsGroup('Distillation:')
+    .option(
+      '--teacher <dir>',
+      'a model of the same vocabulary to learn from beside the labels, such as the multi-head model',
+    )
+    .option(
+      '--distillation-weight <x>',
+      'of the teacher beside the labels, from 0 to 1 (default: 0.5)',
+      numeric(numberIn({ min: 0, max: 1 })),
+    )
+    .option(
+      '--temperature <x>',
+      'softens the probabilities of both models (default: 2)',
+      numeric(numberIn({ min: 0, exclusive: true })),
+    );
+}
+
+/** The flags as options of distillation, without the teacher. */
+export function distillationOptions({
+  distillationWeight: weight,
+  temperature,
+}: Omit<DistillationFlags, 'teacher'>) {
+  return { ...(weight !== undefined && { weight }), ...(temperature && { temperature }) };
 }
 
 /** The flags as trainer options: a preset with what was given in its place. */

@@ -74,7 +74,7 @@ function describeMerge({
 }
 
 export function describeVariant(
-  { trained, trainable }: VariantPlan,
+  { trained, trainable, distillation }: VariantPlan,
   conversion: ReturnType<typeof resolveConvertOptions>,
   heads: number,
 ): string {
@@ -86,6 +86,14 @@ export function describeVariant(
     ...(kvHeads === heads && conversion.merge === 'mean' ? [] : describeMerge(conversion)),
     ...(expansion ? ['weighted expansion'] : []),
     ...(trainable === 'merge' ? ['merge weights alone trained'] : []),
+    ...(distillation ? [describeDistillation(distillation)] : []),
     ...(trained ? [] : ['not fine-tuned']),
   ].join(', ');
+}
+
+function describeDistillation({
+  weight,
+  temperature,
+}: NonNullable<VariantPlan['distillation']>): string {
+  return `distilled from the multi-head model, weight ${weight}, T ${temperature}`;
 }

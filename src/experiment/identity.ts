@@ -42,10 +42,13 @@ export function runIdentity({ plan, dataset, variant, seed, data, base }: RunInp
   const { settings, training, evaluation } = plan;
   const { checkpointEvery: _, ...steps } = training;
   const { samples: __, ...scoring } = evaluation;
-  const { conversion, trained, trainable } = variant;
+  const { conversion, trained, trainable, distillation } = variant;
   const parts = [
     { base, data: data.identity, seed, conversion, scoring },
-    trained ? { settings, steps, trainable, batchSize: dataset.batchSize } : 'as converted',
+    // JSON leaves out what is undefined: the hashes of runs without a teacher do not know of it.
+    trained
+      ? { settings, steps, trainable, batchSize: dataset.batchSize, distillation }
+      : 'as converted',
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

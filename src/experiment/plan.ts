@@ -26,6 +26,7 @@ import {
   type Rule,
   type Rules,
 } from '../options.ts';
+import { resolveDistillation, type ResolvedDistillation } from '../train/options.ts';
 import type { PaperColumn } from './report-types.ts';
 import { METRICS, type Metric } from './results.ts';
 
@@ -63,6 +64,8 @@ export interface VariantPlan {
   /** Whether it is fine-tuned, or scored as converted. */
   readonly trained: boolean;
   readonly trainable: 'all' | 'merge';
+  /** Learned from beside the labels: the multi-head model. Absent: the labels alone. */
+  readonly distillation?: ResolvedDistillation;
   readonly seeds: readonly number[];
 }
 
@@ -157,6 +160,7 @@ const VARIANT_RULES = {
   modules: arrayOf(oneOf<AttentionModule>('decoder.self', 'decoder.cross', 'encoder.self'), 1),
   trained: booleanRule,
   trainable: oneOf('all', 'merge'),
+  distillation: objectRule,
   seeds: seedsRule,
 } satisfies Rules;
 
@@ -252,8 +256,9 @@ function parseVariant(
   const options =
     typeof value === 'string' ? { preset: checkValue(value, presetRule, field) } : value;
   const given = checkOptions(options, VARIANT_RULES, field);
-  const { name = given.preset, trained, trainable = 'all', seeds: own, ...conversion } = given;
-  const whole = given.preset === 'MHA';
+  const { name = given.preset, trainable = 'all', seeds: own, distillation, ...rest } = given;
+  // The authors report the released checkpoint in the multi-head row.
+  const { trained = !(given.preset === 'MHA' && settings === 'paper'), ...conversion } = rest;
   if (given.preset === undefined && given.kvHeads === undefined) {
     throw invalidArgument(
       `${field}.preset`,
@@ -264,11 +269,18 @@ function parseVariant(
   return {
     name: required(name, nameRule, `${field}.name`),
     conversion,
-    // The authors report the released checkpoint in the multi-head row.
-    trained: trained ?? !(whole && settings === 'paper'),
+    trained,
     trainable,
+    ...(distillation && {
+      distillation: parseDistillation(distillation, `${field}.distillation`, trained),
+    }),
     seeds: [...new Set(own ?? seeds)],
   };
+}
+
+function parseDistillation(value: unknown, field: string, trained: boolean) {
+  if (!trained) throw invalidArgument(field, 'absent for a variant that is not trained', value);
+  return resolveDistillation(value, field);
 }
 
 function parseTraining(value: unknown): TrainingPlan {

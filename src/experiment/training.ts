@@ -65,13 +65,14 @@ function convertBase({ baseModel, variant, seed }: TrainingContext): Promise<Mod
 }
 
 async function startTrainer(context: TrainingContext): Promise<Trainer> {
-  const { directory, plan, threads, signal } = context;
+  const { directory, plan, variant, baseModel, threads, signal } = context;
   const state = stateDirectory(directory);
   if (existsSync(state)) {
     const trainer = await Trainer.resume(state, {
       dtype: plan.evaluation.dtype,
       ...(threads !== undefined && { threads }),
       ...(signal && { signal }),
+      ...(variant.distillation && { teacher: baseModel }),
     });
     try {
       await trimCurve(directory, trainer.stepCount);
@@ -91,9 +92,10 @@ async function startTrainer(context: TrainingContext): Promise<Trainer> {
   }
 }
 
-function trainerOptions({ plan, variant, seed }: TrainingContext): TrainerOptions {
+function trainerOptions({ plan, variant, seed, baseModel }: TrainingContext): TrainerOptions {
   const { optimizer: type, learningRate } = plan.training;
   const { accumulate, computeDtype, activationCheckpointing } = plan.training;
+  const { distillation } = variant;
   const preset = TRAINER_PRESETS[plan.settings];
   return {
     preset: plan.settings,
@@ -102,6 +104,7 @@ function trainerOptions({ plan, variant, seed }: TrainingContext): TrainerOption
     computeDtype,
     activationCheckpointing,
     trainable: variant.trainable,
+    ...(distillation && { distillation: { ...distillation, teacher: baseModel } }),
     seed,
   };
 }

@@ -65,9 +65,10 @@ export class T5Model implements Model {
     return this.#native;
   }
 
-  /** @throws WgqaError DISPOSED */
-  assertUsable(): void {
-    if (this.#disposal !== undefined) throw new WgqaError('DISPOSED', 'the model was disposed');
+  /** @throws WgqaError DISPOSED, naming the option `field` that the model was given as */
+  assertUsable(field?: string): void {
+    if (this.#disposal === undefined) return;
+    throw new WgqaError('DISPOSED', 'the model was disposed', { field });
   }
 
   /** Disposes `dependent` before the model, unless the returned function was called. */
@@ -180,12 +181,15 @@ export class T5Model implements Model {
   }
 }
 
-/** The implementation behind `model`. @throws WgqaError INVALID_ARGUMENT, DISPOSED */
-export function implementationOf(model: unknown): T5Model {
+/**
+ * The implementation behind `model`, which was given as `field`.
+ * @throws WgqaError INVALID_ARGUMENT, DISPOSED
+ */
+export function implementationOf(model: unknown, field = 'model'): T5Model {
   if (!(model instanceof T5Model)) {
-    throw invalidArgument('model', 'a Model of loadModel, createModel, convert or fold', model);
+    throw invalidArgument(field, 'a Model of loadModel, createModel, convert or fold', model);
   }
-  model.assertUsable();
+  model.assertUsable(field);
   return model;
 }
 

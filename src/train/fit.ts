@@ -115,12 +115,12 @@ async function runSteps(trainer: Fittable, dataset: Dataset, run: Run): Promise<
   const totalSteps = progress.plannedSteps;
   const firstStep = trainer.stepCount;
   const started = performance.now();
-  let loss: number | undefined;
+  let last: StepResult | undefined;
   for (const batch of batchesFrom(trainer, dataset, progress)) {
     throwIfAborted(run.signal);
     const result = await trainer.step(batch, run.pass);
     progress.batch += 1;
-    loss = result.loss;
+    last = result;
     const elapsed = performance.now() - started;
     const step = trainer.stepCount;
     const report: StepReport = {
@@ -135,7 +135,12 @@ async function runSteps(trainer: Fittable, dataset: Dataset, run: Run): Promise<
     run.onStep?.(report);
     await afterStep(trainer, run);
   }
-  return { step: trainer.stepCount, loss };
+  const { loss, distillationLoss } = last ?? { loss: undefined };
+  return {
+    step: trainer.stepCount,
+    loss,
+    ...(distillationLoss !== undefined && { distillationLoss }),
+  };
 }
 
 /** Batches from where training stands, epoch after epoch, until enough steps are taken. */

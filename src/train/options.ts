@@ -2,7 +2,7 @@
 import type { ModelConfig } from '../checkpoint/config.ts';
 import { isFoldable } from '../checkpoint/grouping.ts';
 import { invalidArgument } from '../errors.ts';
-import type { NativeOptimizer, NativeTrainerOptions } from '../native.ts';
+import type { NativeModel, NativeOptimizer, NativeTrainerOptions } from '../native.ts';
 import {
   arrayOf,
   booleanRule,
@@ -16,12 +16,21 @@ import {
   type Rules,
 } from '../options.ts';
 import { TRAINER_PRESETS } from './presets.ts';
-import type { ScheduleOptions, TrainerOptions } from './types.ts';
+import type { DistillationOptions, ScheduleOptions, TrainerOptions } from './types.ts';
 
-/** Trainer options with every choice made: plain JSON, and valid trainer options themselves. */
-export interface ResolvedOptions extends Required<Omit<TrainerOptions, 'preset' | 'optimizer'>> {
+/**
+ * Trainer options with every choice made: plain JSON, and valid trainer options themselves once a
+ * teacher stands in `distillation`.
+ */
+export interface ResolvedOptions extends Required<
+  Omit<TrainerOptions, 'preset' | 'optimizer' | 'distillation'>
+> {
   readonly optimizer: NativeOptimizer & { readonly learningRate: number };
+  readonly distillation?: ResolvedDistillation;
 }
+
+/** All of it but the teacher. */
+export type ResolvedDistillation = Required<Omit<DistillationOptions, 'teacher'>>;
 
 const unit = numberIn({ min: 0, max: 1 });
 const notNegative = numberIn({ min: 0 });
@@ -56,6 +65,11 @@ const SCHEDULE_RULES = {
   totalSteps: integerIn(1),
 } satisfies Rules;
 
+const DISTILLATION_RULES = {
+  weight: unit,
+  temperature: positive,
+} satisfies Rules;
+
 const TRAINER_RULES = {
   preset: oneOf(...(Object.keys(TRAINER_PRESETS) as (keyof typeof TRAINER_PRESETS)[])),
   optimizer: objectRule,
@@ -68,6 +82,7 @@ const TRAINER_RULES = {
   seed: integerIn(),
   computeDtype: oneOf('float32', 'bfloat16'),
   activationCheckpointing: booleanRule,
+  distillation: objectRule,
 } satisfies Rules;
 
 /**
@@ -81,6 +96,7 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
   if (trainable === 'merge' && !isFoldable(config)) {
     throw invalidArgument('trainable', "'all' for a model without merge weights", trainable);
   }
+  const { teacher: _, ...distillation } = all.distillation ?? {}; // checked in teacher.ts
   const optimizer = checkValue(all.optimizer, objectRule, 'optimizer');
   const learningRate = optimizer['learningRate'];
   return {
@@ -97,12 +113,26 @@ export function resolveOptions(options: TrainerOptions, config: ModelConfig): Re
     seed: all.seed ?? 0,
     computeDtype: all.computeDtype ?? 'float32',
     activationCheckpointing: all.activationCheckpointing ?? false,
+    ...(all.distillation && { distillation: resolveDistillation(distillation, 'distillation') }),
   };
 }
 
-export function toNativeOptions(options: ResolvedOptions): NativeTrainerOptions {
+/**
+ * Checks the options of distillation, but for the teacher, and fills in defaults.
+ * @throws WgqaError INVALID_ARGUMENT naming a part of `field`
+ */
+export function resolveDistillation(options: unknown, field: string): ResolvedDistillation {
+  const given = checkOptions(options, DISTILLATION_RULES, field);
+  return { weight: given.weight ?? 0.5, temperature: given.temperature ?? 2 };
+}
+
+/** `teacher` is given iff `options` have `distillation`. */
+export function toNativeOptions(
+  options: ResolvedOptions,
+  teacher: NativeModel | undefined,
+): NativeTrainerOptions {
   const { optimizer, trainable, decayMergeWeights, maxGradNorm, dropout, seed } = options;
-  const { computeDtype, activationCheckpointing } = options;
+  const { computeDtype, activationCheckpointing, distillation } = options;
   return {
     optimizer,
     trainable,
@@ -112,6 +142,7 @@ export function toNativeOptions(options: ResolvedOptions): NativeTrainerOptions 
     seed,
     computeDtype,
     activationCheckpointing,
+    ...(distillation && teacher && { distillation: { ...distillation, teacher } }),
   };
 }
 

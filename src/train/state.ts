@@ -13,7 +13,7 @@ import { safetensorsFile, type OutputTensor } from '../checkpoint/write-safetens
 import { WgqaError } from '../errors.ts';
 import { callNative, type NativeTrainer } from '../native.ts';
 import { integerIn, objectRule, oneOf, type Rule } from '../options.ts';
-import type { TrainerOptions } from './types.ts';
+import type { DistillationOptions, TrainerOptions } from './types.ts';
 
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const TRAINER_FILE = 'trainer.json';
@@ -30,8 +30,13 @@ export interface Progress {
   plannedSteps: number;
 }
 
+/** A file holds no model: the teacher is given again. */
+export interface SavedOptions extends Omit<TrainerOptions, 'distillation'> {
+  readonly distillation?: Omit<DistillationOptions, 'teacher'>;
+}
+
 export interface TrainingState {
-  readonly options: TrainerOptions;
+  readonly options: SavedOptions;
   readonly progress: Readonly<Progress>;
   /** Optimiser steps taken. */
   readonly step: number;

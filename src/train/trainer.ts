@@ -5,13 +5,12 @@ import {
   abortable,
   implementationOf,
   loadModel,
-  type LoadModelOptions,
   type Model,
   type T5Model,
   type Tensor,
 } from '../model/index.ts';
 import { callNative, fromNative, native, type NativeTrainer } from '../native.ts';
-import { checkOptions, checkValue, signalRule, stringRule } from '../options.ts';
+import { checkOptions, checkValue, objectRule, signalRule, stringRule } from '../options.ts';
 import { evaluateLoss } from './evaluate.ts';
 import { fit } from './fit.ts';
 import { toMicroBatches } from './micro-batches.ts';
@@ -24,10 +23,12 @@ import {
   stepMetadata,
   type Progress,
 } from './state.ts';
+import { checkTeacher, withTeacher } from './teacher.ts';
 import type {
   EvaluationLoss,
   FitOptions,
   FitResult,
+  ResumeOptions,
   StepResult,
   TrainerOptions,
   TrainingBatch,
@@ -43,7 +44,7 @@ export class Trainer implements AsyncDisposable {
   readonly #model: T5Model;
   readonly #native: NativeTrainer;
   readonly #options: ResolvedOptions;
-  readonly #forget: () => void;
+  readonly #forget: readonly (() => void)[];
   #progress: Progress = { epoch: 0, batch: 0, plannedSteps: 0 };
   #last: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
@@ -54,8 +55,12 @@ export class Trainer implements AsyncDisposable {
     this.model = model;
     this.#model = implementation;
     this.#options = resolveOptions(options, model.config);
-    this.#native = createNative(implementation, this.#options);
-    this.#forget = implementation.addDependent(() => this.dispose());
+    const { distillation } = options;
+    const teacher =
+      distillation && checkTeacher(distillation.teacher, implementation, 'distillation.teacher');
+    this.#native = createNative(implementation, this.#options, teacher);
+    const models = teacher ? [implementation, teacher] : [implementation];
+    this.#forget = models.map((one) => one.addDependent(() => this.dispose()));
   }
 
   /** Optimiser steps taken. */
@@ -84,9 +89,10 @@ export class Trainer implements AsyncDisposable {
       const result = await abortable(signal, (abort) =>
         this.#native.step(microBatches, learningRate, abort),
       );
-      const { loss, gradNorm, tokens } = result;
+      const { loss, distillationLoss, gradNorm, tokens } = result;
       return {
         loss,
+        ...(distillationLoss !== undefined && { distillationLoss }),
         gradNorm,
         learningRate,
         tokens,
@@ -99,7 +105,8 @@ export class Trainer implements AsyncDisposable {
   }
 
   /**
-   * Gradient of the mean loss by parameter name, without dropout and clipping; nothing changes.
+   * Gradient of the mean loss, that of the teacher included, by parameter name, without dropout and
+   * clipping; nothing changes.
    * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, ABORTED, DISPOSED
    */
   async gradients(batch: TrainingBatch, options: Abortable = {}): Promise<Map<string, Tensor>> {
@@ -145,15 +152,19 @@ export class Trainer implements AsyncDisposable {
 
   /**
    * Loads what `save` wrote, model included: training continues bit for bit on the same machine.
-   * The caller disposes `trainer.model`.
-   * @throws WgqaError NOT_FOUND, INVALID_FILE, IO, OUT_OF_MEMORY, ABORTED
+   * The caller disposes `trainer.model`. A distilled run needs its `teacher` again.
+   * @throws WgqaError INVALID_ARGUMENT, NOT_FOUND, INVALID_FILE, IO, OUT_OF_MEMORY, ABORTED
    */
-  static async resume(directory: string, options: LoadModelOptions = {}): Promise<Trainer> {
+  static async resume(directory: string, options: ResumeOptions = {}): Promise<Trainer> {
     checkValue(directory, stringRule, 'directory');
+    checkValue(options, objectRule, 'options');
+    const { teacher, ...loading } = options;
     const state = await readTrainingState(directory);
-    const model = await loadModel(directory, options);
+    const trainerOptions = withTeacher(state.options, teacher);
+    const model = await loadModel(directory, loading);
     try {
-      const trainer = makeFromFile(model, state.options);
+      if (teacher) checkTeacher(teacher, implementationOf(model), 'teacher');
+      const trainer = makeFromFile(model, trainerOptions);
       await restoreState(trainer.#native, directory, state.step);
       trainer.#progress = { ...state.progress };
       return trainer;
@@ -174,7 +185,7 @@ export class Trainer implements AsyncDisposable {
   }
 
   async #release(): Promise<void> {
-    this.#forget();
+    for (const forget of this.#forget) forget();
     await callNative(() => this.#native.dispose());
   }
 
@@ -206,9 +217,13 @@ function makeFromFile(model: Model, options: TrainerOptions): Trainer {
   }
 }
 
-function createNative(model: T5Model, options: ResolvedOptions): NativeTrainer {
+function createNative(
+  model: T5Model,
+  options: ResolvedOptions,
+  teacher: T5Model | undefined,
+): NativeTrainer {
   try {
-    return native().createTrainer(model.native, toNativeOptions(options));
+    return native().createTrainer(model.native, toNativeOptions(options, teacher?.native));
   } catch (error) {
     throw fromNative(error);
   }

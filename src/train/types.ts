@@ -1,6 +1,6 @@
 /** The public types of training. */
 import type { Dataset } from '../data/index.ts';
-import type { TokenRows } from '../model/types.ts';
+import type { LoadModelOptions, Model, TokenRows } from '../model/types.ts';
 
 /** A batch as tensors or rows; a ragged `Batch` of a `Dataset` is one. */
 export interface TrainingBatch {
@@ -59,6 +59,20 @@ export interface ScheduleOptions {
   readonly totalSteps?: number;
 }
 
+/** Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531, Section 2). */
+export interface DistillationOptions {
+  /**
+   * The model to learn from, most often the multi-head model that the trained one was converted
+   * from: another model of the same vocabulary and device. It computes in its own `dtype` and
+   * without dropout, and may serve engines meanwhile. Disposing it disposes the trainer first.
+   */
+  readonly teacher: Model;
+  /** Of the teacher's probabilities beside the labels, from 0 (labels alone) to 1. Default 0.5. */
+  readonly weight?: number;
+  /** What both models' logits are divided by before the softmax. Default 2. */
+  readonly temperature?: number;
+}
+
 export interface TrainerOptions {
   /**
    * 'paper': AdamW at 1e-3 with weight decay 0.01 on everything, linear decay without warm-up, no
@@ -94,11 +108,23 @@ export interface TrainerOptions {
    * and about a quarter more time. For long sequences. Default false.
    */
   readonly activationCheckpointing?: boolean;
+  /**
+   * Learn from a teacher beside the labels: with its weight w and the temperature T, of each label
+   * that counts, (1 - w) * cross-entropy + w * T^2 * KL(teacher || model), both softmaxes at T.
+   */
+  readonly distillation?: DistillationOptions;
+}
+
+export interface ResumeOptions extends LoadModelOptions {
+  /** What taught the run: required if the saved trainer was distilling, else absent. */
+  readonly teacher?: Model;
 }
 
 export interface StepResult {
   /** Mean cross-entropy per counted label, in nats, before the update. */
   readonly loss: number;
+  /** Mean of T^2 * KL(teacher || model) per counted label, in nats; present iff distilling. */
+  readonly distillationLoss?: number;
   /** Global norm of the gradient before clipping. */
   readonly gradNorm: number;
   readonly learningRate: number;
@@ -156,4 +182,6 @@ export interface FitResult {
   readonly step: number;
   /** Loss of the last step of this call; undefined if there was none to take. */
   readonly loss: number | undefined;
+  /** Of the same step; present iff distilling. */
+  readonly distillationLoss?: number;
 }

@@ -72,6 +72,42 @@ describe('a run that was interrupted', () => {
   });
 });
 
+describe('a teacher', () => {
+  const constant = ['--schedule', 'constant', '--warmup-steps', '0'];
+  const taught = ['--distillation-weight', '0.7', '--temperature', '3', ...constant];
+  const checkpoint = (): string[] => ['--checkpoint', temporary.path('taught-state')];
+
+  test('is learned from, and its part of the loss is told', async () => {
+    const metrics = temporary.path('taught.jsonl');
+    const more = ['--steps', '2', '--metrics', metrics, ...checkpoint()];
+    const args = training('taught', '--teacher', model, ...taught, ...more);
+    const { code, stdout, stderr } = await wgqa([...args, '--json']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toMatchObject({ step: 2, distillationLoss: expect.any(Number) });
+    const lines = (await readFile(metrics, 'utf8')).trimEnd().split('\n');
+    for (const line of lines) {
+      expect(JSON.parse(line)).toMatchObject({ distillationLoss: expect.any(Number) });
+    }
+  });
+
+  test('is needed again to continue', async () => {
+    const resumed = (...rest: readonly string[]): string[] =>
+      training('again', '--steps', '3', ...checkpoint(), '--resume', ...rest);
+    const { code, stderr } = await wgqa([...resumed(...constant), '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { field: 'distillation' } });
+    const given = resumed('--teacher', model, ...taught);
+    const { stderr: progress, ...result } = await wgqa(given);
+    expect(result).toMatchObject({ code: 0 });
+    expect(progress).toMatch(/step 3\/3, loss \d+\.\d{4}, distillation \d+\.\d{4}/);
+  });
+
+  test.each(['--distillation-weight', '--temperature'])('is what %s is of', async (flag) => {
+    const { code, stderr } = await wgqa(training('none', flag, '1'));
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('--teacher') });
+  });
+});
+
 test('an abort saves the checkpoint and ends with 1, without a model', async () => {
   const controller = new AbortController();
   const state = temporary.path('aborted-state');

@@ -50,6 +50,14 @@ test('a variant may have options and seeds of its own', () => {
   });
 });
 
+test('a variant may be distilled from the multi-head model', () => {
+  const distilled = (distillation: object) =>
+    planWith({ variants: ['MHA', { preset: 'WGQA', distillation }] }).variants[1]?.distillation;
+  expect(distilled({})).toEqual({ weight: 0.5, temperature: 2 });
+  expect(distilled({ weight: 1, temperature: 4 })).toEqual({ weight: 1, temperature: 4 });
+  expect(planWith({}).variants[1]).not.toHaveProperty('distillation');
+});
+
 describe('what is wrong is named', () => {
   test.each([
     [{ base: '' }, 'base'],
@@ -66,6 +74,27 @@ describe('what is wrong is named', () => {
     [{ variants: ['MHA', 'MHA'] }, 'variants[1].name'],
     [{ variants: [{ name: 'x' }] }, 'variants[0].preset'],
     [{ variants: [{ kvHeads: 2, merge: 'mean' }] }, 'variants[0].name'],
+    [{ variants: [{ preset: 'WGQA', distillation: 1 }] }, 'variants[0].distillation'],
+    [
+      { variants: [{ preset: 'WGQA', distillation: { weight: 2 } }] },
+      'variants[0].distillation.weight',
+    ],
+    [
+      { variants: [{ preset: 'WGQA', distillation: { temperature: 0 } }] },
+      'variants[0].distillation.temperature',
+    ],
+    [
+      { variants: [{ preset: 'WGQA', distillation: { teacher: 'x' } }] },
+      'variants[0].distillation.teacher',
+    ],
+    [
+      { variants: [{ preset: 'WGQA', trained: false, distillation: {} }] },
+      'variants[0].distillation',
+    ],
+    [
+      { settings: 'paper', variants: [{ preset: 'MHA', distillation: {} }] },
+      'variants[0].distillation',
+    ],
     [{ training: { steps: 1, epochs: 1 } }, 'training.epochs'],
     [{ training: { learningRate: 0 } }, 'training.learningRate'],
     [{ evaluation: { samples: -1 } }, 'evaluation.samples'],

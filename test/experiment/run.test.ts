@@ -35,11 +35,12 @@ const PLAN = {
     'WGQA',
     { name: 'frozen', preset: 'WGQA', trainable: 'merge', seeds: [0] },
     { preset: 'RANDCOLWMQA', seeds: [1] },
+    { name: 'distilled', preset: 'WGQA', distillation: { weight: 0.7 }, seeds: [0] },
   ],
   training: { steps: 6, learningRate: 1e-2, evaluateEvery: 2, checkpointEvery: 1 },
   evaluation: { batchSize: 4, generation: { maxNewTokens: 6 }, samples: 2 },
 };
-const RUNS = 9;
+const RUNS = 10;
 
 beforeAll(async () => {
   await writeTinyModel(temporary.path('model'));
@@ -102,7 +103,12 @@ describe('an experiment', () => {
       ['WGQA', 2, 32, 2, steps],
       ['frozen', 2, 32, 1, steps],
       ['RANDCOLWMQA', 1, 256, 1, steps],
+      ['distilled', 2, 32, 1, steps],
     ]);
+    const distilled = rows.find(({ variant }) => variant === 'distilled');
+    expect(distilled?.description).toContain(
+      'distilled from the multi-head model, weight 0.7, T 2',
+    );
     const frozen = rows.find(({ variant }) => variant === 'frozen');
     expect(frozen?.trainedParameters).toBe(32);
     expect(report.missingRuns).toBe(0);
@@ -129,7 +135,7 @@ describe('an experiment', () => {
 
   test('compares every pair of variants', () => {
     const [dataset] = report.datasets;
-    expect(dataset?.comparisons).toHaveLength((6 * 5) / 2);
+    expect(dataset?.comparisons).toHaveLength((7 * 6) / 2);
     for (const { pValue, adjustedPValue } of dataset?.comparisons ?? []) {
       expect(adjustedPValue).toBeGreaterThanOrEqual(pValue);
       expect(adjustedPValue).toBeLessThanOrEqual(1);

@@ -110,6 +110,10 @@ void CpuOps::constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& 
 
 void CpuOps::crossEntropy(const CrossEntropy& p) { cpu::crossEntropy(p, scratch_); }
 
+void CpuOps::distilledCrossEntropy(const DistilledCrossEntropy& p) {
+  cpu::distilledCrossEntropy(p, scratch_);
+}
+
 void CpuOps::adamW(const AdamW& p) { cpu::adamW(p); }
 
 void CpuOps::adafactor(const Adafactor& p) { cpu::adafactor(p, scratch_); }

@@ -9,43 +9,10 @@
 #define HWY_TARGET_INCLUDE "ops/cpu/cross_entropy.cc"
 #include "hwy/foreach_target.h"
 
-#include "ops/cpu/simd_inl.h"
+#include "ops/cpu/softmax_row_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wgqa::cpu::HWY_NAMESPACE {
-
-float rowMaximum(const float* logits, std::int64_t vocab) {
-  const FloatTag d;
-  FloatVector highest = hn::Set(d, logits[0]);
-  std::int64_t i = 0;
-  for (; i + static_cast<std::int64_t>(hn::Lanes(d)) <= vocab; i += hn::Lanes(d)) {
-    highest = hn::Max(highest, hn::LoadU(d, logits + i));
-  }
-  float result = hn::GetLane(hn::MaxOfLanes(d, highest));
-  for (; i < vocab; ++i) result = std::max(result, logits[i]);
-  return result;
-}
-
-// The sum of exp(logits - highest); the terms go to `terms` unless it is null.
-double sumOfExponentials(const float* logits, float highest, std::int64_t vocab, float* terms) {
-  // Float sums over short stretches, joined in double: exact enough for any vocabulary.
-  constexpr std::int64_t kStretch = 1024;
-  const FloatTag d;
-  const FloatVector shift = hn::Set(d, highest);
-  double total = 0.0;
-  for (std::int64_t begin = 0; begin < vocab; begin += kStretch) {
-    const std::int64_t end = std::min(begin + kStretch, vocab);
-    FloatVector sum = hn::Zero(d);
-    for (std::int64_t i = begin; i < end; i += hn::Lanes(d)) {
-      const std::size_t valid = lanesLeft(end, i);
-      const FloatVector term = hn::Exp(d, hn::Sub(load(logits + i, valid), shift));
-      if (terms != nullptr) store(term, terms + i, valid);
-      sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, valid), term));
-    }
-    total += sumOfLanes(sum);
-  }
-  return total;
-}
 
 // gradScale * (softmax - one-hot) of one row from its exponentials and their sum.
 template <class Out>
@@ -55,7 +22,7 @@ void writeGradient(const float* terms, double sum, const CrossEntropy& p, std::i
   const std::int32_t label = p.labels[row];
   Out* grad = p.gradLogits.as<Out>() + row * p.gradLogits.strides[0];
   const auto factor = static_cast<float>(p.gradScale / sum);
-  const float atLabel = terms[label] * factor - p.gradScale;
+  const float atLabel = gradientAtLabel(terms[label], factor, p.gradScale);
   for (std::int64_t i = 0; i < vocab; i += hn::Lanes(d)) {
     const std::size_t valid = lanesLeft(vocab, i);
     store(hn::Mul(load(terms + i, valid), hn::Set(d, factor)), grad + i, valid);
@@ -81,7 +48,7 @@ void crossEntropyRows(const CrossEntropy& p, std::int64_t begin, std::int64_t en
     const float highest = rowMaximum(logits, vocab);
     const double labelLogit = logits[label];  // read before grad, which may be logits, is written
     float* own = narrow ? terms : grad.as<float>();
-    const double sum = sumOfExponentials(logits, highest, vocab, own);
+    const double sum = sumOfExponentials(logits, highest, 1.0f, vocab, own);
     losses[row] = std::log(sum) + highest - labelLogit;
     if (!grad.given()) continue;
     if (narrow) {

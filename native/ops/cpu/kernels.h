@@ -22,6 +22,7 @@ void mergeHeadsBackward(const MergeHeadsBackward& p);
 void constrainMergeWeights(const ConstrainMergeWeights& p);
 void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p);
 void crossEntropy(const CrossEntropy& p, Scratch& scratch);
+void distilledCrossEntropy(const DistilledCrossEntropy& p, Scratch& scratch);
 void adamW(const AdamW& p);
 void adafactor(const Adafactor& p, Scratch& scratch);
 double squaredNorm(std::span<const ConstTensorView> tensors, Scratch& scratch);

@@ -117,6 +117,10 @@ void CudaOps::constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward&
 
 void CudaOps::crossEntropy(const CrossEntropy& p) { cuda::crossEntropy(p, operation()); }
 
+void CudaOps::distilledCrossEntropy(const DistilledCrossEntropy& p) {
+  cuda::distilledCrossEntropy(p, operation());
+}
+
 void CudaOps::adamW(const AdamW& p) { cuda::adamW(p, operation()); }
 
 void CudaOps::adafactor(const Adafactor& p) { cuda::adafactor(p, operation()); }

@@ -50,6 +50,7 @@ class CudaOps final : public Ops {
   void constrainMergeWeights(const ConstrainMergeWeights& p) override;
   void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;
+  void distilledCrossEntropy(const DistilledCrossEntropy& p) override;
   void adamW(const AdamW& p) override;
   void adafactor(const Adafactor& p) override;
   double squaredNorm(std::span<const ConstTensorView> tensors) override;

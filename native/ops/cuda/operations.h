@@ -44,6 +44,7 @@ void constrainMergeWeights(const ConstrainMergeWeights& p, Session& session);
 void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p, Session& session);
 // cross_entropy.cc
 void crossEntropy(const CrossEntropy& p, Session& session);
+void distilledCrossEntropy(const DistilledCrossEntropy& p, Session& session);
 /// The sum of values[0, count), in an order that depends on the count alone; values[count] is
 /// scratch. Waits for it.
 double sumDoubles(double* values, std::int64_t count, Session& session);

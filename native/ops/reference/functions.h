@@ -123,4 +123,17 @@ struct Loss {
 };
 Loss crossEntropy(const Wide& logits, std::span<const std::int32_t> labels, std::int64_t vocab);
 
+struct Distillation {
+  std::int64_t vocab = 0;
+  double teacherWeight = 0.0;
+  double temperature = 1.0;
+};
+struct DistilledLoss {
+  double crossEntropy = 0.0;
+  double distillation = 0.0;  // temperature^2 * KL
+  Wide gradLogits;            // of both, weighted, [rows, vocab]
+};
+DistilledLoss distilledCrossEntropy(const Wide& logits, const Wide& teacherLogits,
+                                    std::span<const std::int32_t> labels, const Distillation& p);
+
 }  // namespace wgqa::reference

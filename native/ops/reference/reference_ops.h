@@ -49,6 +49,7 @@ class ReferenceOps final : public HostOps {
   void constrainMergeWeights(const ConstrainMergeWeights& p) override;
   void constrainMergeWeightsBackward(const ConstrainMergeWeightsBackward& p) override;
   void crossEntropy(const CrossEntropy& p) override;
+  void distilledCrossEntropy(const DistilledCrossEntropy& p) override;
   void adamW(const AdamW& p) override;
   void adafactor(const Adafactor& p) override;
   double squaredNorm(std::span<const ConstTensorView> tensors) override;

@@ -133,6 +133,26 @@ WGQA_TEST(cudaModelTrainsAsTheReference) {
   }
 }
 
+// The teacher computes on a stream of its own.
+WGQA_TEST(cudaModelLearnsFromATeacherAsTheReference) {
+  const auto trained = [](const std::function<std::unique_ptr<Ops>()>& makeOps) {
+    const auto teacher = smallModel(true, makeOps());
+    const auto model = convertModel(*smallModel(true, makeReferenceOps()),
+                                    weighted(MergeGranularity::row), makeOps());
+    TrainerOptions options;
+    options.training.distillation = {teacher.get(), 0.6f, 2.0f};
+    return train(*model, options);
+  };
+  const Trained expected = trained(makeReferenceOps);
+  onEachDevice([&](const MakeOps& makeOps) {
+    const Trained actual = trained(makeOps);
+    for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+      CHECK(relativeError(actual.gradients[i], expected.gradients[i]) <= kGradient);
+    }
+    CHECK(relativeError(actual.parameters, expected.parameters) <= 1e-3);  // as above
+  });
+}
+
 // Tensor cores also round the probabilities of attention and the gradients of its scores, which the
 // reference does not: each adds an error of the size that rounding the inputs has.
 WGQA_TEST(cudaModelTrainsInBFloat16) {

@@ -16,6 +16,7 @@ std::vector<KernelEntry> attentionTensorKernels();
 std::vector<KernelEntry> attentionTensorBackwardKernels();
 std::vector<KernelEntry> chooseTokensKernels();
 std::vector<KernelEntry> crossEntropyKernels();
+std::vector<KernelEntry> distilledCrossEntropyKernels();
 std::vector<KernelEntry> elementwiseKernels();
 std::vector<KernelEntry> embeddingKernels();
 std::vector<KernelEntry> kvCacheKernels();
@@ -30,8 +31,8 @@ inline std::vector<KernelEntry> allKernels() {
        {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
         attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
         attentionTensorBackwardKernels, chooseTokensKernels, crossEntropyKernels,
-        elementwiseKernels, embeddingKernels, kvCacheKernels, mergeConstraintKernels, mergeKernels,
-        normKernels, optimiserKernels}) {
+        distilledCrossEntropyKernels, elementwiseKernels, embeddingKernels, kvCacheKernels,
+        mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;
