@@ -1,16 +1,18 @@
 /** What only the base model can tell of a plan, asked before hours of training. */
-import { convertedConfig, resolveConvertOptions } from '../convert/index.ts';
+import { convertedConfig } from '../convert/index.ts';
 import { isFoldable } from '../checkpoint/grouping.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { Engine, type Model, type Tokenizer } from '../index.ts';
 import type { ExperimentData } from './data.ts';
 import type { EvaluationPlan, ExperimentPlan } from './plan.ts';
+import { resolveVariant } from './variants.ts';
 
 /** @throws WgqaError INVALID_ARGUMENT naming the variant's field */
 export function checkVariants({ variants }: ExperimentPlan, { config }: Model): void {
-  variants.forEach(({ conversion, trained, trainable }, index) => {
+  variants.forEach((variant, index) => {
+    const { trained, trainable } = variant;
     const field = `variants[${index}]`;
-    const options = named(field, () => resolveConvertOptions(conversion, config));
+    const options = named(field, () => resolveVariant(variant, config));
     if (!trained || trainable === 'all') return;
     if (isFoldable(convertedConfig(config, options))) return;
     throw invalidArgument(`${field}.trainable`, "'all' without merge weights", trainable);

@@ -1,5 +1,6 @@
 /** A plan in words, for its report. */
-import type { resolveConvertOptions } from '../convert/index.ts';
+import type { KvHeadsByLayer } from '../checkpoint/grouping.ts';
+import type { ResolvedConversion } from '../convert/index.ts';
 import { formatInteger } from '../report/format.ts';
 import type { ExperimentPlan, VariantPlan } from './plan.ts';
 
@@ -24,7 +25,9 @@ const COMMON = [
   'Every variant starts from the same checkpoint and sees the same batches in the same order with the ' +
     'same dropout seed; a seed changes all three of order, dropout and random merge weights.',
   'Scores are of folded models. Intervals are 95 % percentile intervals of a paired bootstrap over test ' +
-    'pairs and seeds; p-values are two-sided, corrected by Holm for all comparisons on a data set.',
+    'pairs and seeds; p-values are two-sided, corrected by Holm: for all comparisons on a data set, and for ' +
+    'the planned ones alone, of each variant with the mean-pooled one that keeps as many K/V bytes, or else the ' +
+    'next larger.',
   'With one seed an interval knows of the choice of test pairs alone, and with a few seeds it is too narrow where ' +
     'they differ more than that choice does; the t-tests of weights take them as independent, which they are not.',
 ];
@@ -63,24 +66,33 @@ const CONSTRAINTS = {
   signed: ['weights of unit magnitude'],
 } as const;
 
-function describeMerge({
-  merge,
-  granularity,
-  init,
-  constraint,
-}: ReturnType<typeof resolveConvertOptions>): string[] {
+function describeMerge({ merge, granularity, init, constraint }: ResolvedConversion): string[] {
   if (merge === 'mean') return ['mean of the heads'];
   return [GRANULARITIES[granularity], ...CONSTRAINTS[constraint], ...STARTS[init]];
 }
 
+/** Heads of the base model, and what a run had by layer. */
+interface HeadsOfRun {
+  readonly heads: number;
+  readonly kvHeadsByLayer: KvHeadsByLayer | undefined;
+}
+
+function describeLayers(kvHeads: KvHeadsByLayer): string {
+  const layers = Object.entries(kvHeads).map(
+    ([module, list]) => `${module.replace('decoder.', '')} ${list.join(' ')}`,
+  );
+  return `K/V heads by layer (${layers.join(', ')})`;
+}
+
 export function describeVariant(
   { trained, trainable, distillation }: VariantPlan,
-  conversion: ReturnType<typeof resolveConvertOptions>,
-  heads: number,
+  conversion: ResolvedConversion,
+  { heads, kvHeadsByLayer }: HeadsOfRun,
 ): string {
   const { kvHeads, grouping, alignment, expansion } = conversion;
   return [
-    typeof kvHeads === 'number' ? `${kvHeads} of ${heads} K/V heads` : 'K/V heads by layer',
+    ...(kvHeadsByLayer ? [describeLayers(kvHeadsByLayer)] : []),
+    ...(typeof kvHeads === 'number' ? [`${kvHeads} of ${heads} K/V heads`] : []),
     ...(grouping === 'similarity' ? ['grouped by similarity'] : []),
     ...(alignment === 'orthogonal' ? ['aligned'] : []),
     ...(kvHeads === heads && conversion.merge === 'mean' ? [] : describeMerge(conversion)),

@@ -7,6 +7,7 @@ import { readError } from '../checkpoint/io-errors.ts';
 import { throwIfAborted } from '../model/index.ts';
 import type { ExperimentData } from './data.ts';
 import type { DatasetPlan, ExperimentPlan, VariantPlan } from './plan.ts';
+import { isCalibrated } from './variants.ts';
 
 /** SHA-256 of a checkpoint's weights and configuration. @throws WgqaError NOT_FOUND, IO, ABORTED */
 export async function hashCheckpoint(
@@ -42,10 +43,11 @@ export function runIdentity({ plan, dataset, variant, seed, data, base }: RunInp
   const { settings, training, evaluation } = plan;
   const { checkpointEvery: _, ...steps } = training;
   const { samples: __, ...scoring } = evaluation;
-  const { conversion, trained, trainable, distillation } = variant;
+  const { conversion, budget, trained, trainable, distillation } = variant;
+  const calibrationPairs = isCalibrated(variant) ? dataset.calibrationPairs : undefined;
   const parts = [
-    { base, data: data.identity, seed, conversion, scoring },
-    // JSON leaves out what is undefined: the hashes of runs without a teacher do not know of it.
+    // JSON leaves out what is undefined: only runs that it matters to know of it.
+    { base, data: data.identity, seed, conversion, scoring, budget, calibrationPairs },
     trained
       ? { settings, steps, trainable, batchSize: dataset.batchSize, distillation }
       : 'as converted',

@@ -8,6 +8,7 @@ import {
   type AttentionModule,
   type ConvertOptions,
   type GenerationOptions,
+  type KvHeads,
   type PresetName,
   type ReadPairsOptions,
 } from '../index.ts';
@@ -53,6 +54,8 @@ export interface DatasetPlan {
   readonly maxTargetTokens: number;
   /** Pairs per optimiser step. */
   readonly batchSize: number;
+  /** Training pairs, the first, that conversions look at. */
+  readonly calibrationPairs: number;
   readonly metric: Metric;
   readonly paperColumn?: PaperColumn;
 }
@@ -60,13 +63,22 @@ export interface DatasetPlan {
 export interface VariantPlan {
   /** Unique in the plan; by default the preset's. */
   readonly name: string;
-  readonly conversion: Omit<ConvertOptions, 'seed'>;
+  readonly conversion: Omit<ConvertOptions, 'seed' | 'calibration'>;
+  /** K/V heads by layer within so many bytes, instead of those of the conversion. */
+  readonly budget?: BudgetPlan;
   /** Whether it is fine-tuned, or scored as converted. */
   readonly trained: boolean;
   readonly trainable: 'all' | 'merge';
   /** Learned from beside the labels: the multi-head model. Absent: the labels alone. */
   readonly distillation?: ResolvedDistillation;
   readonly seeds: readonly number[];
+}
+
+/** As AllocateOptions. */
+export interface BudgetPlan {
+  readonly maxBytes: number;
+  readonly sourceTokens: number;
+  readonly targetTokens: number;
 }
 
 export interface TrainingPlan {
@@ -143,6 +155,7 @@ const DATASET_RULES = {
   trainPairs: count,
   validationPairs: count,
   testPairs: count,
+  calibrationPairs: count,
   maxSourceTokens: integerIn(2),
   maxTargetTokens: integerIn(2),
   batchSize: count,
@@ -153,15 +166,27 @@ const DATASET_RULES = {
 const VARIANT_RULES = {
   name: nameRule,
   preset: presetRule,
-  kvHeads: count,
+  // Checked as a conversion of the base model: see checks.ts.
+  kvHeads: anything<KvHeads>(),
+  budget: objectRule,
   merge: oneOf('mean', 'weighted'),
   granularity: oneOf('head', 'row', 'column'),
-  init: oneOf('mean', 'random'),
+  init: oneOf('mean', 'random', 'least-squares'),
+  constraint: oneOf('none', 'softmax', 'signed'),
+  grouping: oneOf('neighbouring', 'similarity'),
+  alignment: oneOf('none', 'orthogonal'),
+  expansion: booleanRule,
   modules: arrayOf(oneOf<AttentionModule>('decoder.self', 'decoder.cross', 'encoder.self'), 1),
   trained: booleanRule,
   trainable: oneOf('all', 'merge'),
   distillation: objectRule,
   seeds: seedsRule,
+} satisfies Rules;
+
+const BUDGET_RULES = {
+  maxBytes: positive,
+  sourceTokens: count,
+  targetTokens: count,
 } satisfies Rules;
 
 const TRAINING_RULES = {
@@ -242,6 +267,7 @@ function parseDataset(value: unknown, field: string, directory: string): Dataset
     maxSourceTokens: given.maxSourceTokens ?? 512,
     maxTargetTokens: given.maxTargetTokens ?? 256,
     batchSize: given.batchSize ?? 8,
+    calibrationPairs: given.calibrationPairs ?? 256,
     metric: given.metric ?? 'rouge1',
     ...(paperColumn && { paperColumn }),
   };
@@ -256,25 +282,34 @@ function parseVariant(
   const options =
     typeof value === 'string' ? { preset: checkValue(value, presetRule, field) } : value;
   const given = checkOptions(options, VARIANT_RULES, field);
-  const { name = given.preset, trainable = 'all', seeds: own, distillation, ...rest } = given;
+  const { name = given.preset, trainable = 'all', seeds: own, ...merging } = given;
+  const { distillation, budget, ...rest } = merging;
   // The authors report the released checkpoint in the multi-head row.
   const { trained = !(given.preset === 'MHA' && settings === 'paper'), ...conversion } = rest;
-  if (given.preset === undefined && given.kvHeads === undefined) {
-    throw invalidArgument(
-      `${field}.preset`,
-      `${presetRule.allowed}, or kvHeads and merge`,
-      undefined,
-    );
+  if (given.preset === undefined && given.kvHeads === undefined && budget === undefined) {
+    const allowed = `${presetRule.allowed}, or kvHeads or budget, and merge`;
+    throw invalidArgument(`${field}.preset`, allowed, undefined);
   }
   return {
     name: required(name, nameRule, `${field}.name`),
     conversion,
     trained,
     trainable,
+    ...(budget && { budget: parseBudget(budget, `${field}.budget`, given.kvHeads) }),
     ...(distillation && {
       distillation: parseDistillation(distillation, `${field}.distillation`, trained),
     }),
     seeds: [...new Set(own ?? seeds)],
+  };
+}
+
+function parseBudget(value: unknown, field: string, kvHeads: KvHeads | undefined): BudgetPlan {
+  if (kvHeads !== undefined) throw invalidArgument(field, 'absent beside kvHeads', value);
+  const given = checkOptions(value, BUDGET_RULES, field);
+  return {
+    maxBytes: required(given.maxBytes, positive, `${field}.maxBytes`),
+    sourceTokens: given.sourceTokens ?? 1,
+    targetTokens: given.targetTokens ?? 1,
   };
 }
 

@@ -55,10 +55,17 @@ export interface VariantRow {
   /** What sets the variant apart, in words ("4 K/V heads, a weight per head"). */
   readonly description: string;
   readonly heads: number;
+  /** Mean over the decoder's layers. */
   readonly kvHeads: number;
   readonly parameters: number;
   readonly trainedParameters: number;
+  /** Parameters that the conversion added and folding removes: merge and expansion weights. */
   readonly mergeParameters: number;
+  /**
+   * The mean-pooled variant that this one is measured by, with as many K/V bytes or the next larger;
+   * absent for those themselves, for what is larger than all of them, and for what is not trained.
+   */
+  readonly baseline?: string;
   readonly kvBytesPerToken: { readonly selfAttention: number; readonly crossAttention: number };
   /** Seeds whose runs are finished. */
   readonly seeds: readonly number[];
@@ -92,8 +99,13 @@ export interface Comparison {
   readonly difference: Estimate;
   /** Two-sided, of the bootstrap. */
   readonly pValue: number;
-  /** Corrected for the number of comparisons on this data set (Holm, 1979). */
+  /** Corrected for the number of all comparisons on this data set (Holm, 1979). */
   readonly adjustedPValue: number;
+  /**
+   * Of a variant and its baseline: corrected for the number of these comparisons, the ones that the
+   * experiment is made for.
+   */
+  readonly plannedPValue?: number;
 }
 
 /**

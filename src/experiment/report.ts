@@ -1,5 +1,4 @@
 /** The finished runs as a report. */
-import { resolveConvertOptions } from '../convert/index.ts';
 import type { Model } from '../index.ts';
 import { describeArchitecture } from '../report/architecture.ts';
 import type { ExperimentData } from './data.ts';
@@ -14,7 +13,8 @@ import type {
   VariantRow,
 } from './report-types.ts';
 import type { FinishedRun, RunResult } from './results.ts';
-import { compareRuns, type RunsComparison } from './statistics/compare.ts';
+import { compareRuns, kvBytes, type RunsComparison } from './statistics/compare.ts';
+import { baselineOf, isMeanPooled, resolveVariant } from './variants.ts';
 import { weightMovements } from './weights.ts';
 
 export interface ReportInputs {
@@ -54,14 +54,13 @@ export async function createReport(inputs: ReportInputs): Promise<ExperimentRepo
 async function reportDataset(plan: DatasetPlan, inputs: ReportInputs): Promise<DatasetReport> {
   const { finished, data, signal } = inputs;
   const runs = finished.filter(({ result }) => result.dataset === plan.name);
-  const variants = inputs.plan.variants
-    .map((variant) => ({
-      variant,
-      runs: runs.filter(({ result }) => result.variant === variant.name),
-    }))
-    .filter((candidate) => candidate.runs.length > 0);
+  const variants = variantsOf(inputs, runs);
   const comparison = await compareRuns(
-    variants.map(({ variant, runs: own }) => ({ name: variant.name, runs: own })),
+    variants.map(({ variant, runs: own, baseline }) => ({
+      name: variant.name,
+      runs: own,
+      baseline,
+    })),
     plan.metric,
     signal,
   );
@@ -74,9 +73,7 @@ async function reportDataset(plan: DatasetPlan, inputs: ReportInputs): Promise<D
     testPairs: test.length,
     metric: plan.metric,
     ...(plan.paperColumn && { paperColumn: plan.paperColumn }),
-    rows: variants.map(({ variant, runs: own }) =>
-      rowOf({ variant, runs: own, comparison, dataset: plan, inputs }),
-    ),
+    rows: variants.map((variant) => rowOf({ ...variant, comparison, dataset: plan, inputs })),
     comparisons: comparison.comparisons,
     weights: variants.flatMap(({ variant, runs: own }) =>
       weightMovements(
@@ -93,6 +90,31 @@ interface VariantRuns {
   readonly variant: VariantPlan;
   /** At least one, in the order of seeds. */
   readonly runs: readonly FinishedRun[];
+  /** Name of the variant that it is measured by. */
+  readonly baseline: string | undefined;
+}
+
+/** Those that have a finished run. */
+function variantsOf(
+  { plan, baseModel: { config } }: ReportInputs,
+  runs: readonly FinishedRun[],
+): VariantRuns[] {
+  const found = plan.variants
+    .map((variant) => ({
+      variant,
+      runs: runs.filter(({ result }) => result.variant === variant.name),
+    }))
+    .filter((candidate) => candidate.runs.length > 0);
+  const candidates = found.map(({ variant, runs: own }) => ({
+    name: variant.name,
+    kvBytes: kvBytes(own),
+    isTrained: variant.trained,
+    isMeanPooled: isMeanPooled(variant, resolveVariant(variant, config), config.num_heads),
+  }));
+  return found.map((variant, i) => ({
+    ...variant,
+    baseline: baselineOf(candidates[i]!, candidates),
+  }));
 }
 
 interface RowInputs extends VariantRuns {
@@ -101,22 +123,27 @@ interface RowInputs extends VariantRuns {
   readonly inputs: ReportInputs;
 }
 
-function rowOf({ variant, runs, comparison, dataset, inputs }: RowInputs): VariantRow {
+function rowOf(row: RowInputs): VariantRow {
+  const { variant, runs, comparison, dataset, baseline, inputs } = row;
   const results = runs.map(({ result }) => result);
   const mean = (value: (result: RunResult) => number): number =>
     results.reduce((sum, result) => sum + value(result), 0) / results.length;
   const [first] = results as [RunResult];
   const { paperColumn } = dataset;
   const paper = paperColumn && paperScore(paperColumn, variant.name);
-  const conversion = resolveConvertOptions(variant.conversion, inputs.baseModel.config);
+  const { config } = inputs.baseModel;
   return {
     variant: variant.name,
-    description: describeVariant(variant, conversion, inputs.baseModel.config.num_heads),
+    description: describeVariant(variant, resolveVariant(variant, config), {
+      heads: config.num_heads,
+      kvHeadsByLayer: first.kvHeadsByLayer,
+    }),
     heads: first.heads,
     kvHeads: first.kvHeads,
     parameters: first.parameters,
     trainedParameters: first.trainedParameters,
     mergeParameters: first.mergeParameters,
+    ...(baseline !== undefined && { baseline }),
     kvBytesPerToken: first.kvBytesPerToken,
     seeds: results.map(({ seed }) => seed),
     perSeed: results.map(({ scores }) => scores),

@@ -3,6 +3,7 @@
  * folder holds `result.json` (a RunResult), `outputs.jsonl` (a RunOutput a line, in the order of the
  * test pairs) and `curve.jsonl`. The report is made of these files alone.
  */
+import type { KvHeadsByLayer } from '../checkpoint/grouping.ts';
 import type { MergeWeightGroup } from '../report/index.ts';
 
 /** What comparisons can be of: metrics of the test pairs' texts, 0..100, higher is better. */
@@ -43,9 +44,11 @@ export interface RunResult extends RunKey {
   readonly identity: string;
   /** Optimiser steps; 0: evaluated as converted. */
   readonly steps: number;
-  /** Query heads, and K/V heads of the converted modules. */
+  /** Query heads, and the mean K/V heads of the decoder's layers. */
   readonly heads: number;
   readonly kvHeads: number;
+  /** Where they differ by layer. */
+  readonly kvHeadsByLayer?: KvHeadsByLayer;
   /** Parameters after folding. */
   readonly parameters: number;
   /** Parameters that the optimiser moved, merge weights included. */

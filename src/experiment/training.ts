@@ -12,6 +12,7 @@ import { evaluationBatches, trainingBatches } from './data.ts';
 import type { RunInputs } from './identity.ts';
 import type { TrainingPlan } from './plan.ts';
 import { appendCurve, readCurve, stateDirectory, trimCurve, type CurveLine } from './run-files.ts';
+import { convertVariant } from './variants.ts';
 
 export interface TrainingContext extends RunInputs {
   readonly baseModel: Model;
@@ -60,8 +61,8 @@ function disposable(model: Model, curve: readonly CurveLine[]): TrainedRun {
   return { model, curve, [Symbol.asyncDispose]: () => model.dispose() };
 }
 
-function convertBase({ baseModel, variant, seed }: TrainingContext): Promise<Model> {
-  return baseModel.convert({ ...variant.conversion, seed });
+function convertBase(context: TrainingContext): Promise<Model> {
+  return convertVariant({ ...context, evaluation: context.plan.evaluation });
 }
 
 async function startTrainer(context: TrainingContext): Promise<Trainer> {

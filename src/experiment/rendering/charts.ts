@@ -58,8 +58,8 @@ const CLOSE = 0.2;
 
 export function renderGapCharts(dataset: DatasetReport, styles: Styles, id: string): Markup {
   const lines = pairsOf(dataset).map((pair) => ({
-    name: pair.learned.variant,
-    points: pair.learned.curve
+    name: pair.row.variant,
+    points: pair.row.curve
       .map(({ step }) => ({ x: step, y: gapAt(pair, step) }))
       .filter(({ y }) => Number.isFinite(y)),
   }));

@@ -2,40 +2,36 @@
 import { formatFixed } from '../../report/format.ts';
 import type { Comparison, DatasetReport, Estimate, VariantRow } from '../report-types.ts';
 
-/** A learned merge and the mean-pooled variant with as many K/V heads and bytes. */
+/** A variant and the mean-pooled one that it is measured by. */
 export interface Pair {
-  readonly learned: VariantRow;
-  readonly pooled: VariantRow;
+  readonly row: VariantRow;
+  readonly baseline: VariantRow;
 }
 
 interface Match extends Pair {
-  /** learned − pooled. */
+  /** row − baseline. */
   readonly difference: Estimate;
-  readonly adjustedPValue: number;
+  readonly plannedPValue: number;
 }
 
-/** Every trained learned merge beside its mean-pooled counterpart. */
+/** Every variant that has a baseline, beside it. */
 export function pairsOf({ rows }: DatasetReport): Pair[] {
-  return rows.filter(isLearned).flatMap((learned) => {
-    // Merged in other modules, as many heads keep other bytes: that would not be a fair pair.
-    const pooled = rows.find(
-      (row) =>
-        isPooled(row) && row.kvHeads === learned.kvHeads && kvBytesOf(row) === kvBytesOf(learned),
-    );
-    return pooled ? [{ learned, pooled }] : [];
+  return rows.flatMap((row) => {
+    const baseline = rows.find(({ variant }) => variant === row.baseline);
+    return baseline ? [{ row, baseline }] : [];
   });
 }
 
-/** Validation loss of the learned merge minus that of the mean, over seeds; NaN where one has none. */
-export function gapAt({ learned, pooled }: Pair, step: number): number {
-  const [loss, other] = [learned, pooled].map(({ curve }) => curve.find((p) => p.step === step));
+/** Validation loss of the variant minus its baseline's, over seeds; NaN where one has none. */
+export function gapAt({ row, baseline }: Pair, step: number): number {
+  const [loss, other] = [row, baseline].map(({ curve }) => curve.find((p) => p.step === step));
   return (loss?.mean ?? NaN) - (other?.mean ?? NaN);
 }
 
 /** The pairs that were compared. */
 function matchesOf(dataset: DatasetReport): Match[] {
   return pairsOf(dataset).flatMap((pair) => {
-    const found = differenceOf(dataset.comparisons, pair.learned, pair.pooled);
+    const found = differenceOf(dataset.comparisons, pair);
     return found ? [{ ...pair, ...found }] : [];
   });
 }
@@ -45,22 +41,13 @@ export function kvBytesOf({ kvBytesPerToken }: VariantRow): number {
   return kvBytesPerToken.selfAttention + kvBytesPerToken.crossAttention;
 }
 
-function isLearned({ mergeParameters, trainedParameters }: VariantRow): boolean {
-  return mergeParameters > 0 && trainedParameters > 0;
-}
-
-function isPooled({ mergeParameters, kvHeads, heads, trainedParameters }: VariantRow): boolean {
-  return mergeParameters === 0 && kvHeads < heads && trainedParameters > 0;
-}
-
 function differenceOf(
   comparisons: readonly Comparison[],
-  { variant: a }: VariantRow,
-  { variant: b }: VariantRow,
-): Pick<Match, 'difference' | 'adjustedPValue'> | undefined {
-  for (const { variant, other, difference, adjustedPValue } of comparisons) {
-    if (variant === a && other === b) return { difference, adjustedPValue };
-    if (variant === b && other === a) return { difference: negated(difference), adjustedPValue };
+  { row: { variant: a }, baseline: { variant: b } }: Pair,
+): Pick<Match, 'difference' | 'plannedPValue'> | undefined {
+  for (const { variant, other, difference, plannedPValue = NaN } of comparisons) {
+    if (variant === a && other === b) return { difference, plannedPValue };
+    if (variant === b && other === a) return { difference: negated(difference), plannedPValue };
   }
   return undefined;
 }
@@ -88,8 +75,7 @@ export function verdictOf(difference: Estimate): string {
 /** One sentence for the whole, then one per match. */
 export function findingsOf(dataset: DatasetReport): string[] {
   const matches = matchesOf(dataset);
-  if (matches.length === 0)
-    return ['No learned merge and its mean-pooled counterpart are finished.'];
+  if (matches.length === 0) return ['No variant and its mean-pooled counterpart are finished.'];
   return [headlineOf(matches), ...matches.map((match) => describeMatch(match, dataset))];
 }
 
@@ -99,31 +85,30 @@ const LEVEL = 0.05;
 function headlineOf(matches: readonly Match[]): string {
   const winners = matches.filter(({ difference }) => sideOfZero(difference) > 0);
   if (winners.length === 0)
-    return 'No learned merge beats mean pooling at equal K/V bytes with the interval clear of zero.';
-  const standing = winners.filter(({ adjustedPValue }) => adjustedPValue < LEVEL);
+    return 'No variant beats mean pooling at as many K/V bytes with the interval clear of zero.';
+  const standing = winners.filter(({ plannedPValue }) => plannedPValue < LEVEL);
   return (
-    `At equal K/V bytes these beat mean pooling with the interval clear of zero: ${listOf(winners)}. ` +
-    `With p below ${LEVEL} after Holm: ${standing.length > 0 ? listOf(standing) : 'none of them'}.`
+    `With no more K/V bytes these beat mean pooling with the interval clear of zero: ${listOf(winners)}. ` +
+    `With p below ${LEVEL} after Holm for these ${matches.length} comparisons: ` +
+    `${standing.length > 0 ? listOf(standing) : 'none of them'}.`
   );
 }
 
 function listOf(matches: readonly Match[]): string {
-  return matches
-    .map(({ learned, pooled }) => `${learned.variant} over ${pooled.variant}`)
-    .join(', ');
+  return matches.map(({ row, baseline }) => `${row.variant} over ${baseline.variant}`).join(', ');
 }
 
 function describeMatch(match: Match, dataset: DatasetReport): string {
-  const { learned, pooled, difference, adjustedPValue } = match;
+  const { row, baseline, difference, plannedPValue } = match;
   return (
-    `${learned.variant} − ${pooled.variant}: ${dataset.metric} ${formatDifference(difference)}, ` +
-    `p ${formatPValue(adjustedPValue)} after Holm, ${commonSeeds(match)}: ${verdictOf(difference)}.`
+    `${row.variant} − ${baseline.variant}: ${dataset.metric} ${formatDifference(difference)}, ` +
+    `p ${formatPValue(plannedPValue)} after Holm, ${commonSeeds(match)}: ${verdictOf(difference)}.`
   );
 }
 
 /** The bootstrap compares a pair on the seeds that both have. */
-function commonSeeds({ learned, pooled }: Pair): string {
-  const count = learned.seeds.filter((seed) => pooled.seeds.includes(seed)).length;
+function commonSeeds({ row, baseline }: Pair): string {
+  const count = row.seeds.filter((seed) => baseline.seeds.includes(seed)).length;
   if (count === 0) return 'no seed in common';
   return count === 1 ? '1 seed' : `${count} seeds`;
 }
@@ -131,14 +116,14 @@ function commonSeeds({ learned, pooled }: Pair): string {
 /** A curve is a mean over its variant's seeds: where those differ, so do the gap's two sides. */
 export function gapNoteOf(dataset: DatasetReport): string {
   const unequal = pairsOf(dataset)
-    .filter(({ learned, pooled }) => learned.seeds.join() !== pooled.seeds.join())
+    .filter(({ row, baseline }) => row.seeds.join() !== baseline.seeds.join())
     .map(
-      ({ learned, pooled }) =>
-        `${learned.variant} (${learned.seeds.join(', ')}) − ${pooled.variant} (${pooled.seeds.join(', ')})`,
+      ({ row, baseline }) =>
+        `${row.variant} (${row.seeds.join(', ')}) − ${baseline.variant} (${baseline.seeds.join(', ')})`,
     );
   const meaning =
-    'Validation loss of a learned merge minus that of its mean-pooled counterpart, from the first steps to the ' +
-    'end; below zero the learned merge is ahead.';
+    'Validation loss of a variant minus that of its mean-pooled counterpart, from the first steps to the ' +
+    'end; below zero the variant is ahead.';
   if (unequal.length === 0) return meaning;
   return `${meaning} Not of the same seeds, so the seeds' own differences are in it: ${unequal.join('; ')}.`;
 }

@@ -28,7 +28,7 @@ export function resultsTable({ rows, metric, paperColumn }: DatasetReport): Figu
       ...paper.map(() => formatFixed(row.paperScore ?? NaN, 1)),
       formatFixed(meanLoss(row), 4),
       String(row.seeds.length),
-      `${row.kvHeads} of ${row.heads}`,
+      `${formatKvHeads(row)} of ${row.heads}`,
       `${formatBytes(row.kvBytesPerToken.selfAttention)}, ${formatBytes(row.kvBytesPerToken.crossAttention)}`,
       formatCount(row.parameters),
       formatInteger(row.mergeParameters),
@@ -38,6 +38,11 @@ export function resultsTable({ rows, metric, paperColumn }: DatasetReport): Figu
       formatCount(row.generatedTokensPerSecond),
     ]),
   };
+}
+
+/** A mean over layers has a fraction. */
+export function formatKvHeads({ kvHeads }: VariantRow): string {
+  return Number.isInteger(kvHeads) ? String(kvHeads) : formatFixed(kvHeads, 2);
 }
 
 function meanLoss({ perSeed }: VariantRow): number {
@@ -77,27 +82,28 @@ export function otherComparisonsTable({ comparisons, metric }: DatasetReport): F
 
 function comparisonsTable(comparisons: readonly Comparison[], metric: string): FigureTable {
   return {
-    headings: ['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)', 'verdict'],
-    rows: comparisons.map(({ variant, other, difference, pValue, adjustedPValue }) => [
-      variant,
-      other,
-      formatDifference(difference),
-      formatPValue(pValue),
-      formatPValue(adjustedPValue),
-      verdictOf(difference),
+    headings: [
+      ...['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)'],
+      ...['p (Holm, planned)', 'verdict'],
+    ],
+    rows: comparisons.map(({ plannedPValue, ...comparison }) => [
+      comparison.variant,
+      comparison.other,
+      formatDifference(comparison.difference),
+      formatPValue(comparison.pValue),
+      formatPValue(comparison.adjustedPValue),
+      plannedPValue === undefined ? NO_VALUE : formatPValue(plannedPValue),
+      verdictOf(comparison.difference),
     ]),
   };
 }
 
-/** Validation loss of each learned merge minus that of its mean-pooled counterpart, by step. */
+/** Validation loss of each variant minus that of its mean-pooled counterpart, by step. */
 export function gapTable(dataset: DatasetReport): FigureTable {
   const pairs = pairsOf(dataset);
   return {
-    headings: [
-      'step',
-      ...pairs.map(({ learned, pooled }) => `${learned.variant} − ${pooled.variant}`),
-    ],
-    rows: stepsOf(pairs.map(({ learned }) => learned)).map((step) => [
+    headings: ['step', ...pairs.map(({ row, baseline }) => `${row.variant} − ${baseline.variant}`)],
+    rows: stepsOf(pairs.map(({ row }) => row)).map((step) => [
       formatInteger(step),
       ...pairs.map((pair) => signed(gapAt(pair, step), 4)),
     ]),

@@ -15,6 +15,7 @@ import {
   otherComparisonsTable,
   resultsTable,
   runsTable,
+  formatKvHeads,
 } from './tables.ts';
 
 /** The first lines of every rendering: what was done, and what is not there yet. */
@@ -142,12 +143,12 @@ export function formatExperimentTable(report: ExperimentReport): string {
     '',
     formatTable(
       columnsOf(['variant', dataset.metric, '95 % interval', 'seeds', 'K/V heads']),
-      dataset.rows.map(({ variant, score, seeds, kvHeads }) => [
-        variant,
-        formatFixed(score.mean, 2),
-        `${formatFixed(score.low, 2)} to ${formatFixed(score.high, 2)}`,
-        String(seeds.length),
-        String(kvHeads),
+      dataset.rows.map((row) => [
+        row.variant,
+        formatFixed(row.score.mean, 2),
+        `${formatFixed(row.score.low, 2)} to ${formatFixed(row.score.high, 2)}`,
+        String(row.seeds.length),
+        formatKvHeads(row),
       ]),
     ),
     '',

@@ -9,6 +9,8 @@ export interface NamedRuns {
   readonly name: string;
   /** At least one; one for each seed. */
   readonly runs: readonly FinishedRun[];
+  /** Name of the variant that this one is measured by. */
+  readonly baseline?: string | undefined;
 }
 
 export interface RunsComparison {
@@ -31,15 +33,24 @@ export async function compareRuns(
   );
   const bytes = new Map(variants.map(({ name, runs }) => [name, kvBytes(runs)]));
   const adjusted = holm(differences.map(({ pValue }) => pValue));
+  const baselines = new Map(variants.map(({ name, baseline }) => [name, baseline]));
+  const isPlanned = ({ variant, other }: Pick<Comparison, 'variant' | 'other'>): boolean =>
+    baselines.get(variant) === other || baselines.get(other) === variant;
+  const planned = differences.filter(isPlanned);
+  const plannedPValues = holm(planned.map(({ pValue }) => pValue));
   const comparisons = differences.map((difference, i) => ({
     ...difference,
     sameKvBytes: bytes.get(difference.variant) === bytes.get(difference.other),
     adjustedPValue: adjusted[i] ?? NaN,
+    ...(isPlanned(difference) && {
+      plannedPValue: plannedPValues[planned.indexOf(difference)] ?? NaN,
+    }),
   }));
   return { scores, comparisons };
 }
 
-function kvBytes([first]: readonly FinishedRun[]): number {
+/** Of K and V, per token of self- and of cross-attention. */
+export function kvBytes([first]: readonly FinishedRun[]): number {
   const { selfAttention = NaN, crossAttention = NaN } = first?.result.kvBytesPerToken ?? {};
   return selfAttention + crossAttention;
 }

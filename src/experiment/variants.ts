@@ -1,0 +1,110 @@
+/** What a plan's variants mean for the base model: their conversion, and what they are compared with. */
+import {
+  resolveConvertOptions,
+  type CalibrationBatch,
+  type ResolvedConversion,
+} from '../convert/index.ts';
+import {
+  allocateKvHeads,
+  type ConvertOptions,
+  type KvHeads,
+  type Model,
+  type ModelConfig,
+} from '../index.ts';
+import { evaluationBatches, type ExperimentData } from './data.ts';
+import type { DatasetPlan, EvaluationPlan, VariantPlan } from './plan.ts';
+
+/** @throws WgqaError INVALID_ARGUMENT */
+export function resolveVariant(
+  { conversion, budget }: VariantPlan,
+  config: ModelConfig,
+): ResolvedConversion {
+  const options = { ...conversion, ...(budget && { kvHeads: oneHeadByLayer(config) }) };
+  return resolveConvertOptions({ ...options, calibration: [] }, config);
+}
+
+/** Stands for heads that a budget has yet to choose. */
+function oneHeadByLayer({ num_decoder_layers: layers }: ModelConfig): KvHeads {
+  const ones = Array.from({ length: layers }, () => 1);
+  return { 'decoder.self': ones, 'decoder.cross': ones };
+}
+
+/** Whether the variant's conversion looks at text. */
+export function isCalibrated({ conversion, budget }: VariantPlan): boolean {
+  const { init, grouping, alignment } = conversion;
+  return (
+    budget !== undefined ||
+    init === 'least-squares' ||
+    grouping === 'similarity' ||
+    alignment === 'orthogonal'
+  );
+}
+
+export interface ConversionInputs {
+  readonly baseModel: Model;
+  readonly variant: VariantPlan;
+  readonly seed: number;
+  readonly data: ExperimentData;
+  readonly dataset: DatasetPlan;
+  readonly evaluation: EvaluationPlan;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The base model converted as the variant says. @throws WgqaError as convert and allocateKvHeads do */
+export async function convertVariant(inputs: ConversionInputs): Promise<Model> {
+  const { baseModel, variant, seed, signal } = inputs;
+  const abort = signal ? { signal } : {};
+  const options: ConvertOptions = { ...variant.conversion, seed };
+  if (!isCalibrated(variant)) return baseModel.convert(options, abort);
+  const text = calibrationText(inputs);
+  const calibration: CalibrationBatch[] = [...text.batches(0)];
+  if (variant.budget === undefined) return baseModel.convert({ ...options, calibration }, abort);
+  const { alignment } = variant.conversion;
+  const { kvHeads } = await allocateKvHeads(baseModel, {
+    ...variant.budget,
+    ...(alignment && { alignment }),
+    calibration: text,
+    ...abort,
+  });
+  return baseModel.convert({ ...options, kvHeads, calibration }, abort);
+}
+
+/** The first training pairs. */
+function calibrationText({ data, dataset, evaluation }: ConversionInputs) {
+  return evaluationBatches(data.train.slice(0, dataset.calibrationPairs), evaluation);
+}
+
+/** What is said of a variant when its counterpart is looked for. */
+export interface Candidate {
+  readonly name: string;
+  /** Of K and V, per token. */
+  readonly kvBytes: number;
+  readonly isTrained: boolean;
+  readonly isMeanPooled: boolean;
+}
+
+/** GQA and MQA as they are known: neighbouring heads pooled to their mean and fine-tuned on labels. */
+export function isMeanPooled(
+  { trained, trainable, distillation, budget }: VariantPlan,
+  { kvHeads, merge, grouping, alignment, expansion }: ResolvedConversion,
+  heads: number,
+): boolean {
+  const isPlainTraining = trained && trainable === 'all' && distillation === undefined;
+  const isPlainMerge =
+    merge === 'mean' && grouping === 'neighbouring' && alignment === 'none' && !expansion;
+  return isPlainTraining && isPlainMerge && budget === undefined && kvHeads !== heads;
+}
+
+/**
+ * The mean-pooled variant that a trained one is measured by: with as many bytes of K and V, or else
+ * the next larger, so that no variant is ahead for keeping more.
+ */
+export function baselineOf(
+  { kvBytes, isTrained, isMeanPooled: isBaseline }: Candidate,
+  candidates: readonly Candidate[],
+): string | undefined {
+  if (!isTrained || isBaseline) return undefined;
+  const larger = candidates.filter((other) => other.isMeanPooled && other.kvBytes >= kvBytes);
+  larger.sort((a, b) => a.kvBytes - b.kvBytes);
+  return larger[0]?.name;
+}
