@@ -18,6 +18,7 @@ const SYSTEM_PACKAGES = [
   { name: 'ninja-build', program: 'ninja' },
   { name: 'libdnnl-dev', header: 'oneapi/dnnl/dnnl.hpp' },
   { name: 'libhwy-dev', header: 'hwy/highway.h' },
+  { name: 'libeigen3-dev', header: 'eigen3/Eigen/Core' },
 ];
 
 /** @param {string} message */

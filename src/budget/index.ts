@@ -139,7 +139,7 @@ async function measure(
   dataset: Dataset,
   { alignment = 'none', signal, onProgress }: Partial<AllocateOptions>,
 ): Promise<Pick<KvHeadAllocation, 'loss' | 'sensitivities'>> {
-  const calibration = [...dataset.batches(0)];
+  const calibration = alignment === 'none' ? [] : [...dataset.batches(0)];
   const abort = signal ? { signal } : {};
   const { loss } = await evaluateLoss(model, dataset, abort);
   const heads = model.config.num_heads;
@@ -153,7 +153,7 @@ async function measure(
       const conversion: ConvertOptions = {
         merge: 'mean',
         alignment,
-        calibration,
+        ...(calibration.length > 0 && { calibration }),
         kvHeads: oneLayer(model.config, { ...place, kvHeads }),
       };
       await using pooled = await model.convert(conversion, abort);

@@ -50,6 +50,22 @@ test('a variant may have options and seeds of its own', () => {
   });
 });
 
+test('a variant may have K/V heads within a budget, and be prepared', () => {
+  const options = { grouping: 'similarity', alignment: 'orthogonal', expansion: true };
+  const { variants, datasets } = planWith({
+    variants: [
+      { name: 'layers', merge: 'mean', budget: { maxBytes: 512, sourceTokens: 4 } },
+      { name: 'prepared', preset: 'WGQA', ...options },
+    ],
+  });
+  expect(variants[0]).toMatchObject({
+    conversion: { merge: 'mean' },
+    budget: { maxBytes: 512, sourceTokens: 4, targetTokens: 1 },
+  });
+  expect(variants[1]?.conversion).toEqual({ preset: 'WGQA', ...options });
+  expect(datasets[0]?.calibrationPairs).toBe(256);
+});
+
 test('a variant may be distilled from the multi-head model', () => {
   const distilled = (distillation: object) =>
     planWith({ variants: ['MHA', { preset: 'WGQA', distillation }] }).variants[1]?.distillation;
@@ -95,6 +111,14 @@ describe('what is wrong is named', () => {
       { settings: 'paper', variants: [{ preset: 'MHA', distillation: {} }] },
       'variants[0].distillation',
     ],
+    [{ datasets: [{ ...DATASET, calibrationPairs: 0 }] }, 'datasets[0].calibrationPairs'],
+    [{ variants: [{ preset: 'WGQA', constraint: 'positive' }] }, 'variants[0].constraint'],
+    [{ variants: [{ preset: 'WGQA', grouping: 'random' }] }, 'variants[0].grouping'],
+    [{ variants: [{ preset: 'WGQA', alignment: 'unitary' }] }, 'variants[0].alignment'],
+    [{ variants: [{ preset: 'WGQA', expansion: 1 }] }, 'variants[0].expansion'],
+    [{ variants: [{ name: 'x', merge: 'mean', budget: {} }] }, 'variants[0].budget.maxBytes'],
+    [{ variants: [{ name: 'x', budget: { maxBytes: 0 } }] }, 'variants[0].budget.maxBytes'],
+    [{ variants: [{ name: 'x', kvHeads: 2, budget: { maxBytes: 9 } }] }, 'variants[0].budget'],
     [{ training: { steps: 1, epochs: 1 } }, 'training.epochs'],
     [{ training: { learningRate: 0 } }, 'training.learningRate'],
     [{ evaluation: { samples: -1 } }, 'evaluation.samples'],

@@ -11,6 +11,8 @@ import { useTemporaryDirectory, wgqaJson, writePairs, writeTinyModel } from '../
 const temporary = useTemporaryDirectory();
 let planFile = '';
 
+const PREPARED = { grouping: 'similarity', alignment: 'orthogonal', expansion: true };
+
 const PLAN = {
   base: 'model',
   seeds: [0, 1],
@@ -25,6 +27,7 @@ const PLAN = {
       maxSourceTokens: 16,
       maxTargetTokens: 8,
       batchSize: 4,
+      calibrationPairs: 8,
       metric: 'rougeL',
     },
   ],
@@ -36,11 +39,14 @@ const PLAN = {
     { name: 'frozen', preset: 'WGQA', trainable: 'merge', seeds: [0] },
     { preset: 'RANDCOLWMQA', seeds: [1] },
     { name: 'distilled', preset: 'WGQA', distillation: { weight: 0.7 }, seeds: [0] },
+    { ...PREPARED, name: 'prepared', preset: 'WGQA', init: 'least-squares', seeds: [0] },
+    // GQA keeps 512 bytes per token of both attentions.
+    { name: 'by layer', merge: 'mean', budget: { maxBytes: 500 }, seeds: [0] },
   ],
   training: { steps: 6, learningRate: 1e-2, evaluateEvery: 2, checkpointEvery: 1 },
   evaluation: { batchSize: 4, generation: { maxNewTokens: 6 }, samples: 2 },
 };
-const RUNS = 10;
+const RUNS = 12;
 
 beforeAll(async () => {
   await writeTinyModel(temporary.path('model'));
@@ -104,7 +110,21 @@ describe('an experiment', () => {
       ['frozen', 2, 32, 1, steps],
       ['RANDCOLWMQA', 1, 256, 1, steps],
       ['distilled', 2, 32, 1, steps],
+      // ... and as many modules, K and V times 4 heads of 8 channels for the expansion.
+      ['prepared', 2, 32 + 256, 1, steps],
+      ['by layer', 1.75, 0, 1, steps],
     ]);
+    expect(rows.map(({ baseline }) => baseline)).toEqual([
+      ...[undefined, undefined, undefined, 'GQA', 'GQA', 'GQA', 'GQA', 'GQA', 'GQA'],
+    ]);
+    expect(rows.at(-2)?.description).toBe(
+      '2 of 4 K/V heads, grouped by similarity, aligned, a weight per head, ' +
+        'start from least squares, weighted expansion',
+    );
+    const byLayer = rows.at(-1);
+    expect(byLayer?.description).toMatch(/^K\/V heads by layer \(self \d \d, cross \d \d\), mean/);
+    const { selfAttention = NaN, crossAttention = NaN } = byLayer?.kvBytesPerToken ?? {};
+    expect(selfAttention + crossAttention).toBeLessThanOrEqual(500);
     const distilled = rows.find(({ variant }) => variant === 'distilled');
     expect(distilled?.description).toContain(
       'distilled from the multi-head model, weight 0.7, T 2',
@@ -135,10 +155,16 @@ describe('an experiment', () => {
 
   test('compares every pair of variants', () => {
     const [dataset] = report.datasets;
-    expect(dataset?.comparisons).toHaveLength((7 * 6) / 2);
+    expect(dataset?.comparisons).toHaveLength((9 * 8) / 2);
     for (const { pValue, adjustedPValue } of dataset?.comparisons ?? []) {
       expect(adjustedPValue).toBeGreaterThanOrEqual(pValue);
       expect(adjustedPValue).toBeLessThanOrEqual(1);
+    }
+    const planned = dataset?.comparisons.filter((pair) => pair.plannedPValue !== undefined) ?? [];
+    expect(planned).toHaveLength(6);
+    for (const { pValue, adjustedPValue, plannedPValue = NaN } of planned) {
+      expect(plannedPValue).toBeGreaterThanOrEqual(pValue);
+      expect(plannedPValue).toBeLessThanOrEqual(adjustedPValue);
     }
   });
 
@@ -165,6 +191,15 @@ describe('an experiment', () => {
 test.each([
   [{ variants: ['MHA', { name: 'x', kvHeads: 3, merge: 'mean' }] }, 'variants[1].kvHeads'],
   [{ variants: [{ preset: 'GQA', trainable: 'merge' }] }, 'variants[0].trainable'],
+  [{ variants: [{ preset: 'ROWWGQA', init: 'least-squares' }] }, 'variants[0].init'],
+  [
+    { variants: [{ name: 'x', merge: 'mean', kvHeads: { 'decoder.self': [2] } }] },
+    'variants[0].kvHeads',
+  ],
+  [
+    { variants: [{ name: 'x', merge: 'mean', grouping: 'similarity', budget: { maxBytes: 512 } }] },
+    'variants[0].kvHeads',
+  ],
   [{ evaluation: { generation: { maxNewTokens: 0 } } }, 'evaluation.generation.maxNewTokens'],
 ])('what only the model can tell is told before any run: %j', async (change, field) => {
   const file = await writePlan('wrong', { ...PLAN, ...change });
