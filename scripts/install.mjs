@@ -30,6 +30,6 @@ try {
   const reason = error instanceof Error ? error.message : String(error);
   process.stderr.write(
     `wgqa: the native addon was not built: ${reason}\n` +
-      'wgqa: it needs g++, cmake, ninja-build, libdnnl-dev and libhwy-dev; then run: npm rebuild wgqa\n',
+      'wgqa: it needs g++, cmake, ninja-build, libdnnl-dev, libhwy-dev and libeigen3-dev; then run: npm rebuild wgqa\n',
   );
 }

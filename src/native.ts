@@ -451,7 +451,7 @@ export function native(): NativeBinding {
     throw new WgqaError(
       'NATIVE_UNAVAILABLE',
       `the native addon could not be loaded (${reason}); build it with \`npm rebuild wgqa\`, ` +
-        'or `npm run build` in a clone (needs a C++ compiler, cmake, libdnnl-dev and libhwy-dev)',
+        'or `npm run build` in a clone (needs a C++ compiler, cmake, libdnnl-dev, libhwy-dev and libeigen3-dev)',
       { cause },
     );
   }

@@ -9,7 +9,7 @@ namespace wgqa {
 namespace {
 
 constexpr int kMostSweeps = 100;
-constexpr double kLeastGain = 1e-9;  // of a sweep, to what there is
+constexpr double kLeastGain = 1e-6;  // of a sweep, to what there is
 
 // Rotates the heads [begin, end) one after another towards the sum of the others.
 class GroupAlignment {
@@ -60,7 +60,7 @@ class GroupAlignment {
 }  // namespace
 
 Matrix nearestOrthogonal(const Matrix& target) {
-  const Eigen::JacobiSVD<Eigen::MatrixXd> svd(target, Eigen::ComputeFullU | Eigen::ComputeFullV);
+  const Eigen::BDCSVD<Eigen::MatrixXd> svd(target, Eigen::ComputeFullU | Eigen::ComputeFullV);
   return svd.matrixU() * svd.matrixV().transpose();
 }
 

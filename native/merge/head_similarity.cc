@@ -15,7 +15,7 @@ constexpr double kLeastGain = 1e-12;  // of an exchange: rounding is none
 double innerProduct(const HeadGram& gram, std::int64_t first, std::int64_t second, bool rotated) {
   if (!rotated) return gram.between(first, second).trace();
   const Eigen::MatrixXd product = gram.between(first, second);
-  return Eigen::JacobiSVD<Eigen::MatrixXd>(product).singularValues().sum();
+  return Eigen::BDCSVD<Eigen::MatrixXd>(product).singularValues().sum();
 }
 
 // The distances from a head to all heads of group `group`.

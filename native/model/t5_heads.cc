@@ -96,6 +96,8 @@ class HeadPreparer {
   }
 
   void prepareLayer(std::int64_t layer, ParameterRewrite& rewrite) const {
+    const bool isShared = config_.module(module_).kvHeadsIn(layer) < config_.heads;
+    if (orders_.empty() && !isShared) return;  // each head is merged with itself alone
     AttentionMatrices attention = read(layer);
     if (!orders_.empty()) reorder(attention, orders_[sharesOrder() ? 0 : layer]);
     if (isAligned()) align(attention, layer);

@@ -106,8 +106,8 @@ WGQA_TEST(mergeAlignmentCannotBeImprovedByTurningOneHead) {
       const Matrix step = 0.05 * randomMatrix(3, 3, 100 + seed);
       const Matrix turn = Matrix::Identity(3, 3) + (step - step.transpose());
       rotations[head] = nearestOrthogonal(turn) * own;
-      // The last sweep gained up to 1e-9 of the whole.
-      CHECK(agreement(projection, rotations) < best + 1e-8 * std::abs(best));
+      // The last sweep gained up to 1e-6 of the whole.
+      CHECK(agreement(projection, rotations) < best + 1e-5 * std::abs(best));
     }
     rotations[head] = own;
   }
