@@ -139,9 +139,7 @@ async function measure(
   dataset: Dataset,
   { alignment = 'none', signal, onProgress }: Partial<AllocateOptions>,
 ): Promise<Pick<KvHeadAllocation, 'loss' | 'sensitivities'>> {
-  // Pooling alone weighs nothing by the text.
-  const preparation =
-    alignment === 'none' ? {} : { alignment, calibration: [...dataset.batches(0)] };
+  const calibration = alignment === 'none' ? [] : [...dataset.batches(0)];
   const abort = signal ? { signal } : {};
   const loss = await finiteLoss(model, dataset, abort);
   const heads = model.config.num_heads;
@@ -154,7 +152,8 @@ async function measure(
       throwIfAborted(signal);
       const conversion: ConvertOptions = {
         merge: 'mean',
-        ...preparation,
+        alignment,
+        ...(calibration.length > 0 && { calibration }),
         kvHeads: oneLayer(model.config, { ...place, kvHeads }),
       };
       await using pooled = await model.convert(conversion, abort);

@@ -48,9 +48,8 @@ export interface RunResult extends RunKey {
   readonly kvHeads: number;
   /** Parameters after folding. */
   readonly parameters: number;
-  /** Parameters that the optimiser moved, merge and expansion weights included. */
+  /** Parameters that the optimiser moved, merge weights included. */
   readonly trainedParameters: number;
-  /** Merge and expansion weights. */
   readonly mergeParameters: number;
   /** Bytes of K and V per token, over all decoder layers, in the cache that decoded. */
   readonly kvBytesPerToken: { readonly selfAttention: number; readonly crossAttention: number };

@@ -1,5 +1,5 @@
 /** What a trained run is worth: loss and texts of the test pairs, and their scores. */
-import { isFoldable, meanKvHeads } from '../checkpoint/grouping.ts';
+import { meanKvHeads } from '../checkpoint/grouping.ts';
 import {
   computeBleu,
   computeRouge,
@@ -11,7 +11,7 @@ import {
 } from '../index.ts';
 import { foldAndCompare } from '../scoring/fold.ts';
 import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
-import { countConversionWeights, readMergeWeights } from '../scoring/merge-weights.ts';
+import { readMergeWeights } from '../scoring/merge-weights.ts';
 import { evaluationBatches, type ExperimentData } from './data.ts';
 import type { EvaluationPlan, ExperimentPlan, VariantPlan } from './plan.ts';
 import type { FinishedRun, RunOutput, RunResult, TestScores } from './results.ts';
@@ -47,7 +47,7 @@ export async function scoreRun(
   context: ScoringContext,
 ): Promise<{ readonly scored: Scored; readonly outputs: FinishedRun['outputs'] }> {
   const mergeWeights = await readMergeWeights(model);
-  const mergeParameters = countConversionWeights(model);
+  const mergeParameters = mergeWeights.reduce((sum, { values }) => sum + values.length, 0);
   const before = model.parameterCount;
   const score = async (deployed: Model) => {
     const { outputs, ...scored } = await scoreDeployed(deployed, context);
@@ -57,7 +57,7 @@ export async function scoreRun(
       outputs,
     };
   };
-  if (!isFoldable(model.config)) return score(model);
+  if (mergeWeights.length === 0) return score(model);
   const { folded } = await foldAndCompare(model, context.data.test, context.signal);
   await using deployed = folded;
   return await score(deployed);
