@@ -5,12 +5,20 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { kvHeadsOf, loadModel, type ConvertOptions, type Model } from '../../src/index.ts';
 import { BY_LAYER, logitsOf } from '../support/conversions.ts';
 import { useTemporaryDirectories } from '../support/directories.ts';
-import { expectClose } from '../support/tensors.ts';
-import { tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';
-import { makeVariant } from '../support/variants.ts';
+import { Float64T5 } from '../support/t5-float64.ts';
+import { expectClose, relativeError } from '../support/tensors.ts';
+import { tinyBatch, tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';
+import {
+  blockRow,
+  float64Parameters,
+  makeVariant,
+  teacherForcedRows,
+} from '../support/variants.ts';
 
 // Merging and pooling sum the same numbers in another order, then three decoder layers follow.
 const ROUNDING = 1e-5;
+// Float32 end to end: different summation orders over some ten layers.
+const FLOAT32 = 1e-4;
 const UNIFORM = { 'decoder.self': [2, 2, 2], 'decoder.cross': [2, 2, 2] } as const;
 
 const newDirectory = useTemporaryDirectories();
@@ -44,6 +52,19 @@ describe('each layer', () => {
     const key = 'decoder.block.1.layer.0.SelfAttention.k.weight';
     expect(await pooled.readParameter(key)).toEqual(await model.readParameter(key));
   });
+});
+
+// The reference takes a layer's heads from the shape of its K, and knows nothing of conversions.
+test('a forward pass is that of the float64 reference', async () => {
+  await using pooled = await model.convert({ kvHeads: BY_LAYER, merge: 'mean' });
+  const { num_key_value_heads: _, ...config } = pooled.config;
+  const reference = new Float64T5(config, await float64Parameters(pooled));
+  const rows = teacherForcedRows(tinyBatch());
+  const { logits } = await pooled.forward(tinyBatch());
+  for (const [i, row] of rows.entries()) {
+    const actual = blockRow(logits, i, row.decoderInputs.length);
+    expect(relativeError(actual, reference.forward(row).logits.data)).toBeLessThan(FLOAT32);
+  }
 });
 
 describe('the same number in all layers is that number', () => {
