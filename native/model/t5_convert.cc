@@ -37,7 +37,7 @@ void checkOptions(const T5Config& config, const ConvertOptions& options,
   if (calibration != nullptr && !isCalibrated(config, *calibration)) {
     throw invalidArgument("calibration", "that of the model to convert", "another architecture's");
   }
-  if (options.init != MergeInit::leastSquares) return;
+  if (!options.weighted || options.init != MergeInit::leastSquares) return;
   if (calibration == nullptr)
     throw invalidArgument("calibration", "given for least squares", "none");
   if (options.granularity != MergeGranularity::head ||

@@ -3,8 +3,8 @@ import { CACHED_MODULES, type KvHeadsByLayer } from '../checkpoint/grouping.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConvertOptions } from '../convert/index.ts';
 import type { Dataset } from '../data/index.ts';
-import { invalidArgument } from '../errors.ts';
-import { throwIfAborted, type Model } from '../model/index.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
+import { implementationOf, throwIfAborted, type Model } from '../model/index.ts';
 import {
   anything,
   checkOptions,
@@ -76,14 +76,14 @@ const RULES = {
  * within the budget is taken. The sum stands for the loss of all layers pooled at once, which it is
  * not: layers share errors.
  * @throws WgqaError INVALID_ARGUMENT (`maxBytes` below one head everywhere, a model that is converted
- *   already), DISPOSED, ABORTED
+ *   already), NON_FINITE, DISPOSED, ABORTED
  */
 export async function allocateKvHeads(
   model: Model,
   options: AllocateOptions,
 ): Promise<KvHeadAllocation> {
+  const { config } = implementationOf(model);
   const given = checkOptions(options, RULES);
-  const { config } = model;
   if (config.num_key_value_heads !== undefined) {
     throw invalidArgument('model', 'a multi-head model', 'a converted one');
   }
@@ -141,7 +141,7 @@ async function measure(
 ): Promise<Pick<KvHeadAllocation, 'loss' | 'sensitivities'>> {
   const calibration = alignment === 'none' ? [] : [...dataset.batches(0)];
   const abort = signal ? { signal } : {};
-  const { loss } = await evaluateLoss(model, dataset, abort);
+  const loss = await finiteLoss(model, dataset, abort);
   const heads = model.config.num_heads;
   const fewer = divisorsOf(heads).filter((kvHeads) => kvHeads < heads);
   const total = places.length * fewer.length;
@@ -157,13 +157,25 @@ async function measure(
         kvHeads: oneLayer(model.config, { ...place, kvHeads }),
       };
       await using pooled = await model.convert(conversion, abort);
-      const after = await evaluateLoss(pooled, dataset, abort);
-      sensitivities.push({ ...place, kvHeads, lossIncrease: after.loss - loss });
+      const lossIncrease = (await finiteLoss(pooled, dataset, abort)) - loss;
+      sensitivities.push({ ...place, kvHeads, lossIncrease });
       onProgress?.(++done, total);
     }
     sensitivities.push({ ...place, kvHeads: heads, lossIncrease: 0 });
   }
   return { loss, sensitivities };
+}
+
+/** @throws WgqaError NON_FINITE: what is no number cannot be compared */
+async function finiteLoss(
+  model: Model,
+  dataset: Dataset,
+  options: { readonly signal?: AbortSignal },
+): Promise<number> {
+  const { loss } = await evaluateLoss(model, dataset, options);
+  if (Number.isFinite(loss)) return loss;
+  const message = `the loss on the calibration text is ${loss}`;
+  throw new WgqaError('NON_FINITE', message, { field: 'calibration' });
 }
 
 function divisorsOf(n: number): number[] {

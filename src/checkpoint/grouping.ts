@@ -83,7 +83,8 @@ export function kvHeadsByLayerRule(counts: HeadCounts): Rule<KvHeads> {
     (CACHED_MODULES as readonly string[]).includes(module) &&
     Array.isArray(list) &&
     list.length === layers &&
-    list.every((kvHeads) => divisor.accepts(kvHeads));
+    // Spread: `every` skips what is missing.
+    [...(list as unknown[])].every((kvHeads) => divisor.accepts(kvHeads));
   return {
     allowed:
       `${divisor.allowed}, or an object with ${layers} of them for ` +

@@ -59,11 +59,22 @@ export function addConvertCommand(program: Command, context: CliContext): void {
   addPreparationOptions(command);
   addPairOptions(command);
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
-    if (options.kvBytes !== undefined && options.calibration === undefined) {
-      command.error('error: --kv-bytes needs --calibration, the text to measure losses on');
-    }
+    if (options.kvBytes !== undefined) checkBudget(command, options);
     await convert(source, out, options, context);
   });
+}
+
+/** What a conversion would refuse only after all losses are measured. */
+function checkBudget(command: Command, { calibration, merge, preset, grouping }: Options): void {
+  if (calibration === undefined) {
+    command.error('error: --kv-bytes needs --calibration, the text to measure losses on');
+  }
+  if (merge === undefined && preset === undefined) {
+    command.error('error: --kv-bytes needs --merge or --preset');
+  }
+  if (grouping === 'similarity') {
+    command.error('error: --kv-bytes cannot be used with --grouping similarity');
+  }
 }
 
 function addMergeOptions(command: Command): void {
@@ -133,11 +144,14 @@ function addPreparationOptions(command: Command): void {
     )
     .option('--calibration <file...>', 'text pairs to weigh heads by')
     .option('--calibration-pairs <n>', 'how many of them at most', numeric(integerIn(1)), 256)
-    .option(
-      '--kv-bytes <n>',
-      'choose the K/V heads of each decoder layer so that K and V of one sequence take at most so\n' +
-        'many bytes in float32, where --calibration loses least',
-      numeric(integerIn(1)),
+    .addOption(
+      new Option(
+        '--kv-bytes <n>',
+        'choose the K/V heads of each decoder layer so that K and V of one sequence take at most so\n' +
+          'many bytes in float32, where --calibration loses least',
+      )
+        .argParser(numeric(integerIn(1)))
+        .conflicts(['kvHeads', 'modules']),
     )
     .option('--source-tokens <n>', 'of that sequence (default: 1)', numeric(integerIn(1)))
     .option('--target-tokens <n>', 'of that sequence (default: 1)', numeric(integerIn(1)));

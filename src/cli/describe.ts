@@ -91,7 +91,14 @@ function describeKvHeads(kvHeads: KvHeads): string {
 
 const STARTS = { mean: 'the mean', random: 'random', 'least-squares': 'least squares' } as const;
 
-function describeMerge({ merge, granularity, init }: ConversionConfig): string {
+const BOUNDS = {
+  softmax: 'positive weights that sum to one',
+  signed: 'weights whose magnitudes sum to one',
+} as const;
+
+function describeMerge({ merge, granularity, init, constraint }: ConversionConfig): string {
   if (merge === 'mean') return 'mean of their groups';
-  return `weighted sums with a weight per ${String(granularity)}, started at ${STARTS[init ?? 'mean']}`;
+  const weights = `weighted sums with a weight per ${String(granularity)}`;
+  const bounds = constraint ? ` (${BOUNDS[constraint]})` : '';
+  return `${weights}${bounds}, started at ${STARTS[init ?? 'mean']}`;
 }

@@ -62,7 +62,8 @@ function formatSummary(
     const { selfAttention, crossAttention } = cacheBytesPerToken[dtype];
     return `${formatBytes(selfAttention)} self, ${formatBytes(crossAttention)} cross`;
   };
-  const merge = parameters.merge > 0 ? `, ${formatInteger(parameters.merge)} merge weights` : '';
+  const merge =
+    parameters.merge > 0 ? `, ${formatInteger(parameters.merge)} merge or expansion weights` : '';
   const facts: [string, string][] = [
     ['Layers', `${encoderLayers} encoder, ${decoderLayers} decoder`],
     ['Heads', `${heads} of ${headDim}`],

@@ -127,7 +127,7 @@ export function resolveConvertOptions(
   if (kvHeads === undefined) throw invalidArgument('kvHeads', rules.kvHeads.allowed, undefined);
   if (merge === undefined) throw invalidArgument('merge', rules.merge.allowed, undefined);
   const resolved = {
-    kvHeads,
+    kvHeads: copyOf(kvHeads),
     merge,
     granularity: all.granularity ?? 'head',
     init: all.init ?? 'mean',
@@ -140,6 +140,14 @@ export function resolveConvertOptions(
   } satisfies ResolvedConversion;
   checkTogether(resolved, given);
   return resolved;
+}
+
+/** What callers change later is not the model's. */
+function copyOf(kvHeads: KvHeads): KvHeads {
+  if (typeof kvHeads === 'number') return kvHeads;
+  return Object.fromEntries(
+    Object.entries(kvHeads).map(([module, layers]) => [module, Object.freeze([...layers])]),
+  );
 }
 
 type Given = Checked<ReturnType<typeof rulesOf>>;

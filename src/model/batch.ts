@@ -3,7 +3,7 @@
  * ragged rows that native code computes with, every id checked.
  */
 import type { ModelConfig } from '../checkpoint/config.ts';
-import { invalidArgument } from '../errors.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
 import type { NativeBatch, NativeRagged } from '../native.ts';
 import { isRecord } from '../options.ts';
 import type { ForwardInput, TokenRow, TokenRows } from './types.ts';
@@ -78,10 +78,23 @@ export function calibrationBatches(batches: unknown, config: ModelConfig): Nativ
   return list.map((batch, index) => {
     const field = `calibration[${index}]`;
     if (!isRecord(batch)) throw invalidArgument(field, 'an object', batch);
-    if (!('labels' in batch))
+    if (batch['labels'] === undefined) {
       throw invalidArgument(`${field}.labels`, 'rows of token ids', undefined);
-    return toNativeBatch(prepareBatch(batch as unknown as ForwardInput, config).rows);
+    }
+    const { rows } = within(field, () => prepareBatch(batch as unknown as ForwardInput, config));
+    return toNativeBatch(rows);
   });
+}
+
+/** What `read` returns; the fields of its errors are below `field`. */
+function within<T>(field: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof WgqaError)) throw error;
+    const { code, message, field: inner, allowed } = error;
+    throw new WgqaError(code, `${field}.${message}`, { field: `${field}.${inner}`, allowed });
+  }
 }
 
 /** Reads one row of token ids, e.g. a prompt. @throws WgqaError INVALID_ARGUMENT */

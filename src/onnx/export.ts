@@ -8,6 +8,7 @@ import {
   type OutputFile,
 } from '../checkpoint/atomic-directory.ts';
 import { carriedFiles, CONFIG_FILE, GENERATION_CONFIG_FILE } from '../checkpoint/checkpoint.ts';
+import { isFoldable } from '../checkpoint/grouping.ts';
 import { implementationOf, throwIfAborted, type Model, type ModelConfig } from '../model/index.ts';
 import {
   checkOptions,
@@ -63,8 +64,8 @@ const DATA_SUFFIX = '_data';
 /**
  * Writes the model to `directory`, which is made if it is not there: `config.json`,
  * `generation_config.json`, the tokenizer's files, and in `onnx/` the encoder, the decoder's first
- * step, its later steps with past keys and values as inputs, and both steps in one file. Merge
- * weights are folded. A directory may hold a float32 and an int8 export of the same model.
+ * step, its later steps with past keys and values as inputs, and both steps in one file. Merge and
+ * expansion weights are folded. A directory may hold a float32 and an int8 export of the same model.
  * Graphs come first and `config.json` last; what fails or is aborted leaves no part of a file.
  * @throws WgqaError INVALID_ARGUMENT, DISPOSED, ABORTED, NO_SPACE, IO
  */
@@ -77,7 +78,7 @@ export async function exportOnnx(
   checkValue(directory, stringRule, 'directory');
   const { maxFileBytes = MAX_PROTOBUF_BYTES, ...given } = checkOptions(options, RULES);
   throwIfAborted(given.signal);
-  await using folded = source.config.wgqa?.merge === 'weighted' ? await source.fold() : undefined;
+  await using folded = isFoldable(source.config) ? await source.fold() : undefined;
   const exported = folded ?? source;
   const Precision = given.quantize === 'int8' ? Int8Precision : Float32Precision;
   const graphs = buildGraphs({

@@ -52,19 +52,18 @@ function constrained(
 ): number[] {
   const constraint = wgqa?.constraint;
   if (constraint === undefined) return [...raw];
-  const terms = constraint === 'softmax' ? Array.from(raw, Math.exp) : [...raw];
   const elements = raw.length / heads;
   const groupLength = raw.length / kvHeads;
-  // Weights of one group at the same place of their heads belong together.
-  const sums = new Map<number, number>();
-  const placeOf = (index: number): number =>
-    Math.floor(index / groupLength) * elements + (index % elements);
-  terms.forEach((term, index) => {
-    sums.set(placeOf(index), (sums.get(placeOf(index)) ?? 0) + Math.abs(term));
-  });
-  return terms.map((term, index) => {
-    const sum = sums.get(placeOf(index)) ?? 0;
-    return sum === 0 ? 0 : term / sum;
+  return Array.from(raw, (own, index) => {
+    // Weights of one group at the same place of their heads belong together.
+    const first = Math.floor(index / groupLength) * groupLength + (index % elements);
+    const places = Array.from({ length: heads / kvHeads }, (_, i) => first + i * elements);
+    const sumOf = (term: (value: number) => number): number =>
+      places.reduce((sum, place) => sum + term(raw[place] ?? 0), 0);
+    // Of differences, exp overflows to nothing but the limit.
+    if (constraint === 'softmax') return 1 / sumOf((value) => Math.exp(value - own));
+    const magnitude = sumOf(Math.abs);
+    return magnitude === 0 ? 0 : own / magnitude;
   });
 }
 

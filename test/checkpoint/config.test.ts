@@ -122,6 +122,39 @@ describe('config.json', () => {
     };
     const weighted = toNativeConfig(parse({ ...OLD_T5_SMALL, num_key_value_heads: 4, wgqa }));
     expect(weighted.kvHeads).toEqual({ 'decoder.self': 8, 'decoder.cross': 8, 'encoder.self': 4 });
-    expect(weighted).toMatchObject({ mergedModules: ['encoder.self'], granularity: 'row' });
+    expect(weighted).toMatchObject({
+      mergedModules: ['encoder.self'],
+      expandedModules: [],
+      granularity: 'row',
+      constraint: 'none',
+    });
+  });
+
+  test('heads by layer reach native code as lists, where they differ', () => {
+    const kvHeads = { 'decoder.self': [1, 2, 4, 8, 8, 1], 'decoder.cross': [2, 2, 2, 2, 2, 2] };
+    const wgqa = {
+      kv_heads: kvHeads,
+      merge: 'mean',
+      expansion: true,
+      modules: ['decoder.cross', 'decoder.self'],
+    };
+    const native = toNativeConfig(parse({ ...OLD_T5_SMALL, num_key_value_heads: kvHeads, wgqa }));
+    expect(native).toMatchObject({
+      kvHeads: { 'decoder.self': kvHeads['decoder.self'], 'decoder.cross': 2, 'encoder.self': 8 },
+      mergedModules: [],
+      expandedModules: ['decoder.cross', 'decoder.self'],
+    });
+    expect(native).not.toHaveProperty('granularity');
+  });
+
+  test('a constraint is that of merge weights: a mean has none', () => {
+    const wgqa = { kv_heads: 2, modules: ['decoder.self'], constraint: 'signed' };
+    const weights = { merge: 'weighted', granularity: 'head', init: 'mean' };
+    const constraintOf = (merge: object) => {
+      const raw = { ...OLD_T5_SMALL, num_key_value_heads: 2, wgqa: { ...wgqa, ...merge } };
+      return toNativeConfig(parse(raw)).constraint;
+    };
+    expect(constraintOf(weights)).toBe('signed');
+    expect(constraintOf({ merge: 'mean' })).toBe('none');
   });
 });

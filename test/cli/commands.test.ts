@@ -90,7 +90,11 @@ describe('failures end with 1, one line, and nothing written', () => {
     expect(stderr).toMatch(/^wgqa: kvHeads must be a divisor of 4 .*\[INVALID_ARGUMENT\]\n$/);
     const { stderr: json } = await wgqa([...args, '--json']);
     expect(JSON.parse(json)).toMatchObject({
-      error: { code: 'INVALID_ARGUMENT', field: 'kvHeads', allowed: 'a divisor of 4 (1, 2, 4)' },
+      error: {
+        code: 'INVALID_ARGUMENT',
+        field: 'kvHeads',
+        allowed: expect.stringMatching(/^a divisor of 4 \(1, 2, 4\)/),
+      },
     });
     await expect(readdir(out)).rejects.toThrow('ENOENT');
   });
