@@ -8,9 +8,8 @@ import {
   type ConvertOptions,
   type Model,
 } from '../../src/index.ts';
-import { LONG, referencedBlocks, tokensOf } from '../support/decoding.ts';
+import { LONG, nextTokenLogProbs, referencedBlocks, tokensOf } from '../support/decoding.ts';
 import { goldenModelDirectory } from '../support/golden.ts';
-import { logSoftmax } from '../support/t5-float64.ts';
 import { randomRows } from '../support/tiny-model.ts';
 
 const PROMPTS = randomRows(53, [6, 21, 3, 38]);
@@ -46,7 +45,7 @@ describe.each(CASES)('%s', (_name, options) => {
   test('greedy: each token is the best of the full forward pass', async () => {
     for (const inputIds of PROMPTS) {
       const [tokenIds = []] = await tokensOf(engine, { inputIds, ...LONG });
-      const logProbs = await teacherForced(model, inputIds, tokenIds);
+      const logProbs = await nextTokenLogProbs(model, inputIds, tokenIds);
       for (const [step, token] of tokenIds.entries()) {
         const own = logProbs[step]?.[token] ?? NaN;
         expect(Math.max(...(logProbs[step] ?? [])) - own).toBeLessThan(TOLERANCE);
@@ -59,7 +58,7 @@ describe.each(CASES)('%s', (_name, options) => {
       const request = { inputIds, ...LONG, numBeams: 3 };
       const { sequences } = await engine.generate(request);
       const { tokenIds = [], score = NaN } = sequences[0] ?? {};
-      const logProbs = await teacherForced(model, inputIds, tokenIds);
+      const logProbs = await nextTokenLogProbs(model, inputIds, tokenIds);
       const sum = tokenIds.reduce((total, id, step) => total + (logProbs[step]?.[id] ?? NaN), 0);
       expect(Math.abs(score - sum / tokenIds.length)).toBeLessThan(TOLERANCE);
     }
@@ -77,20 +76,6 @@ describe.each(CASES)('%s', (_name, options) => {
     },
   );
 });
-
-/** Log-probabilities of every next token, given the tokens before it. */
-async function teacherForced(
-  model: Model,
-  source: number[],
-  tokenIds: readonly number[],
-): Promise<Float64Array[]> {
-  const decoderInputIds = [[0, ...tokenIds.slice(0, -1)]];
-  const { logits } = await model.forward({ inputIds: [source], decoderInputIds });
-  const vocab = model.config.vocab_size;
-  return tokenIds.map((_, step) =>
-    logSoftmax(Float64Array.from(logits.data.subarray(step * vocab, (step + 1) * vocab))),
-  );
-}
 
 /** K and V of a token: int8 has a scale of four bytes for each key and each value of a head. */
 function bytesOf(

@@ -1,9 +1,9 @@
 /** Decoding over the cache, one token at a time, equals the whole forward pass. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Engine, type GenerationOptions, type Model } from '../../src/index.ts';
-import { logSoftmax } from '../support/t5-float64.ts';
+import { nextTokenLogProbs } from '../support/decoding.ts';
 import { randomRows } from '../support/tiny-model.ts';
-import { blockRow, makeVariant, VARIANTS } from '../support/variants.ts';
+import { makeVariant, VARIANTS } from '../support/variants.ts';
 
 // Log-probabilities of the same float32 model, summed in another order; measured up to 2e-6.
 const TOLERANCE = 2e-5;
@@ -28,7 +28,7 @@ describe.each(VARIANTS)('$name', (variant) => {
     for (const source of SOURCES) {
       const { tokenIds, logProbs = [] } = await decode(engine, source, { logProbs: true });
       expect(tokenIds.length).toBeGreaterThan(1);
-      const expected = await teacherForced(model, source, tokenIds);
+      const expected = await nextTokenLogProbs(model, source, tokenIds);
       for (const [step, token] of tokenIds.entries()) {
         const best = Math.max(...(expected[step] ?? []));
         const own = expected[step]?.[token] ?? NaN;
@@ -42,7 +42,7 @@ describe.each(VARIANTS)('$name', (variant) => {
     for (const source of SOURCES) {
       const options = { numBeams: 3, lengthPenalty: 0.8 };
       const { tokenIds, score = NaN } = await decode(engine, source, options);
-      const expected = await teacherForced(model, source, tokenIds);
+      const expected = await nextTokenLogProbs(model, source, tokenIds);
       const sum = tokenIds.reduce((total, id, step) => total + (expected[step]?.[id] ?? NaN), 0);
       const normalised = sum / tokenIds.length ** options.lengthPenalty;
       expect(Math.abs(score - normalised)).toBeLessThan(TOLERANCE);
@@ -68,19 +68,4 @@ async function decode(engine: Engine, inputIds: number[], options: GenerationOpt
   const [sequence] = sequences;
   if (sequence === undefined) throw new Error('no sequence');
   return sequence;
-}
-
-/** Log-probabilities of every next token, given the tokens before it. */
-async function teacherForced(
-  model: Model,
-  source: number[],
-  tokenIds: readonly number[],
-): Promise<Float64Array[]> {
-  const decoderInputIds = [[0, ...tokenIds.slice(0, -1)]];
-  const { logits } = await model.forward({ inputIds: [source], decoderInputIds });
-  const vocabulary = logits.shape.at(-1) ?? 0;
-  const scores = Float64Array.from(blockRow(logits, 0, tokenIds.length));
-  return tokenIds.map((_, step) =>
-    logSoftmax(scores.subarray(step * vocabulary, (step + 1) * vocabulary)),
-  );
 }

@@ -10,6 +10,7 @@ import {
   type TokenChunk,
 } from '../../src/index.ts';
 import { goldenModelDirectory } from './golden.ts';
+import { logSoftmax } from './t5-float64.ts';
 import { tinyModel, TINY_V10 } from './tiny-model.ts';
 import { unigramTokenizer } from '../tokenizer/fixtures.ts';
 
@@ -39,6 +40,20 @@ export async function saveTextModel(directory: string, tokenizer = unigramTokeni
 export async function tokensOf(engine: Engine, request: GenerationRequest): Promise<number[][]> {
   const { sequences } = await engine.generate(request);
   return sequences.map(({ tokenIds }) => tokenIds);
+}
+
+/** Log-probabilities of every next token in the full forward pass, given the tokens before it. */
+export async function nextTokenLogProbs(
+  model: Model,
+  source: number[],
+  tokenIds: readonly number[],
+): Promise<Float64Array[]> {
+  const decoderInputIds = [[0, ...tokenIds.slice(0, -1)]];
+  const { logits } = await model.forward({ inputIds: [source], decoderInputIds });
+  const vocab = model.config.vocab_size;
+  return tokenIds.map((_, step) =>
+    logSoftmax(Float64Array.from(logits.data.subarray(step * vocab, (step + 1) * vocab))),
+  );
 }
 
 export async function collect(chunks: AsyncIterable<TokenChunk>): Promise<TokenChunk[]> {
