@@ -8,7 +8,8 @@ export interface Pair {
   readonly baseline: VariantRow;
 }
 
-interface Match extends Pair {
+/** A pair that was compared. */
+export interface Match extends Pair, Pick<Comparison, 'pValue' | 'adjustedPValue'> {
   /** row − baseline. */
   readonly difference: Estimate;
   readonly plannedPValue: number;
@@ -28,10 +29,10 @@ export function gapAt({ row, baseline }: Pair, step: number): number {
   return (loss?.mean ?? NaN) - (other?.mean ?? NaN);
 }
 
-/** The pairs that were compared. */
-function matchesOf(dataset: DatasetReport): Match[] {
+/** The planned comparisons, in the order of the rows. */
+export function matchesOf(dataset: DatasetReport): Match[] {
   return pairsOf(dataset).flatMap((pair) => {
-    const found = differenceOf(dataset.comparisons, pair);
+    const found = comparisonOf(dataset.comparisons, pair);
     return found ? [{ ...pair, ...found }] : [];
   });
 }
@@ -41,13 +42,15 @@ export function kvBytesOf({ kvBytesPerToken }: VariantRow): number {
   return kvBytesPerToken.selfAttention + kvBytesPerToken.crossAttention;
 }
 
-function differenceOf(
+function comparisonOf(
   comparisons: readonly Comparison[],
   { row: { variant: a }, baseline: { variant: b } }: Pair,
-): Pick<Match, 'difference' | 'plannedPValue'> | undefined {
-  for (const { variant, other, difference, plannedPValue = NaN } of comparisons) {
-    if (variant === a && other === b) return { difference, plannedPValue };
-    if (variant === b && other === a) return { difference: negated(difference), plannedPValue };
+): Omit<Match, keyof Pair> | undefined {
+  for (const { variant, other, difference, plannedPValue = NaN, ...rest } of comparisons) {
+    const { pValue, adjustedPValue } = rest;
+    const pValues = { pValue, adjustedPValue, plannedPValue };
+    if (variant === a && other === b) return { difference, ...pValues };
+    if (variant === b && other === a) return { difference: negated(difference), ...pValues };
   }
   return undefined;
 }
@@ -72,11 +75,27 @@ export function verdictOf(difference: Estimate): string {
   return VERDICTS[`${sideOfZero(difference)}`];
 }
 
-/** One sentence for the whole, then one per match. */
+/** One sentence for the whole, one for each variant that is ahead, and what the others are. */
 export function findingsOf(dataset: DatasetReport): string[] {
   const matches = matchesOf(dataset);
   if (matches.length === 0) return ['No variant and its mean-pooled counterpart are finished.'];
-  return [headlineOf(matches), ...matches.map((match) => describeMatch(match, dataset))];
+  const sided = (side: number): Match[] =>
+    matches.filter(({ difference }) => sideOfZero(difference) === side);
+  return [
+    headlineOf(matches),
+    ...sided(1).map((match) => describeMatch(match, dataset)),
+    ...listOthers('Not to be told apart from the mean', sided(0)),
+    ...listOthers('Worse than it, with the interval clear of zero', sided(-1)),
+  ];
+}
+
+function listOthers(what: string, matches: readonly Match[]): string[] {
+  if (matches.length === 0) return [];
+  const names = matches.map(
+    ({ row, baseline, difference }) =>
+      `${row.variant} (${signed(difference.mean)} on ${baseline.variant})`,
+  );
+  return [`${what}: ${names.join(', ')}.`];
 }
 
 /** Below this a corrected p-value is said to stand. */
@@ -107,7 +126,7 @@ function describeMatch(match: Match, dataset: DatasetReport): string {
 }
 
 /** The bootstrap compares a pair on the seeds that both have. */
-function commonSeeds({ row, baseline }: Pair): string {
+export function commonSeeds({ row, baseline }: Pair): string {
   const count = row.seeds.filter((seed) => baseline.seeds.includes(seed)).length;
   if (count === 0) return 'no seed in common';
   return count === 1 ? '1 seed' : `${count} seeds`;
@@ -117,15 +136,12 @@ function commonSeeds({ row, baseline }: Pair): string {
 export function gapNoteOf(dataset: DatasetReport): string {
   const unequal = pairsOf(dataset)
     .filter(({ row, baseline }) => row.seeds.join() !== baseline.seeds.join())
-    .map(
-      ({ row, baseline }) =>
-        `${row.variant} (${row.seeds.join(', ')}) − ${baseline.variant} (${baseline.seeds.join(', ')})`,
-    );
+    .map(({ row }) => row.variant);
   const meaning =
     'Validation loss of a variant minus that of its mean-pooled counterpart, from the first steps to the ' +
     'end; below zero the variant is ahead.';
   if (unequal.length === 0) return meaning;
-  return `${meaning} Not of the same seeds, so the seeds' own differences are in it: ${unequal.join('; ')}.`;
+  return `${meaning} Not of the same seeds as the mean, so the seeds' own differences are in it: ${unequal.join(', ')}.`;
 }
 
 /** "+0.31 (−0.12 to +0.74)" */

@@ -23,6 +23,7 @@ import {
   layersTable,
   movementTable,
   otherComparisonsTable,
+  plannedComparisonsTable,
   resultsTable,
   runsTable,
 } from './tables.ts';
@@ -65,8 +66,9 @@ function renderDataset(dataset: DatasetReport, index: number): Markup {
 ${renderTable(resultsTable(dataset))}
 ${paper && markup`<p class="muted">${paper}</p>`}
 ${renderQuality(dataset, styles, id)}
-<h3>Comparisons at equal K/V bytes</h3>
-${renderTable(equalComparisonsTable(dataset))}
+<h3>Each variant and the mean</h3>
+${renderTable(plannedComparisonsTable(dataset))}
+${renderFigureTable('Comparisons at equal K/V bytes', equalComparisonsTable(dataset))}
 ${renderFigureTable('Comparisons across K/V bytes', otherComparisonsTable(dataset))}
 ${renderFigureTable('Every run', runsTable(dataset))}
 ${renderCurves(dataset, styles, id)}

@@ -9,20 +9,28 @@ import {
   NO_VALUE,
 } from '../../report/format.ts';
 import type { Comparison, DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
-import { formatDifference, formatPValue, gapAt, pairsOf, signed, verdictOf } from './findings.ts';
+import {
+  commonSeeds,
+  formatDifference,
+  formatPValue,
+  gapAt,
+  matchesOf,
+  pairsOf,
+  signed,
+  verdictOf,
+} from './findings.ts';
 
 /** Like the paper's Table 1, with what each variant costs. */
 export function resultsTable({ rows, metric, paperColumn }: DatasetReport): FigureTable {
   const paper = paperColumn === undefined ? [] : ['paper'];
   return {
     headings: [
-      ...['variant', 'what', metric, '95 % interval', ...paper, 'loss', 'seeds', 'K/V heads'],
+      ...['variant', metric, '95 % interval', ...paper, 'loss', 'seeds', 'K/V heads'],
       ...['K/V per token: self, cross', 'parameters', 'merge weights', 'trained', 'training'],
-      ...['trained tokens/s', 'generated tokens/s'],
+      ...['trained tokens/s', 'generated tokens/s', 'what'],
     ],
     rows: rows.map((row) => [
       row.variant,
-      row.description,
       formatFixed(row.score.mean, 2),
       `${formatFixed(row.score.low, 2)} to ${formatFixed(row.score.high, 2)}`,
       ...paper.map(() => formatFixed(row.paperScore ?? NaN, 1)),
@@ -36,6 +44,7 @@ export function resultsTable({ rows, metric, paperColumn }: DatasetReport): Figu
       row.trainedParameters > 0 ? formatDuration(row.trainMilliseconds) : NO_VALUE,
       row.trainedParameters > 0 ? formatCount(row.trainTokensPerSecond) : NO_VALUE,
       formatCount(row.generatedTokensPerSecond),
+      row.description,
     ]),
   };
 }
@@ -66,6 +75,26 @@ export function runsTable({ rows }: DatasetReport): FigureTable {
   };
 }
 
+/** Each variant and the mean-pooled one that it is measured by: what the experiment asks. */
+export function plannedComparisonsTable(dataset: DatasetReport): FigureTable {
+  return {
+    headings: [
+      ...['variant', 'mean', `${dataset.metric}, variant − mean`, 'p', 'p (Holm, planned)'],
+      ...['p (Holm, all)', 'on', 'verdict'],
+    ],
+    rows: matchesOf(dataset).map((match) => [
+      match.row.variant,
+      match.baseline.variant,
+      formatDifference(match.difference),
+      formatPValue(match.pValue),
+      formatPValue(match.plannedPValue),
+      formatPValue(match.adjustedPValue),
+      commonSeeds(match),
+      verdictOf(match.difference),
+    ]),
+  };
+}
+
 export function equalComparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
   return comparisonsTable(
     comparisons.filter(({ sameKvBytes }) => sameKvBytes),
@@ -82,18 +111,14 @@ export function otherComparisonsTable({ comparisons, metric }: DatasetReport): F
 
 function comparisonsTable(comparisons: readonly Comparison[], metric: string): FigureTable {
   return {
-    headings: [
-      ...['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)'],
-      ...['p (Holm, planned)', 'verdict'],
-    ],
-    rows: comparisons.map(({ plannedPValue, ...comparison }) => [
-      comparison.variant,
-      comparison.other,
-      formatDifference(comparison.difference),
-      formatPValue(comparison.pValue),
-      formatPValue(comparison.adjustedPValue),
-      plannedPValue === undefined ? NO_VALUE : formatPValue(plannedPValue),
-      verdictOf(comparison.difference),
+    headings: ['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)', 'verdict'],
+    rows: comparisons.map(({ variant, other, difference, pValue, adjustedPValue }) => [
+      variant,
+      other,
+      formatDifference(difference),
+      formatPValue(pValue),
+      formatPValue(adjustedPValue),
+      verdictOf(difference),
     ]),
   };
 }

@@ -26,11 +26,15 @@ export interface ScatterOptions extends ChartText {
 
 const LABEL_HEIGHT = 15;
 const LABEL_WIDTH = 96;
+/** Of a letter, about. */
+const LETTER_WIDTH = 7.5;
+const LABEL_GAP = 20;
 
 /** One labelled point per variant; the abscissa starts at zero, since shares of it are compared. */
 export function drawScatter(points: readonly LabelledPoint[], options: ScatterOptions): Markup {
-  const frame = createFrame(760, 340, { left: 50, right: LABEL_WIDTH, top: 30, bottom: 44 });
   const [, xMaximum] = extentOf(points.map((point) => point.x));
+  const right = Math.max(LABEL_WIDTH, ...points.map((point) => overhang(point, xMaximum)));
+  const frame = createFrame(760, 340, { left: 50, right, top: 30, bottom: 44 });
   const x = createScale('linear', [0, xMaximum || 1], [frame.left, frame.right]);
   const heights = points.flatMap(({ y: height, interval = [] }) => [height, ...interval]);
   const yDomain = pad(extentOf(heights), 0.12);
@@ -53,6 +57,11 @@ export function drawScatter(points: readonly LabelledPoint[], options: ScatterOp
   });
   const axes = [drawXAxis(frame, x, options.xTitle), drawYAxis(frame, y, options.yTitle)];
   return drawSvg(frame, options, [...axes, ...marks]);
+}
+
+/** Room right of the chart that the label of a point near its edge takes. */
+function overhang({ name, x }: LabelledPoint, xMaximum: number): number {
+  return x < 0.8 * xMaximum ? 0 : Math.min(220, LABEL_GAP + LETTER_WIDTH * name.length);
 }
 
 /** Points so close in x that their labels could meet. */
