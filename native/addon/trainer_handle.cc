@@ -2,6 +2,7 @@
 
 #include "addon/abort_flag.h"
 #include "addon/arguments.h"
+#include "addon/batch_arguments.h"
 #include "addon/model_handle.h"
 
 namespace wgqa {

@@ -32,13 +32,17 @@ std::unique_ptr<T5Model> smallModel(bool gated, std::unique_ptr<Ops> ops, DType 
   return std::make_unique<T5Model>(config, initialT5Parameters(config, 7), std::move(ops), dtype);
 }
 
-ConvertOptions weighted(MergeGranularity granularity) {
+ConvertOptions conversionTo(std::int64_t kvHeads) {
   ConvertOptions options;
-  options.kvHeads = 2;
+  options.kvHeads = kvHeads;
+  options.modules.assign(std::begin(kAllModules), std::end(kAllModules));
+  return options;
+}
+
+ConvertOptions weighted(MergeGranularity granularity) {
+  ConvertOptions options = conversionTo(2);
   options.granularity = granularity;
   options.init = MergeInit::random;
-  options.modules = {AttentionModule::encoderSelf, AttentionModule::decoderSelf,
-                     AttentionModule::decoderCross};
   return options;
 }
 

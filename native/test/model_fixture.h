@@ -16,6 +16,12 @@ T5Config smallConfig(bool gated);
 std::unique_ptr<T5Model> smallModel(bool gated, std::unique_ptr<Ops> ops,
                                     DType dtype = DType::float32);
 
+inline constexpr AttentionModule kAllModules[] = {
+    AttentionModule::encoderSelf, AttentionModule::decoderSelf, AttentionModule::decoderCross};
+
+/// Conversion of all attention to so many K/V heads, with merge weights that start as the mean.
+ConvertOptions conversionTo(std::int64_t kvHeads);
+
 /// Conversion of all attention to two K/V heads, with random merge weights.
 ConvertOptions weighted(MergeGranularity granularity);
 

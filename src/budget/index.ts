@@ -87,37 +87,47 @@ export async function allocateKvHeads(
   if (config.num_key_value_heads !== undefined) {
     throw invalidArgument('model', 'a multi-head model', 'a converted one');
   }
-  const maxBytes = checkValue(given.maxBytes, RULES.maxBytes, 'maxBytes');
-  const tokens = {
-    'decoder.self': given.targetTokens ?? 1,
-    'decoder.cross': given.sourceTokens ?? 1,
-  };
-  const bytesOf = (module: CachedModule, kvHeads: number): number =>
-    2 * kvHeads * config.d_kv * BYTES_PER_FLOAT32 * tokens[module];
-  const places = placesOf(config);
-  const least = places.reduce((sum, { module }) => sum + bytesOf(module, 1), 0);
-  if (maxBytes < least) {
-    throw invalidArgument('maxBytes', `at least ${least}, one head in each layer`, maxBytes);
-  }
   checkDataset(given.calibration, 'calibration');
-  const { loss, sensitivities } = await measure(model, places, given.calibration, given);
-  const choices = places.map((place) => sensitivities.filter((found) => isOf(found, place)));
+  const bytesOf = costOf(config, given);
+  const maxBytes = checkBudget(given.maxBytes, placesOf(config), bytesOf);
+  const { loss, sensitivities } = await measure(model, given.calibration, given);
+  const picked = choose(placesOf(config), sensitivities, { bytesOf, maxBytes });
+  const bytes = picked.reduce((sum, one) => sum + bytesOf(one), 0);
+  return { kvHeads: byLayer(picked), bytes, loss, sensitivities };
+}
+
+/** Bytes of K and V of a layer with so many heads. */
+type Cost = (layer: Pick<Sensitivity, 'module' | 'kvHeads'>) => number;
+
+function costOf(
+  { d_kv: headDim }: ModelConfig,
+  { sourceTokens = 1, targetTokens = 1 }: Partial<AllocateOptions>,
+): Cost {
+  const tokens = { 'decoder.self': targetTokens, 'decoder.cross': sourceTokens };
+  return ({ module, kvHeads }) => 2 * kvHeads * headDim * BYTES_PER_FLOAT32 * tokens[module];
+}
+
+function checkBudget(maxBytes: unknown, places: readonly Place[], bytesOf: Cost): number {
+  const checked = checkValue(maxBytes, RULES.maxBytes, 'maxBytes');
+  const least = places.reduce((sum, { module }) => sum + bytesOf({ module, kvHeads: 1 }), 0);
+  if (checked >= least) return checked;
+  throw invalidArgument('maxBytes', `at least ${least}, one head in each layer`, maxBytes);
+}
+
+/** One of its sensitivities for each place. */
+function choose(
+  places: readonly Place[],
+  sensitivities: readonly Sensitivity[],
+  { bytesOf, maxBytes }: { readonly bytesOf: Cost; readonly maxBytes: number },
+): Sensitivity[] {
+  const candidates = places.map((place) => sensitivities.filter((found) => isOf(found, place)));
   const chosen = allocate(
-    choices.map((candidates) =>
-      candidates.map(({ module, kvHeads, lossIncrease }) => ({
-        cost: bytesOf(module, kvHeads),
-        loss: lossIncrease,
-      })),
+    candidates.map((ofPlace) =>
+      ofPlace.map((one) => ({ cost: bytesOf(one), loss: one.lossIncrease })),
     ),
     maxBytes,
   );
-  const picked = choices.map((candidates, place) => candidates[chosen?.[place] ?? 0]!);
-  return {
-    kvHeads: byLayer(picked),
-    bytes: picked.reduce((sum, { module, kvHeads }) => sum + bytesOf(module, kvHeads), 0),
-    loss,
-    sensitivities,
-  };
+  return candidates.map((ofPlace, place) => ofPlace[chosen?.[place] ?? 0]!);
 }
 
 interface Place {
@@ -135,13 +145,13 @@ const isOf = (a: Place, b: Place): boolean => a.module === b.module && a.layer =
 
 async function measure(
   model: Model,
-  places: readonly Place[],
   dataset: Dataset,
   { alignment = 'none', signal, onProgress }: Partial<AllocateOptions>,
 ): Promise<Pick<KvHeadAllocation, 'loss' | 'sensitivities'>> {
   const calibration = alignment === 'none' ? [] : [...dataset.batches(0)];
   const abort = signal ? { signal } : {};
   const loss = await finiteLoss(model, dataset, abort);
+  const places = placesOf(model.config);
   const heads = model.config.num_heads;
   const fewer = divisorsOf(heads).filter((kvHeads) => kvHeads < heads);
   const total = places.length * fewer.length;
