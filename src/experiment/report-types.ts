@@ -62,8 +62,8 @@ export interface VariantRow {
   /** Parameters that the conversion added and folding removes: merge and expansion weights. */
   readonly mergeParameters: number;
   /**
-   * The mean-pooled variant that this one is measured by, with as many K/V bytes or the next larger;
-   * absent for those themselves, for what is larger than all of them, and for what is not trained.
+   * The mean-pooled variant that this one is measured by, trained if this is, with as many K/V bytes
+   * or the next larger; absent for those themselves and for what is larger than all of them.
    */
   readonly baseline?: string;
   readonly kvBytesPerToken: { readonly selfAttention: number; readonly crossAttention: number };

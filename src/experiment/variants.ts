@@ -83,28 +83,30 @@ export interface Candidate {
   readonly isMeanPooled: boolean;
 }
 
-/** GQA and MQA as they are known: neighbouring heads pooled to their mean and fine-tuned on labels. */
+/** GQA and MQA as they are known: neighbouring heads pooled to their mean, if trained then on labels. */
 export function isMeanPooled(
-  { trained, trainable, distillation, budget }: VariantPlan,
+  { trainable, distillation, budget }: VariantPlan,
   { kvHeads, merge, grouping, alignment, expansion }: ResolvedConversion,
   heads: number,
 ): boolean {
-  const isPlainTraining = trained && trainable === 'all' && distillation === undefined;
+  const isPlainTraining = trainable === 'all' && distillation === undefined;
   const isPlainMerge =
     merge === 'mean' && grouping === 'neighbouring' && alignment === 'none' && !expansion;
   return isPlainTraining && isPlainMerge && budget === undefined && kvHeads !== heads;
 }
 
 /**
- * The mean-pooled variant that a trained one is measured by: with as many bytes of K and V, or else
- * the next larger, so that no variant is ahead for keeping more.
+ * The mean-pooled variant that another is measured by, trained if that is: with as many bytes of K
+ * and V, or else the next larger, so that no variant is ahead for keeping more.
  */
 export function baselineOf(
   { kvBytes, isTrained, isMeanPooled: isBaseline }: Candidate,
   candidates: readonly Candidate[],
 ): string | undefined {
-  if (!isTrained || isBaseline) return undefined;
-  const larger = candidates.filter((other) => other.isMeanPooled && other.kvBytes >= kvBytes);
+  if (isBaseline) return undefined;
+  const larger = candidates.filter(
+    (other) => other.isMeanPooled && other.isTrained === isTrained && other.kvBytes >= kvBytes,
+  );
   larger.sort((a, b) => a.kvBytes - b.kvBytes);
   return larger[0]?.name;
 }

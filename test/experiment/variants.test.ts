@@ -28,7 +28,8 @@ describe('the plain mean', () => {
     [{ preset: 'GQA', alignment: 'orthogonal' }, false],
     [{ preset: 'GQA', expansion: true }, false],
     [{ preset: 'GQA', distillation: {} }, false],
-    [{ preset: 'GQA', trained: false }, false],
+    [{ preset: 'GQA', trained: false }, true],
+    [{ preset: 'GQA', trainable: 'merge' }, false],
     [{ name: 'x', merge: 'mean', budget: { maxBytes: 9999 } }, false],
   ])('%j: %p', (options, expected) => {
     const variant = variantOf(options);
@@ -62,7 +63,10 @@ describe('the baseline of a variant', () => {
     candidate('WGQA', 4),
     candidate('between', 3),
     candidate('WMQA', 1),
-    candidate('untrained', 4, false, false),
+    candidate('MHA as shipped', 8, false, false),
+    candidate('GQA as converted', 4, true, false),
+    candidate('aligned as converted', 4, false, false),
+    candidate('MQA aligned as converted', 1, false, false),
   ];
 
   test.each([
@@ -72,7 +76,10 @@ describe('the baseline of a variant', () => {
     ['WGQA', 'GQA'],
     ['between', 'GQA'],
     ['WMQA', 'MQA'],
-    ['untrained', undefined],
+    ['MHA as shipped', undefined],
+    ['GQA as converted', undefined],
+    ['aligned as converted', 'GQA as converted'],
+    ['MQA aligned as converted', 'GQA as converted'],
   ])('%s: %s', (name, expected) => {
     expect(
       baselineOf(
