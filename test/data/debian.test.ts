@@ -6,7 +6,7 @@ import {
   summaryPairs,
   translationPairs,
 } from '../../scripts/debian/pairs.ts';
-import { splitByFamily } from '../../scripts/debian/split.ts';
+import { firstOfFamilies, splitByFamily } from '../../scripts/debian/split.ts';
 
 const LIBRARY = `Package: libsquare1
 Description-md5: 11
@@ -151,6 +151,16 @@ describe('splits', () => {
     expect(splits.train).toHaveLength(2 * familiesOf(splits.train).size);
     expect(splits.thinned).toBe(familiesOf(splits.train).size);
     expect(splits.test).toHaveLength(familiesOf(splits.test).size);
+  });
+
+  test('are cut to the first pairs of each family, in the same order', () => {
+    expect(firstOfFamilies(splits.train, 2)).toEqual(splits.train);
+    const seen = new Set<number>();
+    const firsts = splits.train.filter((pair) => {
+      const [family = NaN] = familiesOf([pair]);
+      return !seen.has(family) && seen.add(family);
+    });
+    expect(firstOfFamilies(splits.train, 1)).toEqual(firsts);
   });
 
   test('do not depend on the order of the index', () => {
