@@ -63,8 +63,8 @@ function continuation({ source }: TextPair): TextPair | undefined {
 }
 
 /**
- * A short German text as it is (Currey et al. 2017): what teaches the decoder to look at the source,
- * and names are copied in translations, too. Long ones would teach no more, and take the time.
+ * A short German text as it is (Currey et al. 2017): names are copied in translations, too. Short
+ * ones alone, to leave the time to translation.
  */
 function copyOfShort({ target }: TextPair): TextPair | undefined {
   return target.length <= LONGEST_COPY ? { source: `copy: ${target}`, target } : undefined;
