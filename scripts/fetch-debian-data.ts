@@ -2,11 +2,12 @@
  * Builds text-pair data sets from Debian's package descriptions:
  *
  *   npx tsx scripts/fetch-debian-data.ts [--task summarize|translate] [--codename bookworm]
- *     [--out data/debian] [--subset demo/data] [--subset-train 6000]
+ *     [--out data/debian] [--subset demo/data] [--subset-train 6000] [--subset-per-family 1]
  *
  * Needs apt with a source list that has the release's "main"; the system's own package lists are
  * not touched. Writes <out>/<task>/{train,validation,test}.jsonl and manifest.json; --subset
- * writes smaller gzip files of the same names, one pair per family, into that folder too.
+ * writes gzip files of the same names into that folder too: at most so many training pairs, and of
+ * one family, and at most 500 pairs for validation and for test.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ import {
   translationPairs,
   type Pair,
 } from './debian/pairs.ts';
-import { onePerFamily, splitByFamily, type Splits } from './debian/split.ts';
+import { firstOfFamilies, splitByFamily, type Splits } from './debian/split.ts';
 
 const SPLIT_NAMES = ['train', 'validation', 'test'] as const;
 const SUBSET_EVALUATION_PAIRS = 500;
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     out: { type: 'string', default: 'data/debian' },
     subset: { type: 'string' },
     'subset-train': { type: 'string', default: '6000' },
+    'subset-per-family': { type: 'string', default: '1' },
   },
 });
 
@@ -57,8 +59,9 @@ const provenance = {
 const directory = join(options.out, options.task);
 write(directory, splits, (text) => text, '.jsonl');
 if (options.subset !== undefined) {
+  const train = firstOfFamilies(splits.train, Number(options['subset-per-family']));
   const subset = {
-    train: onePerFamily(splits.train).slice(0, Number(options['subset-train'])),
+    train: train.slice(0, Number(options['subset-train'])),
     validation: splits.validation.slice(0, SUBSET_EVALUATION_PAIRS),
     test: splits.test.slice(0, SUBSET_EVALUATION_PAIRS),
   };

@@ -1,13 +1,11 @@
 /**
- * Trains the demo's multi-head T5 from random weights on the training pairs of
- * fetch-debian-data.ts, with the tokenizer of train-tokenizer.ts, and writes it as a bfloat16
- * checkpoint. Half of the examples ask for the synopsis; the other half for the second half of a
- * description given the first (the prefix language modelling of Raffel et al. 2020, section 3.2.2),
- * since a synopsis alone is little to learn a language from. It saves its state as it goes and
- * continues from there when started again:
+ * Trains a small multi-head T5 from random weights on the training pairs of fetch-debian-data.ts,
+ * with the tokenizer of train-tokenizer.ts, and writes it as a bfloat16 checkpoint. Beside its task
+ * it learns an auxiliary one on the same text (base-model/tasks.ts). It saves its state as it goes
+ * and continues from there when started again:
  *
- *   npx tsx scripts/train-base-model.ts [--data data/debian/summarize] [--out demo/model]
- *     [--work data/base-model] [--steps 4000] [--batch-size 32]
+ *   npx tsx scripts/train-base-model.ts [--task summarize|translate] [--data data/debian/summarize]
+ *     [--out demo/model] [--work data/base-model/summarize] [--steps 4000] [--batch-size 32]
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
@@ -24,14 +22,16 @@ import {
   type Model,
   type TextPair,
 } from '../src/index.ts';
+import { TASKS } from './base-model/tasks.ts';
 
 const { values: options } = parseArgs({
   options: {
-    data: { type: 'string', default: 'data/debian/summarize' },
-    out: { type: 'string', default: 'demo/model' },
-    work: { type: 'string', default: 'data/base-model' },
-    steps: { type: 'string', default: '4000' },
-    'batch-size': { type: 'string', default: '32' },
+    task: { type: 'string', default: 'summarize' },
+    data: { type: 'string' },
+    out: { type: 'string' },
+    work: { type: 'string' },
+    steps: { type: 'string' },
+    'batch-size': { type: 'string' },
   },
 });
 
@@ -60,44 +60,40 @@ const ARCHITECTURE = {
   use_cache: true,
 };
 
-const SUMMARIZE = 'summarize: ';
-const CONTINUE = 'continue: ';
-const SUMMARIZE_LIMITS = { maxSourceTokens: 128, maxTargetTokens: 32 };
-const CONTINUE_LIMITS = { maxSourceTokens: 64, maxTargetTokens: 48 };
 const SEED = 1;
 const CHECKPOINT_EVERY_STEPS = 250;
 const REPORT_EVERY_STEPS = 25;
 
-const steps = Number(options.steps);
-const batchSize = Number(options['batch-size']);
-const tokenizer = await loadTokenizer(options.out);
+const task = TASKS[options.task];
+if (task === undefined) {
+  throw new Error(`--task must be ${Object.keys(TASKS).join(' or ')}, not ${options.task}`);
+}
+const { limits, auxiliary, training } = task;
+const { data = task.data, out = task.out, work = join('data/base-model', options.task) } = options;
+const steps = Number(options.steps ?? task.steps);
+const batchSize = Number(options['batch-size'] ?? task.batchSize);
+const tokenizer = await loadTokenizer(out);
 
-function summaries(split: string): Promise<Example[]> {
-  return tokenizePairs(
-    readPairs(join(options.data, `${split}.jsonl`)),
-    tokenizer,
-    SUMMARIZE_LIMITS,
-  );
+function pairsOf(split: string): AsyncIterable<TextPair> {
+  return readPairs(join(data, `${split}.jsonl`));
 }
 
-async function* halves(split: string): AsyncGenerator<TextPair> {
-  for await (const { source } of readPairs(join(options.data, `${split}.jsonl`))) {
-    const words = source.slice(SUMMARIZE.length).split(' ');
-    const middle = words.length >> 1;
-    if (middle === 0) continue;
-    yield {
-      source: CONTINUE + words.slice(0, middle).join(' '),
-      target: words.slice(middle).join(' '),
-    };
+async function* auxiliaryPairs(): AsyncGenerator<TextPair> {
+  for await (const pair of pairsOf('train')) {
+    const derived = auxiliary.pairOf(pair);
+    if (derived) yield derived;
   }
 }
 
-function continuations(split: string): Promise<Example[]> {
-  return tokenizePairs(halves(split), tokenizer, CONTINUE_LIMITS);
+async function trainingExamples(): Promise<Example[]> {
+  return [
+    ...(await tokenizePairs(pairsOf('train'), tokenizer, limits)),
+    ...(await tokenizePairs(auxiliaryPairs(), tokenizer, auxiliary.limits)),
+  ];
 }
 
 async function startTrainer(): Promise<{ model: Model; trainer: Trainer }> {
-  const checkpoint = join(options.work, 'checkpoint');
+  const checkpoint = join(work, 'checkpoint');
   if (existsSync(join(checkpoint, 'trainer.json'))) {
     const trainer = await Trainer.resume(checkpoint);
     return { model: trainer.model, trainer };
@@ -107,22 +103,23 @@ async function startTrainer(): Promise<{ model: Model; trainer: Trainer }> {
     // Updates in proportion to the weights: T5's embeddings start 16 times larger than its matrices.
     optimizer: { type: 'adafactor', learningRate: 1e-2, scaleParameter: true },
     schedule: { type: 'linear', warmupSteps: 100, totalSteps: steps },
-    dropout: 0, // fewer than three passes over the data: there is nothing to regularise
+    ...training,
     seed: SEED,
   });
   return { model, trainer };
 }
 
-mkdirSync(options.work, { recursive: true });
+mkdirSync(work, { recursive: true });
 const { model, trainer } = await startTrainer();
 console.log(`${String(model.parameterCount)} parameters`);
-const training = [...(await summaries('train')), ...(await continuations('train'))];
-const held = createDataset(await summaries('validation'), { batchSize, shuffle: false });
-await trainer.fit(createDataset(training, { batchSize, seed: SEED }), {
+const examples = await trainingExamples();
+const heldOut = await tokenizePairs(pairsOf('validation'), tokenizer, limits);
+const held = createDataset(heldOut, { batchSize, shuffle: false });
+await trainer.fit(createDataset(examples, { batchSize, seed: SEED }), {
   steps,
   evaluate: { dataset: held, everySteps: CHECKPOINT_EVERY_STEPS },
-  checkpoint: { dir: join(options.work, 'checkpoint'), everySteps: CHECKPOINT_EVERY_STEPS },
-  metricsFile: join(options.work, 'metrics.jsonl'),
+  checkpoint: { dir: join(work, 'checkpoint'), everySteps: CHECKPOINT_EVERY_STEPS },
+  metricsFile: join(work, 'metrics.jsonl'),
   onStep: (report) => {
     if (report.step % REPORT_EVERY_STEPS !== 0) return;
     const minutesLeft = (report.millisecondsLeft / 60_000).toFixed(1);
@@ -135,9 +132,9 @@ await trainer.fit(createDataset(training, { batchSize, seed: SEED }), {
     console.log(`step ${String(report.step)} validation loss ${report.loss.toFixed(4)}`);
   },
 });
-const trained = join(options.work, 'model');
+const trained = join(work, 'model');
 await model.save(trained, { dtype: 'bfloat16' });
 for (const file of ['config.json', 'generation_config.json', 'model.safetensors']) {
-  if (existsSync(join(trained, file))) await cp(join(trained, file), join(options.out, file));
+  if (existsSync(join(trained, file))) await cp(join(trained, file), join(out, file));
 }
 await model.dispose();

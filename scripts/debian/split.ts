@@ -28,11 +28,7 @@ const SHINGLE_WORDS = 8;
  * Splits by family, so that no evaluation text has a near copy in training. Membership and order depend on package names alone.
  */
 export function splitByFamily(pairs: readonly KeyedPair[], options: SplitOptions): Splits {
-  const families = new Families(pairs.length);
-  pairs.forEach((pair, index) => {
-    for (const key of pair.familyKeys) families.addKey(index, key);
-  });
-  const lists = families.list().map((members) => byHash(members.flatMap((i) => pairs[i] ?? [])));
+  const lists = familiesOf(pairs).map((members) => byHash(members.flatMap((i) => pairs[i] ?? [])));
   const splits = {
     train: [] as KeyedPair[],
     validation: [] as KeyedPair[],
@@ -69,13 +65,19 @@ export function splitByFamily(pairs: readonly KeyedPair[], options: SplitOptions
   };
 }
 
-/** One pair of each family, in the order of the list. */
-export function onePerFamily(pairs: readonly KeyedPair[]): KeyedPair[] {
+/** The first pairs of each family, at most `limit` of one, in the order of the list. */
+export function firstOfFamilies(pairs: readonly KeyedPair[], limit: number): KeyedPair[] {
+  const kept = familiesOf(pairs).flatMap((members) => members.slice(0, limit));
+  return kept.sort((a, b) => a - b).flatMap((index) => pairs[index] ?? []);
+}
+
+/** The families as lists of indices into `pairs`. */
+function familiesOf(pairs: readonly KeyedPair[]): number[][] {
   const families = new Families(pairs.length);
   pairs.forEach((pair, index) => {
     for (const key of pair.familyKeys) families.addKey(index, key);
   });
-  return families.list().flatMap(([first = -1]) => pairs[first] ?? []);
+  return families.list();
 }
 
 /** The alphabetically first package: stable when the family gains or loses other members. */

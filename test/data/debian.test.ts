@@ -6,7 +6,7 @@ import {
   summaryPairs,
   translationPairs,
 } from '../../scripts/debian/pairs.ts';
-import { splitByFamily } from '../../scripts/debian/split.ts';
+import { firstOfFamilies, splitByFamily } from '../../scripts/debian/split.ts';
 
 const LIBRARY = `Package: libsquare1
 Description-md5: 11
@@ -151,6 +151,17 @@ describe('splits', () => {
     expect(splits.train).toHaveLength(2 * familiesOf(splits.train).size);
     expect(splits.thinned).toBe(familiesOf(splits.train).size);
     expect(splits.test).toHaveLength(familiesOf(splits.test).size);
+  });
+
+  test('are cut to the first pairs of each family, in the same order', () => {
+    const { train } = splitByFamily(pairs, { ...options, maxFamilySize: 3 });
+    const familyOf = (pair: (typeof pairs)[number]) => [...familiesOf([pair])].join();
+    const firsts = train.filter(
+      (pair, i) => train.findIndex((other) => familyOf(other) === familyOf(pair)) === i,
+    );
+    expect(firsts.length).toBeLessThan(train.length);
+    expect(firstOfFamilies(train, 1)).toEqual(firsts);
+    expect(firstOfFamilies(train, 3)).toEqual(train);
   });
 
   test('do not depend on the order of the index', () => {
