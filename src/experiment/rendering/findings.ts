@@ -105,10 +105,11 @@ function headlineOf(matches: readonly Match[]): string {
   const winners = matches.filter(({ difference }) => sideOfZero(difference) > 0);
   if (winners.length === 0)
     return 'No variant beats mean pooling at as many K/V bytes with the interval clear of zero.';
+  const count = matches.length === 1 ? 'this comparison' : `these ${matches.length} comparisons`;
   const standing = winners.filter(({ plannedPValue }) => plannedPValue < LEVEL);
   return (
     `With no more K/V bytes these beat mean pooling with the interval clear of zero: ${listOf(winners)}. ` +
-    `With p below ${LEVEL} after Holm for these ${matches.length} comparisons: ` +
+    `With p below ${LEVEL} after Holm for ${count}: ` +
     `${standing.length > 0 ? listOf(standing) : 'none of them'}.`
   );
 }
