@@ -43,7 +43,7 @@ struct TrainingOptions {
   /// keeping all that the pass needs (Chen et al. 2016, arXiv 1604.06174): the same gradients, bit
   /// for bit, for about a third more time in products, in the memory of one block.
   bool activationCheckpointing = false;
-  DistillationOptions distillation;
+  DistillationOptions distillation = {};
 };
 
 /// Sums over the labels that count.
