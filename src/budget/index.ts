@@ -1,5 +1,5 @@
 /** K/V heads by layer under a budget of cache bytes: more where fewer would cost most. */
-import { CACHED_MODULES, type KvHeadsByLayer } from '../checkpoint/grouping.ts';
+import { CACHED_MODULES, divisors, type KvHeadsByLayer } from '../checkpoint/grouping.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConvertOptions } from '../convert/index.ts';
 import type { Dataset } from '../data/index.ts';
@@ -153,7 +153,7 @@ async function measure(
   const loss = await finiteLoss(model, dataset, abort);
   const places = placesOf(model.config);
   const heads = model.config.num_heads;
-  const fewer = divisorsOf(heads).filter((kvHeads) => kvHeads < heads);
+  const fewer = divisors(heads).filter((kvHeads) => kvHeads < heads);
   const total = places.length * fewer.length;
   const sensitivities: Sensitivity[] = [];
   let done = 0;
@@ -186,10 +186,6 @@ async function finiteLoss(
   if (Number.isFinite(loss)) return loss;
   const message = `the loss on the calibration text is ${loss}`;
   throw new WgqaError('NON_FINITE', message, { field: 'calibration' });
-}
-
-function divisorsOf(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i + 1).filter((divisor) => n % divisor === 0);
 }
 
 /** All heads in all layers of the place's module but one. */

@@ -225,6 +225,7 @@ export function withoutGrouping(
   return Object.fromEntries(Object.entries(config).filter(([key]) => !grouping.includes(key)));
 }
 
-function divisors(n: number): number[] {
+/** In ascending order. */
+export function divisors(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 }
