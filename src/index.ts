@@ -73,7 +73,13 @@ export {
   type KvHeadAllocation,
   type Sensitivity,
 } from './budget/index.ts';
-export { evaluateLoss, Trainer, TRAINER_PRESETS } from './train/index.ts';
+export {
+  evaluateExamples,
+  evaluateLoss,
+  meanLoss,
+  Trainer,
+  TRAINER_PRESETS,
+} from './train/index.ts';
 export type * from './train/index.ts';
 export { Engine } from './decode/index.ts';
 export type * from './decode/index.ts';

@@ -111,9 +111,8 @@ export interface NativeForwardResult {
   logits?: Float32Array;
   /** [encoder tokens, dModel]; absent if not asked for. */
   encoderStates?: Float32Array;
-  /** Sum of the cross-entropy over counted labels; present iff labels were given. */
-  lossSum?: number;
-  lossTokens?: number;
+  /** [sequences]: sums of the cross-entropy over counted labels; present iff labels were given. */
+  lossSums?: Float64Array;
 }
 
 /** Set from the event loop, read by native code between layers and steps. */

@@ -1,6 +1,8 @@
 #include "addon/model_handle.h"
 
+#include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "addon/abort_flag.h"
@@ -15,7 +17,6 @@ namespace {
 struct ForwardResult {
   FloatResult logits, encoderStates;
   TeacherForcedResult loss;
-  bool labels = false;
 };
 
 ForwardResult runForward(T5Model& model, const OwnedBatch& batch, bool wantLogits, bool wantStates,
@@ -25,7 +26,6 @@ ForwardResult runForward(T5Model& model, const OwnedBatch& batch, bool wantLogit
   const auto encoderTokens = static_cast<std::int64_t>(batch.encoderIds.size());
   const auto decoderTokens = static_cast<std::int64_t>(batch.decoderIds.size());
   ForwardResult result;
-  result.labels = !batch.labels.empty();
   TensorView logits;
   TensorView states;
   if (wantLogits) {
@@ -40,15 +40,20 @@ ForwardResult runForward(T5Model& model, const OwnedBatch& batch, bool wantLogit
   return result;
 }
 
+Napi::Float64Array toFloat64Array(Napi::Env env, std::span<const double> values) {
+  Napi::Float64Array array = Napi::Float64Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
 Napi::Value forwardToJs(Napi::Env env, const ForwardResult& result) {
   Napi::Object object = Napi::Object::New(env);
   if (result.logits.memory) object.Set("logits", toFloat32Array(env, result.logits));
   if (result.encoderStates.memory) {
     object.Set("encoderStates", toFloat32Array(env, result.encoderStates));
   }
-  if (result.labels) {
-    object.Set("lossSum", result.loss.lossSum);
-    object.Set("lossTokens", static_cast<double>(result.loss.lossTokens));
+  if (!result.loss.lossSums.empty()) {
+    object.Set("lossSums", toFloat64Array(env, result.loss.lossSums));
   }
   return object;
 }

@@ -59,8 +59,7 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
   if (encoderStates.given()) layers_.ops().download(states, encoderStates.data);
 
   TeacherForcedResult result;
-  result.lossTokens = static_cast<std::int64_t>(batch.labels.size()) -
-                      std::count(batch.labels.begin(), batch.labels.end(), kIgnoredLabel);
+  if (!batch.labels.empty()) result.lossSums.resize(batch.decoder.sequences());
   const std::int64_t rows = pass.rows();
   for (std::int64_t begin = 0; begin < rows; begin += kLossRows) {
     if (!logits.given() && batch.labels.empty()) break;
@@ -71,14 +70,26 @@ TeacherForcedResult T5Inference::teacherForced(const TeacherForcedBatch& batch,
                                             : arena.floats({count, config_.vocabSize});
     pass.logits(begin, chunk);
     if (logits.given()) layers_.ops().download(chunk, logits.rows(begin, count).data);
-    if (batch.labels.empty()) continue;
-    CrossEntropy loss;
-    loss.logits = chunk;
-    loss.labels = batch.labels.subspan(begin, count);
-    loss.lossSum = &result.lossSum;
-    layers_.ops().crossEntropy(loss);
+    if (!batch.labels.empty()) addLosses(batch, begin, chunk, result.lossSums);
   }
   return result;
+}
+
+// Adds what rows from `begin` on lose, of which `logits` are given, to the sums of their sequences.
+void T5Inference::addLosses(const TeacherForcedBatch& batch, std::int64_t begin,
+                            const TensorView& logits, std::span<double> sums) {
+  const std::span<const std::int32_t> offsets = batch.decoder.offsets;
+  const std::int64_t end = begin + logits.shape[0];
+  auto sequence = std::upper_bound(offsets.begin(), offsets.end(), begin) - offsets.begin() - 1;
+  for (std::int64_t row = begin; row < end; ++sequence) {
+    const std::int64_t count = std::min<std::int64_t>(offsets[sequence + 1], end) - row;
+    CrossEntropy loss;
+    loss.logits = logits.rows(row - begin, count);
+    loss.labels = batch.labels.subspan(row, count);
+    loss.lossSum = &sums[sequence];
+    layers_.ops().crossEntropy(loss);
+    row += count;
+  }
 }
 
 // ---------------------------------------------------------------------------- decoding

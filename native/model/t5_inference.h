@@ -35,6 +35,8 @@ class T5Inference final : public EncoderDecoder {
   std::int64_t scratchBytes() const { return static_cast<std::int64_t>(layers_.arena().bytes()); }
 
  private:
+  void addLosses(const TeacherForcedBatch& batch, std::int64_t begin, const TensorView& logits,
+                 std::span<double> sums);
   TensorView rowsOf(const TensorView& hidden, std::span<const std::int32_t> rows);
   TensorView resultIn(const TensorView& host);
   TensorView decoded(const T5Weights& weights, const DecodeStep& step);

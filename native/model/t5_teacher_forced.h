@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "model/t5_layers.h"
 #include "model/t5_model.h"
@@ -18,8 +19,7 @@ struct TeacherForcedBatch {
 };
 
 struct TeacherForcedResult {
-  double lossSum = 0.0;
-  std::int64_t lossTokens = 0;
+  std::vector<double> lossSums;  // [sequences]: cross-entropy of the counted labels; or empty
 };
 
 /// Told what each attention of a pass reads: rows [tokens, dModel] of the compute type, those that

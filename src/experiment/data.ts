@@ -93,3 +93,17 @@ export function evaluationBatches(
 ): Dataset {
   return createDataset(examples, { batchSize });
 }
+
+/** The test pairs in their order. */
+export function testBatches(test: readonly Example[], { batchSize }: EvaluationPlan): Dataset {
+  return createDataset(test, { batchSize, shuffle: false });
+}
+
+/** What conversions look at: the first training pairs. */
+export function calibrationText(
+  { train }: ExperimentData,
+  { calibrationPairs }: DatasetPlan,
+  evaluation: EvaluationPlan,
+): Dataset {
+  return evaluationBatches(train.slice(0, calibrationPairs), evaluation);
+}

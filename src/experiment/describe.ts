@@ -24,10 +24,11 @@ const SETTINGS = {
 const COMMON = [
   'Every variant starts from the same checkpoint and sees the same batches in the same order with the ' +
     'same dropout seed; a seed changes all three of order, dropout and random merge weights.',
-  'Scores are of folded models. Intervals are 95 % percentile intervals of a paired bootstrap over test ' +
-    'pairs and seeds; p-values are two-sided, corrected by Holm: for all comparisons on a data set, and for ' +
-    'the planned ones alone, of each variant with the mean-pooled one that keeps as many K/V bytes, or else the ' +
-    'next larger.',
+  'Scores are of folded models. `logLikelihood` is the mean log-probability of a token of the test targets, ' +
+    'in nats: the negative of the loss.',
+  'Intervals are 95 % percentile intervals of a paired bootstrap over test pairs and seeds; p-values are ' +
+    'two-sided, corrected by Holm, each metric by itself: for all comparisons on a data set, and for the planned ' +
+    'ones alone, of each variant with the mean-pooled one that keeps as many K/V bytes, or else the next larger.',
   'With one seed an interval knows of the choice of test pairs alone, and with a few seeds it is too narrow where ' +
     'they differ more than that choice does; the t-tests of weights take them as independent, which they are not.',
 ];

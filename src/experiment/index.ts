@@ -1,5 +1,6 @@
 /** An experiment: every variant of a plan, with every seed, on every data set. */
 import { loadModel, loadTokenizer, type Model, type Tokenizer } from '../index.ts';
+import { BudgetedHeads } from './budgets.ts';
 import { checkGeneration, checkVariants } from './checks.ts';
 import { loadData, type ExperimentData } from './data.ts';
 import { hashCheckpoint, runIdentity } from './identity.ts';
@@ -45,6 +46,7 @@ interface Laboratory {
   readonly tokenizer: Tokenizer;
   /** SHA-256 of the base checkpoint. */
   readonly base: string;
+  readonly budgets: BudgetedHeads;
 }
 
 interface PlannedRun {
@@ -76,7 +78,10 @@ export async function runExperiment(
   });
   checkVariants(plan, baseModel);
   const base = await hashCheckpoint(plan.base, signal);
-  const laboratory: Laboratory = { plan, options, baseModel, tokenizer, base };
+  const laboratory: Laboratory = {
+    ...{ plan, options, baseModel, tokenizer, base },
+    budgets: new BudgetedHeads(),
+  };
   const runs = await planRuns(laboratory);
   if (options.reportOnly !== true) await runMissing(laboratory, runs);
   return await createReport({
@@ -136,7 +141,11 @@ async function executeRun(
   const progress = meter.begin(run);
   const context = { ...laboratory, ...run, signal, threads };
   const train = run.variant.trained ? trainRun : convertRun;
-  await using trained = await train({ ...context, onStep: progress.step });
+  await using trained = await train({
+    ...context,
+    onStep: progress.step,
+    onAllocation: progress.allocation,
+  });
   const { scored, outputs } = await scoreRun(trained.model, { ...context, onText: progress.text });
   return {
     outputs,

@@ -26,6 +26,8 @@ interface Run {
 export interface RunProgress {
   readonly step: (report: StepReport) => void;
   readonly text: () => void;
+  /** Evaluations that a budget takes: done, of so many; no part of the work that is counted. */
+  readonly allocation: (done: number, total: number) => void;
 }
 
 export class ExperimentMeter {
@@ -57,6 +59,9 @@ export class ExperimentMeter {
       text: () => {
         this.#done += WORK.generate;
         this.#emit({ stage: `${name}: test pairs` });
+      },
+      allocation: (done, total) => {
+        this.#emit({ stage: `${name}: K/V heads by layer, ${done} of ${total}` });
       },
     };
   }

@@ -30,15 +30,22 @@ export interface DatasetReport {
   readonly trainPairs: number;
   readonly validationPairs: number;
   readonly testPairs: number;
-  /** The metric that comparisons and charts are about. */
+  /** The plan's metric: that of scores and charts. */
   readonly metric: Metric;
   /** Name of the data set's column in the paper's Table 1 or 2, where it has one. */
   readonly paperColumn?: PaperColumn;
   readonly rows: readonly VariantRow[];
-  /** Every pair of variants, the better one of a pair first. */
-  readonly comparisons: readonly Comparison[];
+  /** By the plan's metric, then by log-likelihood, which tells apart what texts of few pairs cannot. */
+  readonly measures: readonly [Measure, ...Measure[]];
   readonly weights: readonly WeightMovement[];
   readonly samples: readonly Sample[];
+}
+
+/** The variants compared by one metric. */
+export interface Measure {
+  readonly metric: Metric;
+  /** Every pair of variants, the better one of a pair first. */
+  readonly comparisons: readonly Comparison[];
 }
 
 export type PaperColumn = 'multi-news' | 'cnn-dailymail' | 'wmt14' | 't5-small-cnn-dailymail';
@@ -71,7 +78,7 @@ export interface VariantRow {
   readonly seeds: readonly number[];
   /** Scores of each seed, in that order. */
   readonly perSeed: readonly TestScores[];
-  /** Of the report's metric, over seeds and test pairs. */
+  /** Of the plan's metric, over seeds and test pairs. */
   readonly score: Estimate;
   /** Mean over seeds. */
   readonly trainMilliseconds: number;
@@ -95,11 +102,11 @@ export interface Comparison {
   readonly other: string;
   /** Whether both keep as many bytes of K and V. */
   readonly sameKvBytes: boolean;
-  /** variant − other, of the report's metric. */
+  /** variant − other, of the measure's metric. */
   readonly difference: Estimate;
   /** Two-sided, of the bootstrap. */
   readonly pValue: number;
-  /** Corrected for the number of all comparisons on this data set (Holm, 1979). */
+  /** Corrected for the number of all comparisons of this measure (Holm, 1979). */
   readonly adjustedPValue: number;
   /**
    * Of a variant and its baseline: corrected for the number of these comparisons, the ones that the

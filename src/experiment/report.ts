@@ -9,11 +9,12 @@ import type {
   CurveEstimate,
   DatasetReport,
   ExperimentReport,
+  Measure,
   Sample,
   VariantRow,
 } from './report-types.ts';
 import type { FinishedRun, RunResult } from './results.ts';
-import { compareRuns, kvBytes, type RunsComparison } from './statistics/compare.ts';
+import { compareRuns, kvBytes, type NamedRuns, type RunsComparison } from './statistics/compare.ts';
 import { baselineOf, isMeanPooled, resolveVariant } from './variants.ts';
 import { weightMovements } from './weights.ts';
 
@@ -55,15 +56,10 @@ async function reportDataset(plan: DatasetPlan, inputs: ReportInputs): Promise<D
   const { finished, data, signal } = inputs;
   const runs = finished.filter(({ result }) => result.dataset === plan.name);
   const variants = variantsOf(inputs, runs);
-  const comparison = await compareRuns(
-    variants.map(({ variant, runs: own, baseline }) => ({
-      name: variant.name,
-      runs: own,
-      baseline,
-    })),
-    plan.metric,
-    signal,
-  );
+  const named = variants.map(({ variant, ...own }) => ({ name: variant.name, ...own }));
+  const { scores, comparisons } = await compareRuns(named, plan.metric, signal);
+  const measures: [Measure, ...Measure[]] = [{ metric: plan.metric, comparisons }];
+  if (plan.metric !== 'logLikelihood') measures.push(await measureLikelihood(named, signal));
   const { train = [], validation = [], test = [] } = data.get(plan.name) ?? {};
   return {
     name: plan.name,
@@ -73,8 +69,8 @@ async function reportDataset(plan: DatasetPlan, inputs: ReportInputs): Promise<D
     testPairs: test.length,
     metric: plan.metric,
     ...(plan.paperColumn && { paperColumn: plan.paperColumn }),
-    rows: variants.map((variant) => rowOf({ ...variant, comparison, dataset: plan, inputs })),
-    comparisons: comparison.comparisons,
+    rows: variants.map((variant) => rowOf({ ...variant, scores, dataset: plan, inputs })),
+    measures,
     weights: variants.flatMap(({ variant, runs: own }) =>
       weightMovements(
         variant,
@@ -84,6 +80,15 @@ async function reportDataset(plan: DatasetPlan, inputs: ReportInputs): Promise<D
     ),
     samples: samplesOf(variants, data.get(plan.name), inputs.plan.evaluation.samples),
   };
+}
+
+async function measureLikelihood(
+  variants: readonly NamedRuns[],
+  signal: AbortSignal | undefined,
+): Promise<Measure> {
+  const metric = 'logLikelihood';
+  const { comparisons } = await compareRuns(variants, metric, signal);
+  return { metric, comparisons };
 }
 
 interface VariantRuns {
@@ -118,13 +123,13 @@ function variantsOf(
 }
 
 interface RowInputs extends VariantRuns {
-  readonly comparison: RunsComparison;
+  readonly scores: RunsComparison['scores'];
   readonly dataset: DatasetPlan;
   readonly inputs: ReportInputs;
 }
 
 function rowOf(row: RowInputs): VariantRow {
-  const { variant, runs, comparison, dataset, baseline, inputs } = row;
+  const { variant, runs, scores, dataset, baseline, inputs } = row;
   const results = runs.map(({ result }) => result);
   const mean = (value: (result: RunResult) => number): number =>
     results.reduce((sum, result) => sum + value(result), 0) / results.length;
@@ -146,8 +151,8 @@ function rowOf(row: RowInputs): VariantRow {
     ...(baseline !== undefined && { baseline }),
     kvBytesPerToken: first.kvBytesPerToken,
     seeds: results.map(({ seed }) => seed),
-    perSeed: results.map(({ scores }) => scores),
-    score: comparison.scores.get(variant.name) ?? { mean: NaN, low: NaN, high: NaN },
+    perSeed: results.map((result) => result.scores),
+    score: scores.get(variant.name) ?? { mean: NaN, low: NaN, high: NaN },
     trainMilliseconds: mean(({ trainMilliseconds }) => trainMilliseconds),
     trainTokensPerSecond: mean(({ trainTokensPerSecond }) => trainTokensPerSecond),
     generatedTokensPerSecond: mean(

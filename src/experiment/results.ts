@@ -4,10 +4,21 @@
  * test pairs) and `curve.jsonl`. The report is made of these files alone.
  */
 import type { KvHeadsByLayer } from '../checkpoint/grouping.ts';
+import type { ExampleLoss } from '../index.ts';
 import type { MergeWeightGroup } from '../report/index.ts';
 
-/** What comparisons can be of: metrics of the test pairs' texts, 0..100, higher is better. */
-export const METRICS = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu'] as const;
+/**
+ * What comparisons can be of, higher is better: metrics of the test pairs' texts, 0..100, and the
+ * mean log-likelihood of a target token in nats, the negative of the loss.
+ */
+export const METRICS = [
+  'rouge1',
+  'rouge2',
+  'rougeL',
+  'rougeLsum',
+  'bleu',
+  'logLikelihood',
+] as const;
 export type Metric = (typeof METRICS)[number];
 
 /** Which run this is. */
@@ -67,7 +78,8 @@ export interface RunResult extends RunKey {
   readonly mergeWeights: readonly MergeWeightGroup[];
 }
 
-export interface RunOutput {
+/** Of one test pair. */
+export interface RunOutput extends ExampleLoss {
   readonly target: string;
   readonly output: string;
 }

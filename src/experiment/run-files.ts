@@ -87,16 +87,18 @@ export async function readOutputs(run: string): Promise<RunOutput[]> {
   const lines = (await readText(file)).trimEnd().split('\n');
   return lines.map((line, index) => {
     const value = parseLine(line);
-    if (
-      isRecord(value) &&
-      typeof value['target'] === 'string' &&
-      typeof value['output'] === 'string'
-    ) {
-      return { target: value['target'], output: value['output'] };
-    }
+    if (isOutput(value)) return value;
     const field = `${file}:${index + 1}`;
     throw new WgqaError('INVALID_FILE', `${field}: no output of a run`, { field });
   });
+}
+
+function isOutput(value: unknown): value is RunOutput {
+  return (
+    isRecord(value) &&
+    ['target', 'output'].every((key) => typeof value[key] === 'string') &&
+    ['lossSum', 'tokens'].every((key) => Number.isFinite(value[key]))
+  );
 }
 
 /** Makes the run a finished one: all of it or nothing. @throws WgqaError NO_SPACE, IO */

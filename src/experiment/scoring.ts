@@ -4,15 +4,17 @@ import {
   computeBleu,
   computeRouge,
   Engine,
-  evaluateLoss,
+  evaluateExamples,
+  meanLoss,
   WgqaError,
+  type ExampleLoss,
   type Model,
   type Tokenizer,
 } from '../index.ts';
 import { foldAndCompare } from '../scoring/fold.ts';
 import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
 import { countConversionWeights, readMergeWeights } from '../scoring/merge-weights.ts';
-import { evaluationBatches, type ExperimentData } from './data.ts';
+import { testBatches, type ExperimentData } from './data.ts';
 import type { EvaluationPlan, ExperimentPlan, VariantPlan } from './plan.ts';
 import type { FinishedRun, RunOutput, RunResult, TestScores } from './results.ts';
 
@@ -74,10 +76,8 @@ async function scoreDeployed(model: Model, context: ScoringContext) {
   const { plan, data, signal, tokenizer } = context;
   const { config } = model;
   const abort = signal ? { signal } : {};
-  const { loss } = await evaluateLoss(model, evaluationBatches(data.test, plan.evaluation), abort);
-  if (!Number.isFinite(loss)) {
-    throw new WgqaError('NON_FINITE', `the loss on the test pairs is ${loss}`, { field: 'loss' });
-  }
+  const losses = await evaluateExamples(model, testBatches(data.test, plan.evaluation), abort);
+  checkFinite(losses);
   await using engine = new Engine(model, {
     maxBatchSize: maxSequences(plan.evaluation),
     tokenizer,
@@ -87,7 +87,7 @@ async function scoreDeployed(model: Model, context: ScoringContext) {
     data.test.map(({ inputIds }) => inputIds),
     { generation: plan.evaluation.generation, onDone: context.onText, ...abort },
   );
-  const outputs = pairUp(generated, data);
+  const outputs = pairUp(generated, losses, data);
   const byLayer = config.num_key_value_heads;
   return {
     heads: config.num_heads,
@@ -97,7 +97,7 @@ async function scoreDeployed(model: Model, context: ScoringContext) {
     kvBytesPerToken: engine.stats().cacheBytesPerToken,
     generateMilliseconds: generated.milliseconds,
     generatedTokens: generated.tokens,
-    scores: { loss, ...scoreTexts(outputs, plan.evaluation) },
+    scores: scoreOutputs(outputs, plan.evaluation),
     outputs,
   };
 }
@@ -106,19 +106,31 @@ function maxSequences({ batchSize, generation }: EvaluationPlan): number {
   return batchSize * Math.max(generation.numBeams ?? 1, generation.numReturnSequences ?? 1);
 }
 
-function pairUp({ texts }: GeneratedTexts, { testPairs }: ExperimentData): RunOutput[] {
-  return testPairs.map(({ target }, i) => ({ target, output: texts[i] ?? '' }));
+function checkFinite(losses: readonly ExampleLoss[]): void {
+  const index = losses.findIndex(({ lossSum }) => !Number.isFinite(lossSum));
+  if (index < 0) return;
+  const message = `the loss on test pair ${index} is ${losses[index]?.lossSum}`;
+  throw new WgqaError('NON_FINITE', message, { field: 'loss' });
 }
 
-/** All scores that are made of texts: what a reader of `outputs.jsonl` gets too. */
-export function scoreTexts(
+function pairUp(
+  { texts }: GeneratedTexts,
+  losses: readonly ExampleLoss[],
+  { testPairs }: ExperimentData,
+): RunOutput[] {
+  return testPairs.map(({ target }, i) => ({ target, output: texts[i] ?? '', ...losses[i]! }));
+}
+
+/** All scores of a run: what a reader of its `outputs.jsonl` gets too. */
+export function scoreOutputs(
   outputs: readonly RunOutput[],
   { batchSize }: Pick<EvaluationPlan, 'batchSize'>,
-): Omit<TestScores, 'loss'> {
+): TestScores {
   const hypotheses = outputs.map(({ output }) => output);
   const references = outputs.map(({ target }) => target);
   const { mean } = computeRouge(hypotheses, references);
   return {
+    loss: meanLoss(outputs),
     rouge1: 100 * mean.rouge1.fmeasure,
     rouge2: 100 * mean.rouge2.fmeasure,
     rougeL: 100 * mean.rougeL.fmeasure,

@@ -8,6 +8,7 @@ import {
   type StepReport,
   type TrainerOptions,
 } from '../index.ts';
+import type { BudgetedHeads } from './budgets.ts';
 import { evaluationBatches, trainingBatches } from './data.ts';
 import type { RunInputs } from './identity.ts';
 import type { TrainingPlan } from './plan.ts';
@@ -21,6 +22,8 @@ export interface TrainingContext extends RunInputs {
   readonly threads: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onStep: (report: StepReport) => void;
+  readonly onAllocation: (done: number, total: number) => void;
+  readonly budgets: BudgetedHeads;
 }
 
 export interface TrainedRun extends AsyncDisposable {

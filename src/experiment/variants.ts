@@ -1,18 +1,9 @@
 /** What a plan's variants mean for the base model: their conversion, and what they are compared with. */
-import {
-  resolveConvertOptions,
-  type CalibrationBatch,
-  type ResolvedConversion,
-} from '../convert/index.ts';
-import {
-  allocateKvHeads,
-  type ConvertOptions,
-  type KvHeads,
-  type Model,
-  type ModelConfig,
-} from '../index.ts';
-import { evaluationBatches, type ExperimentData } from './data.ts';
-import type { DatasetPlan, EvaluationPlan, VariantPlan } from './plan.ts';
+import { resolveConvertOptions, type ResolvedConversion } from '../convert/index.ts';
+import type { ConvertOptions, KvHeads, Model, ModelConfig } from '../index.ts';
+import type { BudgetedHeads, BudgetInputs } from './budgets.ts';
+import { calibrationText } from './data.ts';
+import type { VariantPlan } from './plan.ts';
 
 /** @throws WgqaError INVALID_ARGUMENT */
 export function resolveVariant(
@@ -40,38 +31,21 @@ export function isCalibrated({ conversion, budget }: VariantPlan): boolean {
   );
 }
 
-export interface ConversionInputs {
-  readonly baseModel: Model;
-  readonly variant: VariantPlan;
+export interface ConversionInputs extends BudgetInputs {
   readonly seed: number;
-  readonly data: ExperimentData;
-  readonly dataset: DatasetPlan;
-  readonly evaluation: EvaluationPlan;
-  readonly signal: AbortSignal | undefined;
+  readonly budgets: BudgetedHeads;
 }
 
 /** The base model converted as the variant says. @throws WgqaError as convert and allocateKvHeads do */
 export async function convertVariant(inputs: ConversionInputs): Promise<Model> {
-  const { baseModel, variant, seed, signal } = inputs;
+  const { baseModel, variant, seed, signal, budgets, data, dataset, evaluation } = inputs;
   const abort = signal ? { signal } : {};
   const options: ConvertOptions = { ...variant.conversion, seed };
   if (!isCalibrated(variant)) return baseModel.convert(options, abort);
-  const text = calibrationText(inputs);
-  const calibration: CalibrationBatch[] = [...text.batches(0)];
-  if (variant.budget === undefined) return baseModel.convert({ ...options, calibration }, abort);
-  const { alignment } = variant.conversion;
-  const { kvHeads } = await allocateKvHeads(baseModel, {
-    ...variant.budget,
-    ...(alignment && { alignment }),
-    calibration: text,
-    ...abort,
-  });
-  return baseModel.convert({ ...options, kvHeads, calibration }, abort);
-}
-
-/** The first training pairs. */
-function calibrationText({ data, dataset, evaluation }: ConversionInputs) {
-  return evaluationBatches(data.train.slice(0, dataset.calibrationPairs), evaluation);
+  const calibration = [...calibrationText(data, dataset, evaluation).batches(0)];
+  const { budget } = variant;
+  const kvHeads = budget && (await budgets.choose(budget, inputs));
+  return baseModel.convert({ ...options, ...(kvHeads && { kvHeads }), calibration }, abort);
 }
 
 /** What is said of a variant when its counterpart is looked for. */

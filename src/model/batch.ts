@@ -54,6 +54,11 @@ export function prepareBatch(input: ForwardInput, config: ModelConfig): Prepared
   };
 }
 
+/** Labels of a row that count in the loss. */
+export function countLabels({ labels }: BatchRow): number {
+  return labels?.reduce((count, label) => count + Number(label !== IGNORED_LABEL), 0) ?? 0;
+}
+
 /** Rows one after another, as native code takes them. */
 export function toNativeBatch(rows: readonly BatchRow[]): NativeBatch {
   const batch = {

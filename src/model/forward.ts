@@ -4,7 +4,7 @@ import type { ModelConfig } from '../checkpoint/config.ts';
 import { WgqaError } from '../errors.ts';
 import type { NativeModel } from '../native.ts';
 import { abortable } from './abort.ts';
-import { prepareBatch, toNativeBatch } from './batch.ts';
+import { countLabels, prepareBatch, toNativeBatch } from './batch.ts';
 import type { ForwardInput, ForwardResult, Tensor } from './types.ts';
 
 /** @throws WgqaError INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED */
@@ -31,8 +31,9 @@ export async function forward(
     columns: sourceColumns,
     width: config.d_model,
   });
-  const { lossSum, lossTokens } = result;
-  if (lossSum === undefined || lossTokens === undefined) return { logits, encoderStates };
+  if (result.lossSums === undefined) return { logits, encoderStates };
+  const lossTokens = rows.reduce((sum, row) => sum + countLabels(row), 0);
+  const lossSum = result.lossSums.reduce((sum, loss) => sum + loss, 0);
   return { logits, loss: lossSum / lossTokens, encoderStates };
 }
 

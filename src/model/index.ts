@@ -2,6 +2,7 @@ export { createModel, loadModel } from './load.ts';
 export { implementationOf, type T5Model } from './t5-model.ts';
 export { abortable, abortError, onAbort, throwIfAborted } from './abort.ts';
 export {
+  countLabels,
   IGNORED_LABEL,
   prepareBatch,
   readTokenRow,

@@ -15,14 +15,22 @@ export function toMicroBatches(
   count: number,
   config: ModelConfig,
 ): NativeBatch[] {
-  if (!isRecord(batch)) throw invalidArgument('batch', 'an object', batch);
-  if (!('labels' in batch)) throw invalidArgument('labels', 'rows of token ids', undefined);
-  const rows = prepareBatch(batch, config).rows.map(withoutIgnoredTail);
+  const rows = toRows(batch, config);
   const parts = Math.min(count, rows.length);
   return Array.from({ length: parts }, (_, i) => {
     const bound = (part: number): number => Math.round((part * rows.length) / parts);
     return toNativeBatch(rows.slice(bound(i), bound(i + 1)));
   });
+}
+
+/**
+ * The rows of a batch that has labels, checked.
+ * @throws WgqaError INVALID_ARGUMENT naming the row and column
+ */
+export function toRows(batch: TrainingBatch, config: ModelConfig): BatchRow[] {
+  if (!isRecord(batch)) throw invalidArgument('batch', 'an object', batch);
+  if (!('labels' in batch)) throw invalidArgument('labels', 'rows of token ids', undefined);
+  return prepareBatch(batch, config).rows.map(withoutIgnoredTail);
 }
 
 /** The decoder is causal: behind its last counted label, a row cannot change the loss. */

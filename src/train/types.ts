@@ -147,6 +147,14 @@ export interface EvaluationLoss {
   readonly tokens: number;
 }
 
+/** Of one example. */
+export interface ExampleLoss {
+  /** Sum of the cross-entropy of its counted labels, in nats. */
+  readonly lossSum: number;
+  /** Counted labels. */
+  readonly tokens: number;
+}
+
 /** One step of `fit`. */
 export interface StepReport extends StepResult {
   /** Optimiser steps taken, from 1. */

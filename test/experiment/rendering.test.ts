@@ -1,143 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import { paperScore, paperSource } from '../../src/experiment/paper-results.ts';
-import type {
-  Comparison,
-  DatasetReport,
-  ExperimentReport,
-  VariantRow,
-  WeightMovement,
-} from '../../src/experiment/report-types.ts';
+import type { DatasetReport, ExperimentReport } from '../../src/experiment/report-types.ts';
 import { renderExperimentHtml } from '../../src/experiment/rendering/html.ts';
 import {
   formatExperimentMarkdown,
   formatExperimentTable,
 } from '../../src/experiment/rendering/text.ts';
-
-const SCORES = { loss: 4, rouge1: 20, rouge2: 6, rougeL: 18, rougeLsum: 18, bleu: 3, batchBleu: 2 };
-
-function row(variant: string, change: Partial<VariantRow>): VariantRow {
-  return {
-    variant,
-    description: `what ${variant} is`,
-    heads: 8,
-    kvHeads: 4,
-    parameters: 7_000_000,
-    trainedParameters: 7_000_000,
-    mergeParameters: 0,
-    kvBytesPerToken: { selfAttention: 4096, crossAttention: 4096 },
-    seeds: [0, 1],
-    perSeed: [SCORES, { ...SCORES, loss: 4.5 }],
-    score: { mean: 18, low: 17, high: 19 },
-    trainMilliseconds: 60_000,
-    trainTokensPerSecond: 9000,
-    generatedTokensPerSecond: 2500,
-    curve: [
-      { step: 0, mean: 5, lowest: 5, highest: 5 },
-      { step: 50, mean: 4.5, lowest: 4.4, highest: 4.6 },
-    ],
-    ...change,
-  };
-}
-
-/** Loss at steps 0, 50 and 100; `spread` of the seeds at the last. */
-function curveOf(losses: readonly number[], spread = 0): VariantRow['curve'] {
-  return losses.map((mean, index) => {
-    const half = index === losses.length - 1 ? spread / 2 : 0;
-    return { step: 50 * index, mean, lowest: mean - half, highest: mean + half };
-  });
-}
-
-function movementsOf(variant: string): WeightMovement[] {
-  const overall: WeightMovement = {
-    variant,
-    count: 40,
-    initial: 0.25,
-    mean: 0.2375,
-    meanAbsoluteDifference: 0.0625,
-    decayedInitial: 0.24,
-    tStatistic: -4.5,
-    pValue: 0.00004,
-    decayedTStatistic: -0.5,
-    decayedPValue: 0.62,
-    histogram: { low: 0.1, high: 0.3, counts: [30, 10, ...new Array<number>(18).fill(0)] },
-  };
-  const places = [0, 1].flatMap((layer) =>
-    (['k', 'v'] as const).map((projection) => ({
-      ...overall,
-      module: 'decoderSelf' as const,
-      projection,
-      layer,
-      count: 10,
-      meanAbsoluteDifference: 0.03125 * (layer + 1),
-      tStatistic: Number.MAX_VALUE,
-    })),
-  );
-  return [overall, ...places];
-}
-
-function datasetOf(change: Partial<DatasetReport> = {}): DatasetReport {
-  const learned = { mergeParameters: 64, score: { mean: 18.4, low: 17.4, high: 19.4 } };
-  const compare = (variant: string, other: string, low: number, high: number) => ({
-    variant,
-    other,
-    sameKvBytes: true,
-    difference: { mean: (low + high) / 2, low, high },
-    pValue: 0.0004,
-    adjustedPValue: 0.012,
-    plannedPValue: 0.012,
-  });
-  return {
-    name: 'debian',
-    description: 'packages',
-    trainPairs: 6000,
-    validationPairs: 256,
-    testPairs: 500,
-    metric: 'rougeL',
-    rows: [
-      row('MHA', { kvHeads: 8, kvBytesPerToken: { selfAttention: 8192, crossAttention: 8192 } }),
-      row('GQA', {}),
-      row('WGQA', {
-        ...learned,
-        baseline: 'GQA',
-        curve: [
-          { step: 0, mean: 5, lowest: 5, highest: 5 },
-          { step: 50, mean: 4.4375, lowest: 4.4, highest: 4.5 },
-        ],
-      }),
-      row('COLWGQA', { ...learned, baseline: 'GQA', seeds: [0], perSeed: [SCORES] }),
-    ],
-    comparisons: [
-      { ...compare('MHA', 'GQA', 1, 2), sameKvBytes: false },
-      compare('WGQA', 'GQA', 0.1, 0.7),
-      compare('GQA', 'COLWGQA', -0.2, 0.5),
-    ],
-    weights: [],
-    samples: [
-      {
-        source: '<script>alert(1)</script> | a',
-        reference: '"r" & *s*',
-        outputs: [{ variant: 'MHA', text: '</td><img src=x>' }],
-      },
-    ],
-    ...change,
-  };
-}
-
-function reportOf(...datasets: DatasetReport[]): ExperimentReport {
-  return {
-    title: 'A <title>',
-    createdAt: '2026-01-31T14:05:00.000Z',
-    version: '1.0.0',
-    settings: 'sound',
-    notes: ['a note'],
-    base: { name: 'demo/model', architecture: '3+4 layers', parameters: 7_738_880 },
-    training: '300 steps',
-    decoding: 'greedy',
-    seeds: [0, 1],
-    datasets,
-    missingRuns: 0,
-  };
-}
+import {
+  curveOf,
+  datasetOf,
+  movementsOf,
+  reportOf,
+  withComparisons,
+  withRows,
+} from './report-fixtures.ts';
 
 /** What all renderings must say. */
 describe.each([
@@ -158,10 +34,7 @@ describe.each([
   });
 
   test('says so when none is better', () => {
-    const { comparisons } = datasetOf();
-    const none = datasetOf({
-      comparisons: comparisons.filter(({ variant }) => variant !== 'WGQA'),
-    });
+    const none = withComparisons((all) => all.filter(({ variant }) => variant !== 'WGQA'));
     const text = textOf(reportOf(none));
     expect(text).toContain('No variant beats mean pooling at as many K/V bytes');
     expect(text).not.toContain('over GQA.');
@@ -174,8 +47,17 @@ describe.each([
   });
 
   test('has something to say about nothing', () => {
-    const nothing = { rows: [], comparisons: [], samples: [], weights: [] };
-    expect(textOf(reportOf(datasetOf(nothing)))).toContain('No variant and its mean-pooled');
+    const nothing = { rows: [], samples: [], weights: [] };
+    const empty = { ...withComparisons(() => []), ...nothing };
+    expect(textOf(reportOf(empty))).toContain('No variant and its mean-pooled');
+  });
+
+  test('answers by log-likelihood too, in ten-thousandths of a nat', () => {
+    const text = textOf(reportOf(datasetOf()));
+    expect(text).toContain(
+      'Worse than it, with the interval clear of zero: WGQA (−0.0184 on GQA).',
+    );
+    expect(text.indexOf('−0.0184')).toBeGreaterThan(text.indexOf('WGQA − GQA: rougeL'));
   });
 });
 
@@ -197,15 +79,6 @@ test('tables: the gap to the mean, and the paper’s figures beside ours', () =>
   );
 });
 
-/** `datasetOf()` with the rows that `change` returns something for changed. */
-function withRows(
-  change: Readonly<Record<string, Partial<VariantRow>>>,
-  more: Partial<DatasetReport> = {},
-): DatasetReport {
-  const rows = datasetOf().rows.map((r) => ({ ...r, ...change[r.variant] }));
-  return datasetOf({ ...more, rows });
-}
-
 describe('the answer', () => {
   const answerOf = (dataset: DatasetReport) =>
     /## Answer\n([\s\S]*?)\n## /.exec(formatExperimentMarkdown(reportOf(dataset)))?.[1] ?? '';
@@ -214,16 +87,22 @@ describe('the answer', () => {
     const stands = 'With p below 0.05 after Holm for these 2 comparisons: ';
     expect(answerOf(datasetOf())).toContain(`${stands}WGQA over GQA.`);
     // The correction for all pairs is another: it does not decide.
-    const comparisons = datasetOf().comparisons.map((c) => ({ ...c, plannedPValue: 0.05 }));
-    const answer = answerOf(datasetOf({ comparisons }));
+    const answer = answerOf(
+      withComparisons((all) => all.map((c) => ({ ...c, plannedPValue: 0.05 }))),
+    );
     expect(answer).toContain(`clear of zero: WGQA over GQA. ${stands}none`);
   });
 
   test('an interval that touches zero is not clear of it, one below zero is worse', () => {
-    const [mha, wgqa, colwgqa] = datasetOf().comparisons as [Comparison, Comparison, Comparison];
-    const touching = { ...wgqa, difference: { mean: 0.3, low: 0, high: 0.6 } };
-    const worse = { ...colwgqa, difference: { mean: 0.3, low: 0.1, high: 0.5 } };
-    const answer = answerOf(datasetOf({ comparisons: [mha, touching, worse] }));
+    const differences = new Map([
+      ['WGQA', { mean: 0.3, low: 0, high: 0.6 }],
+      ['GQA', { mean: 0.3, low: 0.1, high: 0.5 }],
+    ]);
+    const answer = answerOf(
+      withComparisons((all) =>
+        all.map((c) => ({ ...c, difference: differences.get(c.variant) ?? c.difference })),
+      ),
+    );
     expect(answer).toContain('No variant beats mean pooling');
     expect(answer).toContain('Not to be told apart from the mean: WGQA (+0.30 on GQA).');
     expect(answer).toContain('Worse than it, with the interval clear of zero: COLWGQA (−0.30 on');
@@ -254,16 +133,16 @@ describe('the answer', () => {
       '1 planned run is not finished.',
       'Seeds: 0, 1.',
       '>Answer</h2>',
-      '<strong>debian</strong>: With no more',
-      '<strong>second</strong>: With no more',
+      '<strong>debian, rougeL</strong>: With no more',
+      '<strong>second, rougeL</strong>: With no more',
       '<h2 id="data-0">debian</h2>',
       '<h2 id="data-1">second</h2>',
     ]);
     inOrder(formatExperimentMarkdown(report), [
       '1 planned run is not finished.',
       '## Answer',
-      '**debian**: With no more',
-      '**second**: With no more',
+      '**debian, rougeL**: With no more',
+      '**second, rougeL**: With no more',
       '## debian',
       '## second',
     ]);

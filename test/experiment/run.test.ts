@@ -5,7 +5,7 @@ import path from 'node:path';
 import { readPlan, runExperiment, type ExperimentReport } from '../../src/experiment/index.ts';
 import type { RunResult } from '../../src/experiment/results.ts';
 import { readOutputs, runDirectory } from '../../src/experiment/run-files.ts';
-import { scoreTexts } from '../../src/experiment/scoring.ts';
+import { scoreOutputs } from '../../src/experiment/scoring.ts';
 import { useTemporaryDirectory, wgqaJson, writePairs, writeTinyModel } from '../cli/fixtures.ts';
 
 const temporary = useTemporaryDirectory();
@@ -147,20 +147,23 @@ describe('an experiment', () => {
       for (const [i, seed] of row.seeds.entries()) {
         const key = { dataset: 'subjects', variant: row.variant, seed };
         const outputs = await readOutputs(runDirectory(temporary.path('whole'), key));
-        const { loss: _, ...scores } = row.perSeed[i] ?? { loss: NaN };
-        expect(scoreTexts(outputs, { batchSize: 4 })).toEqual(scores);
+        expect(scoreOutputs(outputs, { batchSize: 4 })).toEqual(row.perSeed[i]);
       }
     }
   });
 
-  test('compares every pair of variants', () => {
-    const [dataset] = report.datasets;
-    expect(dataset?.comparisons).toHaveLength((9 * 8) / 2);
-    for (const { pValue, adjustedPValue } of dataset?.comparisons ?? []) {
+  test.each([
+    [0, 'rougeL'],
+    [1, 'logLikelihood'],
+  ])('compares every pair of variants: measure %d, %s', (index, metric) => {
+    const { comparisons, ...measure } = report.datasets[0]?.measures[index] ?? { comparisons: [] };
+    expect(measure).toEqual({ metric });
+    expect(comparisons).toHaveLength((9 * 8) / 2);
+    for (const { pValue, adjustedPValue } of comparisons) {
       expect(adjustedPValue).toBeGreaterThanOrEqual(pValue);
       expect(adjustedPValue).toBeLessThanOrEqual(1);
     }
-    const planned = dataset?.comparisons.filter((pair) => pair.plannedPValue !== undefined) ?? [];
+    const planned = comparisons.filter((pair) => pair.plannedPValue !== undefined);
     expect(planned).toHaveLength(6);
     for (const { pValue, adjustedPValue, plannedPValue = NaN } of planned) {
       expect(plannedPValue).toBeGreaterThanOrEqual(pValue);
@@ -207,10 +210,32 @@ test.each([
   await expect(readdir(temporary.path('wrong'))).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
+test('tells of the evaluations of a budget, once for all seeds', async () => {
+  const variants = [{ name: 'by layer', merge: 'mean', budget: { maxBytes: 500 } }];
+  const training = { ...PLAN.training, steps: 1 };
+  const file = await writePlan('budget', { ...PLAN, variants, training });
+  const stages: string[] = [];
+  await runExperiment(await readPlan(file), {
+    out: temporary.path('budget'),
+    version: '0.0.0',
+    threads: 1,
+    onProgress: ({ stage }) => stages.push(stage),
+  });
+  // 2 modules of 2 layers, with 1 and with 2 of 4 heads.
+  const told = stages.filter((stage) => stage.includes('K/V heads by layer'));
+  expect(told).toEqual(
+    Array.from({ length: 8 }, (_, i) => {
+      return `subjects, by layer, seed 0: K/V heads by layer, ${i + 1} of 8`;
+    }),
+  );
+});
+
 test('interrupted again and again, it gives the numbers of an uninterrupted one', async () => {
   for (let interruptions = 0; interruptions < 200; ++interruptions) {
     const controller = new AbortController();
     let events = 0;
+    // Sometimes more than the eight of a budget, which begins anew.
+    const patience = 5 + (interruptions % 7);
     const plan = await readPlan(planFile);
     const running = runExperiment(plan, {
       out: temporary.path('interrupted'),
@@ -218,7 +243,7 @@ test('interrupted again and again, it gives the numbers of an uninterrupted one'
       threads: 1,
       signal: controller.signal,
       onProgress: () => {
-        if (++events === 5) controller.abort();
+        if (++events === patience) controller.abort();
       },
     });
     const outcome = await running.then(

@@ -6,7 +6,7 @@ import { holm } from '../../src/experiment/statistics/corrections.ts';
 import { resample, type ResampledMetric } from '../../src/experiment/statistics/resampling.ts';
 import { oneSampleTTest, twoSidedPValue } from '../../src/experiment/statistics/student.ts';
 import { measureMovement } from '../../src/experiment/statistics/weights.ts';
-import { computeBleu, computeRouge } from '../../src/index.ts';
+import { computeBleu, computeRouge, meanLoss } from '../../src/index.ts';
 
 const WORDS =
   'a small library that reads and writes text files of any size for other programs'.split(' ');
@@ -19,6 +19,8 @@ function makeOutputs(count: number, seed: number) {
   return Array.from({ length: count }, () => ({
     target: text().join(' '),
     output: text().join(' '),
+    lossSum: 30 * random.nextUint32() * 2 ** -32,
+    tokens: 1 + random.nextBelow(9),
   }));
 }
 
@@ -33,6 +35,7 @@ describe('a resampled metric', () => {
       const hypotheses = pairs.map(({ output }) => output);
       const references = pairs.map(({ target }) => target);
       if (metric === 'bleu') return computeBleu(hypotheses, references).score;
+      if (metric === 'logLikelihood') return -meanLoss(pairs);
       return 100 * computeRouge(hypotheses, references, { types: [metric] }).mean[metric].fmeasure;
     };
     const resampled = resample(metric, outputs);

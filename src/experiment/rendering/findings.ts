@@ -1,6 +1,7 @@
 /** The answer of a report, in sentences and rows that every rendering shares. */
 import { formatFixed } from '../../report/format.ts';
-import type { Comparison, DatasetReport, Estimate, VariantRow } from '../report-types.ts';
+import type { Comparison, DatasetReport, Estimate, Measure, VariantRow } from '../report-types.ts';
+import type { Metric } from '../results.ts';
 
 /** A variant and the mean-pooled one that it is measured by. */
 export interface Pair {
@@ -10,6 +11,7 @@ export interface Pair {
 
 /** A pair that was compared. */
 export interface Match extends Pair, Pick<Comparison, 'pValue' | 'adjustedPValue'> {
+  readonly metric: Metric;
   /** row − baseline. */
   readonly difference: Estimate;
   readonly plannedPValue: number;
@@ -29,11 +31,11 @@ export function gapAt({ row, baseline }: Pair, step: number): number {
   return (loss?.mean ?? NaN) - (other?.mean ?? NaN);
 }
 
-/** The planned comparisons, in the order of the rows. */
-export function matchesOf(dataset: DatasetReport): Match[] {
+/** The planned comparisons by one metric, in the order of the rows. */
+export function matchesOf(dataset: DatasetReport, { metric, comparisons }: Measure): Match[] {
   return pairsOf(dataset).flatMap((pair) => {
-    const found = comparisonOf(dataset.comparisons, pair);
-    return found ? [{ ...pair, ...found }] : [];
+    const found = comparisonOf(comparisons, pair);
+    return found ? [{ ...pair, metric, ...found }] : [];
   });
 }
 
@@ -45,7 +47,7 @@ export function kvBytesOf({ kvBytesPerToken }: VariantRow): number {
 function comparisonOf(
   comparisons: readonly Comparison[],
   { row: { variant: a }, baseline: { variant: b } }: Pair,
-): Omit<Match, keyof Pair> | undefined {
+): Omit<Match, keyof Pair | 'metric'> | undefined {
   for (const { variant, other, difference, plannedPValue = NaN, ...rest } of comparisons) {
     const { pValue, adjustedPValue } = rest;
     const pValues = { pValue, adjustedPValue, plannedPValue };
@@ -76,14 +78,14 @@ export function verdictOf(difference: Estimate): string {
 }
 
 /** One sentence for the whole, one for each variant that is ahead, and what the others are. */
-export function findingsOf(dataset: DatasetReport): string[] {
-  const matches = matchesOf(dataset);
+export function findingsOf(dataset: DatasetReport, measure: Measure): string[] {
+  const matches = matchesOf(dataset, measure);
   if (matches.length === 0) return ['No variant and its mean-pooled counterpart are finished.'];
   const sided = (side: number): Match[] =>
     matches.filter(({ difference }) => sideOfZero(difference) === side);
   return [
     headlineOf(matches),
-    ...sided(1).map((match) => describeMatch(match, dataset)),
+    ...sided(1).map(describeMatch),
     ...listOthers('Not to be told apart from the mean', sided(0)),
     ...listOthers('Worse than it, with the interval clear of zero', sided(-1)),
   ];
@@ -92,8 +94,8 @@ export function findingsOf(dataset: DatasetReport): string[] {
 function listOthers(what: string, matches: readonly Match[]): string[] {
   if (matches.length === 0) return [];
   const names = matches.map(
-    ({ row, baseline, difference }) =>
-      `${row.variant} (${signed(difference.mean)} on ${baseline.variant})`,
+    ({ row, baseline, metric, difference }) =>
+      `${row.variant} (${signed(difference.mean, decimalsOf(metric))} on ${baseline.variant})`,
   );
   return [`${what}: ${names.join(', ')}.`];
 }
@@ -118,10 +120,10 @@ function listOf(matches: readonly Match[]): string {
   return matches.map(({ row, baseline }) => `${row.variant} over ${baseline.variant}`).join(', ');
 }
 
-function describeMatch(match: Match, dataset: DatasetReport): string {
-  const { row, baseline, difference, plannedPValue } = match;
+function describeMatch(match: Match): string {
+  const { row, baseline, metric, difference, plannedPValue } = match;
   return (
-    `${row.variant} − ${baseline.variant}: ${dataset.metric} ${formatDifference(difference)}, ` +
+    `${row.variant} − ${baseline.variant}: ${metric} ${formatDifference(difference, metric)}, ` +
     `p ${formatPValue(plannedPValue)} after Holm, ${commonSeeds(match)}: ${verdictOf(difference)}.`
   );
 }
@@ -145,12 +147,24 @@ export function gapNoteOf(dataset: DatasetReport): string {
   return `${meaning} Not of the same seeds as the mean, so the seeds' own differences are in it: ${unequal.join(', ')}.`;
 }
 
-/** "+0.31 (−0.12 to +0.74)" */
-export function formatDifference({ mean, low, high }: Estimate): string {
-  return `${signed(mean)} (${signed(low)} to ${signed(high)})`;
+/** A nat is much, a point of ROUGE is little. */
+export function decimalsOf(metric: Metric): number {
+  return metric === 'logLikelihood' ? 4 : 2;
 }
 
-export function signed(value: number, decimals = 2): string {
+/** "+0.31 (−0.12 to +0.74)" */
+export function formatDifference({ mean, low, high }: Estimate, metric: Metric): string {
+  const decimals = decimalsOf(metric);
+  return `${signed(mean, decimals)} (${signed(low, decimals)} to ${signed(high, decimals)})`;
+}
+
+/** "18.00 to 19.25" */
+export function formatInterval({ low, high }: Estimate, metric: Metric): string {
+  const decimals = decimalsOf(metric);
+  return `${formatFixed(low, decimals)} to ${formatFixed(high, decimals)}`;
+}
+
+export function signed(value: number, decimals: number): string {
   return `${value > 0 ? '+' : ''}${formatFixed(value, decimals)}`;
 }
 

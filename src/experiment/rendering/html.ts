@@ -5,7 +5,7 @@ import { formatTimestamp } from '../../report/format.ts';
 import { type Markup, markup } from '../../report/markup.ts';
 import { renderSample } from '../../report/sections/samples.ts';
 import { renderFigureTable, renderTable } from '../../report/sections/table.ts';
-import type { DatasetReport, ExperimentReport } from '../report-types.ts';
+import type { DatasetReport, ExperimentReport, Measure } from '../report-types.ts';
 import {
   renderCurveCharts,
   renderGapCharts,
@@ -38,7 +38,7 @@ ${introductionOf(report).map((line) => markup`<p>${line}</p>\n`)}
 <p class="muted"><time datetime="${report.createdAt}">${formatTimestamp(report.createdAt)}</time></p>`,
     main: markup`<section aria-labelledby="answer">
 <h2 id="answer">Answer</h2>
-${report.datasets.map(renderAnswer)}
+${report.datasets.flatMap((dataset) => dataset.measures.map((measure) => renderAnswer(dataset, measure)))}
 </section>
 ${report.datasets.map(renderDataset)}
 <section aria-labelledby="method">
@@ -48,9 +48,9 @@ ${report.datasets.map(renderDataset)}
   });
 }
 
-function renderAnswer(dataset: DatasetReport): Markup {
-  const [headline, ...details] = findingsOf(dataset);
-  return markup`<p><strong>${dataset.name}</strong>: ${headline}</p>
+function renderAnswer(dataset: DatasetReport, measure: Measure): Markup {
+  const [headline, ...details] = findingsOf(dataset, measure);
+  return markup`<p><strong>${dataset.name}, ${measure.metric}</strong>: ${headline}</p>
 <ul class="findings">${details.map((text) => markup`<li>${text}</li>\n`)}</ul>
 `;
 }
@@ -66,15 +66,20 @@ function renderDataset(dataset: DatasetReport, index: number): Markup {
 ${renderTable(resultsTable(dataset))}
 ${paper && markup`<p class="muted">${paper}</p>`}
 ${renderQuality(dataset, styles, id)}
-<h3>Each variant and the mean</h3>
-${renderTable(plannedComparisonsTable(dataset))}
-${renderFigureTable('Comparisons at equal K/V bytes', equalComparisonsTable(dataset))}
-${renderFigureTable('Comparisons across K/V bytes', otherComparisonsTable(dataset))}
+${dataset.measures.map((measure) => renderComparisons(dataset, measure))}
 ${renderFigureTable('Every run', runsTable(dataset))}
 ${renderCurves(dataset, styles, id)}
 ${renderMovement(dataset, styles, id)}
 ${renderSamples(dataset)}
 </section>`;
+}
+
+function renderComparisons(dataset: DatasetReport, measure: Measure): Markup {
+  const { metric } = measure;
+  return markup`<h3>Each variant and the mean: ${metric}</h3>
+${renderTable(plannedComparisonsTable(dataset, measure))}
+${renderFigureTable(`Comparisons at equal K/V bytes: ${metric}`, equalComparisonsTable(measure))}
+${renderFigureTable(`Comparisons across K/V bytes: ${metric}`, otherComparisonsTable(measure))}`;
 }
 
 function renderCurves(dataset: DatasetReport, styles: Styles, id: string): Markup {

@@ -8,10 +8,12 @@ import {
   formatInteger,
   NO_VALUE,
 } from '../../report/format.ts';
-import type { Comparison, DatasetReport, VariantRow, WeightMovement } from '../report-types.ts';
+import type { DatasetReport, Measure, VariantRow, WeightMovement } from '../report-types.ts';
 import {
   commonSeeds,
+  decimalsOf,
   formatDifference,
+  formatInterval,
   formatPValue,
   gapAt,
   matchesOf,
@@ -31,8 +33,8 @@ export function resultsTable({ rows, metric, paperColumn }: DatasetReport): Figu
     ],
     rows: rows.map((row) => [
       row.variant,
-      formatFixed(row.score.mean, 2),
-      `${formatFixed(row.score.low, 2)} to ${formatFixed(row.score.high, 2)}`,
+      formatFixed(row.score.mean, decimalsOf(metric)),
+      formatInterval(row.score, metric),
       ...paper.map(() => formatFixed(row.paperScore ?? NaN, 1)),
       formatFixed(meanLoss(row), 4),
       String(row.seeds.length),
@@ -76,16 +78,16 @@ export function runsTable({ rows }: DatasetReport): FigureTable {
 }
 
 /** Each variant and the mean-pooled one that it is measured by: what the experiment asks. */
-export function plannedComparisonsTable(dataset: DatasetReport): FigureTable {
+export function plannedComparisonsTable(dataset: DatasetReport, measure: Measure): FigureTable {
   return {
     headings: [
-      ...['variant', 'mean', `${dataset.metric}, variant − mean`, 'p', 'p (Holm, planned)'],
+      ...['variant', 'mean', `${measure.metric}, variant − mean`, 'p', 'p (Holm, planned)'],
       ...['p (Holm, all)', 'on', 'verdict'],
     ],
-    rows: matchesOf(dataset).map((match) => [
+    rows: matchesOf(dataset, measure).map((match) => [
       match.row.variant,
       match.baseline.variant,
-      formatDifference(match.difference),
+      formatDifference(match.difference, measure.metric),
       formatPValue(match.pValue),
       formatPValue(match.plannedPValue),
       formatPValue(match.adjustedPValue),
@@ -95,27 +97,27 @@ export function plannedComparisonsTable(dataset: DatasetReport): FigureTable {
   };
 }
 
-export function equalComparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
-  return comparisonsTable(
-    comparisons.filter(({ sameKvBytes }) => sameKvBytes),
+export function equalComparisonsTable({ metric, comparisons }: Measure): FigureTable {
+  return comparisonsTable({
     metric,
-  );
+    comparisons: comparisons.filter(({ sameKvBytes }) => sameKvBytes),
+  });
 }
 
-export function otherComparisonsTable({ comparisons, metric }: DatasetReport): FigureTable {
-  return comparisonsTable(
-    comparisons.filter(({ sameKvBytes }) => !sameKvBytes),
+export function otherComparisonsTable({ metric, comparisons }: Measure): FigureTable {
+  return comparisonsTable({
     metric,
-  );
+    comparisons: comparisons.filter(({ sameKvBytes }) => !sameKvBytes),
+  });
 }
 
-function comparisonsTable(comparisons: readonly Comparison[], metric: string): FigureTable {
+function comparisonsTable({ metric, comparisons }: Measure): FigureTable {
   return {
     headings: ['variant', 'other', `${metric}, variant − other`, 'p', 'p (Holm)', 'verdict'],
     rows: comparisons.map(({ variant, other, difference, pValue, adjustedPValue }) => [
       variant,
       other,
-      formatDifference(difference),
+      formatDifference(difference, metric),
       formatPValue(pValue),
       formatPValue(adjustedPValue),
       verdictOf(difference),

@@ -2,9 +2,9 @@
 import { formatFixed, formatInteger } from '../../report/format.ts';
 import { formatMarkdownTable, formatTable } from '../../report/index.ts';
 import type { FigureTable } from '../../report/sections/table.ts';
-import type { DatasetReport, ExperimentReport, Sample } from '../report-types.ts';
+import type { DatasetReport, ExperimentReport, Measure, Sample } from '../report-types.ts';
 import { paperSource } from '../paper-results.ts';
-import { findingsOf, gapNoteOf, pairsOf } from './findings.ts';
+import { decimalsOf, findingsOf, formatInterval, gapNoteOf, pairsOf } from './findings.ts';
 import {
   curvesTable,
   distributionTable,
@@ -49,7 +49,9 @@ export function formatExperimentMarkdown(report: ExperimentReport): string {
     `# ${plain(report.title)}`,
     ...introductionOf(report).map(plain),
     '## Answer',
-    ...report.datasets.flatMap(formatAnswer),
+    ...report.datasets.flatMap((dataset) =>
+      dataset.measures.flatMap((measure) => formatAnswer(dataset, measure)),
+    ),
     ...report.datasets.flatMap(formatDataset),
     '## Method',
     report.notes.map((note) => `- ${note}`).join('\n'),
@@ -57,10 +59,10 @@ export function formatExperimentMarkdown(report: ExperimentReport): string {
   return `${parts.join('\n\n')}\n`;
 }
 
-function formatAnswer(dataset: DatasetReport): string[] {
-  const [headline = '', ...details] = findingsOf(dataset).map(plain);
+function formatAnswer(dataset: DatasetReport, measure: Measure): string[] {
+  const [headline = '', ...details] = findingsOf(dataset, measure).map(plain);
   return [
-    `**${plain(dataset.name)}**: ${headline}`,
+    `**${plain(dataset.name)}, ${measure.metric}**: ${headline}`,
     ...(details.length > 0 ? [details.map((detail) => `- ${detail}`).join('\n')] : []),
   ];
 }
@@ -73,12 +75,7 @@ function formatDataset(dataset: DatasetReport): string[] {
     '### Results',
     markdownOf(resultsTable(dataset)),
     ...(paper === undefined ? [] : [paper]),
-    '### Each variant and the mean',
-    markdownOf(plannedComparisonsTable(dataset)),
-    '### Comparisons at equal K/V bytes',
-    markdownOf(equalComparisonsTable(dataset)),
-    '### Comparisons across K/V bytes',
-    markdownOf(otherComparisonsTable(dataset)),
+    ...dataset.measures.flatMap((measure) => formatComparisons(dataset, measure)),
     '### Validation loss by step',
     markdownOf(curvesTable(dataset)),
     ...(pairsOf(dataset).length > 0
@@ -88,6 +85,17 @@ function formatDataset(dataset: DatasetReport): string[] {
     '### Every run',
     markdownOf(runsTable(dataset)),
     ...(dataset.samples.length > 0 ? ['### Samples', ...dataset.samples.map(formatSample)] : []),
+  ];
+}
+
+function formatComparisons(dataset: DatasetReport, measure: Measure): string[] {
+  return [
+    `### Each variant and the mean: ${measure.metric}`,
+    markdownOf(plannedComparisonsTable(dataset, measure)),
+    `### Comparisons at equal K/V bytes: ${measure.metric}`,
+    markdownOf(equalComparisonsTable(measure)),
+    `### Comparisons across K/V bytes: ${measure.metric}`,
+    markdownOf(otherComparisonsTable(measure)),
   ];
 }
 
@@ -148,14 +156,13 @@ export function formatExperimentTable(report: ExperimentReport): string {
       columnsOf(['variant', dataset.metric, '95 % interval', 'seeds', 'K/V heads']),
       dataset.rows.map((row) => [
         row.variant,
-        formatFixed(row.score.mean, 2),
-        `${formatFixed(row.score.low, 2)} to ${formatFixed(row.score.high, 2)}`,
+        formatFixed(row.score.mean, decimalsOf(dataset.metric)),
+        formatInterval(row.score, dataset.metric),
         String(row.seeds.length),
         formatKvHeads(row),
       ]),
     ),
-    '',
-    ...findingsOf(dataset),
+    ...dataset.measures.flatMap((measure) => ['', ...findingsOf(dataset, measure)]),
   ]);
   return [report.title, ...introductionOf(report), ...datasets].join('\n');
 }

@@ -15,11 +15,32 @@ export interface ResampledMetric {
 
 /** `metric` of one run's outputs, in the order of the test pairs. */
 export function resample(metric: Metric, outputs: readonly RunOutput[]): ResampledMetric {
-  return metric === 'bleu' ? resampleBleu(outputs) : resampleRouge(metric, outputs);
+  if (metric === 'bleu') return resampleBleu(outputs);
+  return metric === 'logLikelihood'
+    ? resampleLogLikelihood(outputs)
+    : resampleRouge(metric, outputs);
+}
+
+function resampleLogLikelihood(outputs: readonly RunOutput[]): ResampledMetric {
+  const sums = Float64Array.from(outputs, ({ lossSum }) => lossSum);
+  const tokens = Float64Array.from(outputs, (output) => output.tokens);
+  // In this order, with every count 1, meanLoss to the last bit.
+  return { length: sums.length, score: (counts) => -ratio(sums, tokens, counts) };
+}
+
+/** Of two sums over the test pairs, each pair as often as `counts` says. */
+function ratio(above: Float64Array, below: Float64Array, counts: Int32Array): number {
+  let sum = 0;
+  let total = 0;
+  for (let i = 0; i < counts.length; ++i) {
+    sum += above[i]! * counts[i]!;
+    total += below[i]! * counts[i]!;
+  }
+  return sum / total;
 }
 
 function resampleRouge(
-  metric: Exclude<Metric, 'bleu'>,
+  metric: Exclude<Metric, 'bleu' | 'logLikelihood'>,
   outputs: readonly RunOutput[],
 ): ResampledMetric {
   const { examples } = computeRouge(
@@ -28,19 +49,9 @@ function resampleRouge(
     { types: [metric] },
   );
   const values = Float64Array.from(examples, (example) => example[metric].fmeasure);
-  return {
-    length: values.length,
-    score(counts) {
-      let sum = 0;
-      let total = 0;
-      for (let i = 0; i < values.length; ++i) {
-        sum += values[i]! * counts[i]!;
-        total += counts[i]!;
-      }
-      // In this order, with every count 1, computeRouge's mean to the last bit.
-      return 100 * (sum / total);
-    },
-  };
+  const ones = new Float64Array(values.length).fill(1);
+  // In this order, with every count 1, computeRouge's mean to the last bit.
+  return { length: values.length, score: (counts) => 100 * ratio(values, ones, counts) };
 }
 
 const ORDERS = 4;
