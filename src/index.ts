@@ -20,7 +20,7 @@ export type {
   TokenRow,
   TokenRows,
 } from './model/index.ts';
-export { kvHeadsOf, type KvHeads } from './checkpoint/grouping.ts';
+export { kvHeadsInLayers, kvHeadsOf, type KvHeads } from './checkpoint/grouping.ts';
 export { isConversionWeight } from './checkpoint/t5-tensors.ts';
 export {
   PRESETS,

@@ -206,6 +206,19 @@ export function kvHeadsOf(
   return module === 'encoder.self' ? heads : (kvHeads[module]?.[layer] ?? heads);
 }
 
+/** K/V heads of `module`: one number where all layers have the same. */
+export function kvHeadsInLayers(
+  config: Grouping & HeadCounts,
+  module: AttentionModule,
+): number | number[] {
+  // Those of the encoder never differ.
+  const layers = Array.from({ length: config.num_decoder_layers }, (_, layer) =>
+    kvHeadsOf(config, module, layer),
+  );
+  const [first = config.num_heads] = layers;
+  return layers.every((kvHeads) => kvHeads === first) ? first : layers;
+}
+
 /** Mean K/V heads of the layers whose K/V are cached. */
 export function meanKvHeads(config: Grouping & HeadCounts): number {
   let sum = 0;

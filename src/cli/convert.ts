@@ -59,9 +59,16 @@ export function addConvertCommand(program: Command, context: CliContext): void {
   addPreparationOptions(command);
   addPairOptions(command);
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
-    if (options.kvBytes !== undefined) checkBudget(command, options);
+    if (options.kvBytes === undefined) refuseLengths(command, options);
+    else checkBudget(command, options);
     await convert(source, out, options, context);
   });
+}
+
+/** They say what a budget is for, and nothing without one. */
+function refuseLengths(command: Command, { sourceTokens, targetTokens }: Options): void {
+  if (sourceTokens !== undefined) command.error('error: --source-tokens needs --kv-bytes');
+  if (targetTokens !== undefined) command.error('error: --target-tokens needs --kv-bytes');
 }
 
 /** What a conversion would refuse only after all losses are measured. */

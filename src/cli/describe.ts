@@ -1,6 +1,7 @@
 /** A model's shape and sizes, from its configuration. */
 import {
   isConversionWeight,
+  kvHeadsInLayers,
   kvHeadsOf,
   type AttentionModule,
   type ConversionConfig,
@@ -44,23 +45,20 @@ export function sizesOf(model: Model): ModelSizes {
 export function headsOf(
   config: ModelConfig,
 ): { module: AttentionModule; heads: number; kvHeads: number | number[] }[] {
-  return MODULES.map((module) => {
-    const layers = kvHeadsByLayer(config, module);
-    const [first = config.num_heads] = layers;
-    const same = layers.every((kvHeads) => kvHeads === first);
-    return { module, heads: config.num_heads, kvHeads: same ? first : layers };
-  });
-}
-
-function kvHeadsByLayer(config: ModelConfig, module: AttentionModule): number[] {
-  const layers = module === 'encoder.self' ? config.num_layers : config.num_decoder_layers;
-  return Array.from({ length: layers }, (_, layer) => kvHeadsOf(config, module, layer));
+  return MODULES.map((module) => ({
+    module,
+    heads: config.num_heads,
+    kvHeads: kvHeadsInLayers(config, module),
+  }));
 }
 
 /** Bytes of K and V kept per token, over all decoder layers. */
 export function cacheBytesPerToken(config: ModelConfig, dtype: 'float32' | 'bfloat16') {
   const bytesOf = (module: AttentionModule): number => {
-    const kvHeads = kvHeadsByLayer(config, module).reduce((sum, layer) => sum + layer, 0);
+    let kvHeads = 0;
+    for (let layer = 0; layer < config.num_decoder_layers; ++layer) {
+      kvHeads += kvHeadsOf(config, module, layer);
+    }
     return 2 * kvHeads * config.d_kv * BYTES_PER_ELEMENT[dtype];
   };
   return { selfAttention: bytesOf('decoder.self'), crossAttention: bytesOf('decoder.cross') };

@@ -1,7 +1,7 @@
 /** Options of commands that read text pairs. */
 import { Option, type Command } from 'commander';
 import { PAIR_FORMATS, type PairFormat } from '../data/index.ts';
-import { readPairs, type TextPair } from '../index.ts';
+import { readPairs, WgqaError, type TextPair } from '../index.ts';
 import { integerIn } from '../options.ts';
 import { numeric, pick } from './options.ts';
 
@@ -30,11 +30,20 @@ export function addPairOptions(command: Command): Command {
     .option('--max-target-tokens <n>', 'cut longer targets', numeric(integerIn(2)), 128);
 }
 
-/** The pairs of all `files`, in order. */
+/** The pairs of all `files`, in order. @throws WgqaError INVALID_FILE if they hold none */
 export async function* readAllPairs(
   files: readonly string[],
   options: PairOptions,
 ): AsyncGenerator<TextPair> {
   const reading = pick(options, ['format', 'sourceField', 'targetField', 'prefix']);
-  for (const file of files) yield* readPairs(file, reading);
+  let isEmpty = true;
+  for (const file of files) {
+    for await (const pair of readPairs(file, reading)) {
+      isEmpty = false;
+      yield pair;
+    }
+  }
+  if (!isEmpty) return;
+  const [field = 'files'] = files;
+  throw new WgqaError('INVALID_FILE', `${files.join(', ')}: no text pairs`, { field });
 }

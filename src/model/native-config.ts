@@ -1,7 +1,12 @@
 /** `config.json` as the native model takes it. */
 import { eosTokenIds, type DenseActivation, type ModelConfig } from '../checkpoint/config.ts';
-import { expandedModules, kvHeadsOf, mergedModules } from '../checkpoint/grouping.ts';
-import type { Activation, AttentionModule, NativeModelConfig } from '../native.ts';
+import {
+  expandedModules,
+  kvHeadsInLayers,
+  kvHeadsOf,
+  mergedModules,
+} from '../checkpoint/grouping.ts';
+import type { Activation, NativeModelConfig } from '../native.ts';
 
 const ACTIVATIONS: Readonly<Record<DenseActivation, Activation>> = {
   relu: 'relu',
@@ -13,15 +18,6 @@ const ACTIVATIONS: Readonly<Record<DenseActivation, Activation>> = {
   swish: 'silu',
 };
 
-/** One number where all layers have the same. */
-function kvHeadsByLayer(config: ModelConfig, module: AttentionModule): number | number[] {
-  const layers = Array.from({ length: config.num_decoder_layers }, (_, layer) =>
-    kvHeadsOf(config, module, layer),
-  );
-  const [first = config.num_heads] = layers;
-  return layers.every((kvHeads) => kvHeads === first) ? first : layers;
-}
-
 export function toNativeConfig(config: ModelConfig): NativeModelConfig {
   const native: NativeModelConfig = {
     vocabSize: config.vocab_size,
@@ -32,8 +28,8 @@ export function toNativeConfig(config: ModelConfig): NativeModelConfig {
     decoderLayers: config.num_decoder_layers,
     heads: config.num_heads,
     kvHeads: {
-      'decoder.self': kvHeadsByLayer(config, 'decoder.self'),
-      'decoder.cross': kvHeadsByLayer(config, 'decoder.cross'),
+      'decoder.self': kvHeadsInLayers(config, 'decoder.self'),
+      'decoder.cross': kvHeadsInLayers(config, 'decoder.cross'),
       'encoder.self': kvHeadsOf(config, 'encoder.self', 0),
     },
     mergedModules: [...mergedModules(config)],

@@ -160,6 +160,8 @@ describe('what fits nothing', () => {
       'cannot be used with --grouping similarity',
     ],
     [['--kv-bytes', '0'], 'It must be an integer >= 1.'],
+    [['--source-tokens', '9', '--preset', 'GQA'], '--source-tokens needs --kv-bytes'],
+    [['--target-tokens', '9', '--preset', 'GQA'], '--target-tokens needs --kv-bytes'],
     [['--source-tokens', 'many'], 'It must be an integer >= 1.'],
     [['--calibration-pairs', '0'], 'It must be an integer >= 1.'],
     [['--init', 'zero'], 'Allowed choices are mean, random, least-squares'],
@@ -193,7 +195,8 @@ describe('what fits nothing', () => {
     const args = ['convert', model, newOutput(), ...WEIGHTED, '--calibration', empty];
     const { code, stdout, stderr } = await wgqa(args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toMatch(/\[INVALID_\w+\]\n$/);
+    expect(stderr).toContain(`${empty}: no text pairs`);
+    expect(stderr).toMatch(/\[INVALID_FILE\]\n$/);
   });
 });
 
