@@ -11,6 +11,7 @@ struct LinearSizes {
   DType compute = DType::float32;  // of the packed weight
   float alpha = 1.0f;
   float beta = 0.0f;
+  DType out = DType::float32;
 };
 
 OpCase linearCase(const LinearSizes& s) {
@@ -18,7 +19,7 @@ OpCase linearCase(const LinearSizes& s) {
     const auto x = tensors.input("x", {linearInput(s.compute), {s.rows, s.inFeatures}}, normal());
     const auto weight =
         tensors.input("weight", {s.stored, {s.outFeatures, s.inFeatures}}, normal());
-    const TensorSpec result = float32Of({s.rows, s.outFeatures});
+    const TensorSpec result{s.out, {s.rows, s.outFeatures}};
     const auto packed = ops.pack(weight, s.compute);
     // With beta 0 the result must not depend on what `out` held: it holds NaN.
     const auto out =
@@ -28,9 +29,10 @@ OpCase linearCase(const LinearSizes& s) {
   return {.name = std::to_string(s.rows) + " x " + std::to_string(s.inFeatures) + " to " +
                   std::to_string(s.outFeatures) + ", " + std::string(dtypeName(s.stored)) +
                   " packed as " + std::string(dtypeName(s.compute)) + ", alpha " +
-                  std::to_string(s.alpha) + ", beta " + std::to_string(s.beta),
+                  std::to_string(s.alpha) + ", beta " + std::to_string(s.beta) + ", to " +
+                  std::string(dtypeName(s.out)),
           .run = run,
-          .needs = {.dtype = s.compute}};
+          .needs = {.dtype = s.compute, .attentionInput = s.out}};
 }
 
 struct MatmulSizes {
@@ -80,7 +82,8 @@ OpRow linearRow() {
         return linearCase({random.integer(1, 70), random.integer(1, 70), random.integer(1, 70),
                            random.oneOf({DType::float32, DType::float16, DType::bfloat16}),
                            random.oneOf({DType::float32, DType::bfloat16, DType::int8}),
-                           random.oneOf({1.0f, -0.5f}), random.oneOf({0.0f, 1.0f, 0.25f})});
+                           random.oneOf({1.0f, -0.5f}), random.oneOf({0.0f, 1.0f, 0.25f}),
+                           random.oneOf({DType::float32, DType::bfloat16})});
       }};
   for (const DType compute : {DType::float32, DType::bfloat16, DType::int8}) {
     for (const DType stored : {DType::float32, DType::float16, DType::bfloat16}) {
@@ -96,6 +99,8 @@ OpRow linearRow() {
     row.cases.push_back(linearCase({130, 80, 65, DType::float32, compute, 1.0f, -1.0f}));
     row.cases.push_back(linearCase({2, 17, 32128, DType::float32, compute}));
     row.cases.push_back(linearCase({2, 4097, 3, DType::float32, compute}));
+    row.cases.push_back(
+        linearCase({5, 48, 1030, DType::float32, compute, 0.5f, 1.0f, DType::bfloat16}));
   }
   return row;
 }

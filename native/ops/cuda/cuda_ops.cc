@@ -9,9 +9,12 @@ namespace wgqa {
 std::unique_ptr<Ops> CudaOps::makeAnother() const { return std::make_unique<CudaOps>(device_); }
 
 std::optional<std::string> CudaOps::whyUnsupported(const ComputeNeeds& needs) const {
-  if (needs.dtype != DType::float32 && needs.dtype != DType::bfloat16) {
-    return "the cuda backend computes in float32 or bfloat16, not in " +
+  if (needs.dtype == DType::float16 || needs.dtype == DType::int32) {
+    return "the cuda backend computes in float32, bfloat16 or int8, not in " +
            std::string(dtypeName(needs.dtype));
+  }
+  if (needs.matmul && needs.dtype == DType::int8) {
+    return "the cuda backend multiplies int8 with packed weights only";
   }
   if (needs.attentionInput == DType::float16 || needs.attentionInput == DType::int8) {
     return "the cuda backend takes queries in float32 or bfloat16, not in " +
@@ -44,7 +47,7 @@ void CudaOps::zero(const TensorView& view) {
 void CudaOps::finish() { session_.stream().synchronize(); }
 
 DType CudaOps::attentionInput(DType compute) const {
-  return compute == DType::bfloat16 ? DType::bfloat16 : DType::float32;
+  return compute == DType::float32 ? DType::float32 : DType::bfloat16;
 }
 
 cuda::Session& CudaOps::operation() {
@@ -63,14 +66,16 @@ void CudaOps::rmsNorm(const RmsNorm& p) { cuda::rmsNorm(p, operation()); }
 void CudaOps::rmsNormBackward(const RmsNormBackward& p) { cuda::rmsNormBackward(p, operation()); }
 
 std::unique_ptr<PackedWeight> CudaOps::pack(const ConstTensorView& weight, DType dtype) {
-  return cuda::pack(weight, dtype, operation());
+  return dtype == DType::int8 ? cuda::packQuantised(weight, operation())
+                              : cuda::pack(weight, dtype, operation());
 }
 
 void CudaOps::linear(std::span<const Linear> products) {
-  for (const Linear& p : products) {
-    cuda::linear(p, operation());
-    times_.weightBytes += p.weight->bytes;
+  for (const Linear& p : products) times_.weightBytes += p.weight->bytes;
+  if (!products.empty() && products.front().weight->dtype == DType::int8) {
+    return cuda::linearQuantised(products, operation());
   }
+  for (const Linear& p : products) cuda::linear(p, operation());
 }
 
 void CudaOps::matmul(const Matmul& p) { cuda::matmul(p, operation()); }

@@ -21,6 +21,9 @@ void sumSlices(const float* partial, std::int64_t slices, std::int64_t count, fl
 std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype, Session& session);
 void linear(const Linear& p, Session& session);
 void matmul(const Matmul& p, Session& session);
+// quantised_products.cc: int8 weights
+std::unique_ptr<PackedWeight> packQuantised(const ConstTensorView& weight, Session& session);
+void linearQuantised(std::span<const Linear> products, Session& session);
 // elementwise.cc
 void dropout(const Dropout& p, Session& session);
 void gatedActivation(const GatedActivation& p, Session& session);

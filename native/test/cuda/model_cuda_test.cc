@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <random>
+#include <utility>
 
 #include "model/t5_convert.h"
 #include "ops/cuda/cuda_ops.h"
@@ -49,18 +50,19 @@ WGQA_TEST(cudaModelGivesTheLogitsOfTheReference) {
   }
 }
 
-// The error of bfloat16, against float32, is no more than twice that of the reference in bfloat16,
+// The error of a smaller type, against float32, is no more than twice that of the reference in it,
 // which rounds what enters a product and nothing else.
-WGQA_TEST(cudaModelInBFloat16ErrsAsMuchAsRoundingDoes) {
+WGQA_TEST(cudaModelInASmallerTypeErrsAsMuchAsRoundingDoes) {
   const SmallBatch batch;
   const auto exact = logitsOf(*wideModel(makeReferenceOps(), DType::float32), batch);
-  const auto rounded = logitsOf(*wideModel(makeReferenceOps(), DType::bfloat16), batch);
-  const double allowed = 2.0 * relativeError(rounded, exact);
-  onEachDevice([&](const MakeOps& makeOps) {
-    const double error =
-        relativeError(logitsOf(*wideModel(makeOps(), DType::bfloat16), batch), exact);
-    if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
-  });
+  for (const DType dtype : {DType::bfloat16, DType::int8}) {
+    const auto rounded = logitsOf(*wideModel(makeReferenceOps(), dtype), batch);
+    const double allowed = 2.0 * relativeError(rounded, exact);
+    onEachDevice([&](const MakeOps& makeOps) {
+      const double error = relativeError(logitsOf(*wideModel(makeOps(), dtype), batch), exact);
+      if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
+    });
+  }
 }
 
 WGQA_TEST(cudaModelConvertsAndFolds) {
@@ -230,19 +232,21 @@ WGQA_TEST(cudaModelKeepsWhatIsWritten) {
 WGQA_TEST(cudaModelDecodesAloneAsAmongOthers) {
   constexpr int kRequests = 10;
   onEachDevice([](const MakeOps& makeOps) {
-    for (const DType dtype : {DType::float32, DType::bfloat16}) {
-      const auto base = wideModel(makeOps(), dtype);
+    for (const auto& [weights, cache] :
+         {std::pair{DType::float32, DType::float32}, std::pair{DType::bfloat16, DType::bfloat16},
+          std::pair{DType::int8, DType::bfloat16}}) {
+      const auto base = wideModel(makeOps(), weights);
       ConvertOptions convert;
       convert.kvHeads = 2;
       const auto grouped = convertModel(*base, convert, makeOps());
       const auto encoderDecoder = grouped->makeEncoderDecoder(makeOps());
       std::mt19937 random(7);
       EngineOptions options;
-      options.cacheDtype = dtype;
+      options.cacheDtype = cache;
       options.maxBatchTokens = 24;
       const std::int64_t blockBytes = kvElementsPerToken(encoderDecoder->cacheShape()) *
                                       options.blockTokens *
-                                      static_cast<std::int64_t>(bytesOf(dtype));
+                                      static_cast<std::int64_t>(bytesOf(cache));
       options.maxCacheBytes = 10 * blockBytes;
       Crowd crowd(*encoderDecoder, 3, options);
       for (int i = 0; i < kRequests; ++i) crowd.add(randomRequest(random));

@@ -7,10 +7,6 @@
 namespace wgqa::cuda {
 namespace {
 
-WGQA_DEVICE int validAt(std::int64_t column, std::int64_t columns) {
-  return columns - column < 4 ? static_cast<int>(columns - column) : 4;
-}
-
 // A block per token.
 template <typename T>
 WGQA_KERNEL void WGQA_BOUNDS(128, 8) embedding(EmbeddingArguments p) {

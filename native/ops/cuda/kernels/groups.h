@@ -15,6 +15,11 @@ WGQA_DEVICE bool isAlignedFor(const T* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer) % (sizeof(T) * kCount) == 0;
 }
 
+/// How many of the four elements from `column` on a row of `columns` has.
+WGQA_DEVICE int validAt(std::int64_t column, std::int64_t columns) {
+  return columns - column < 4 ? static_cast<int>(columns - column) : 4;
+}
+
 /// The first `valid` of four elements; zeros for the rest.
 template <typename T>
 WGQA_DEVICE FourFloats loadFour(const T* from, int valid) {

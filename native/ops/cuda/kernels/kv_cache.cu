@@ -1,6 +1,7 @@
 #include "ops/cuda/kernels/kv_cache.h"
 
 #include "ops/cuda/kernels/groups.h"
+#include "ops/cuda/kernels/quantisation.h"
 #include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
@@ -57,7 +58,7 @@ WGQA_DEVICE void loadRows(const Tile& tile, const KvAppendArguments& p, const In
   }
 }
 
-// A warp per token: its integers, in float32 arithmetic as quantised operations are defined.
+// A warp per token: its integers.
 WGQA_DEVICE void quantiseRows(const Tile& tile, const KvAppendArguments& p, float* scales, int head,
                               int count) {
   for (int token = warpIndex(); token < count; token += blockThreads() / kWarpThreads) {
@@ -67,12 +68,12 @@ WGQA_DEVICE void quantiseRows(const Tile& tile, const KvAppendArguments& p, floa
       largest = fmaxf(largest, fabsf(row[i]));
     }
     largest = warpMax(largest);
-    const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
-    for (int i = laneIndex(); i < p.headDim; i += kWarpThreads) row[i] = rintf(row[i] * factor);
+    const Quantiser quantiser(largest);
+    for (int i = laneIndex(); i < p.headDim; i += kWarpThreads) row[i] = quantiser.integer(row[i]);
     if (laneIndex() == 0) {
       const AppendSlot slot = tile.slots[token];
       scales[slot.block * p.scaleStride + static_cast<std::int64_t>(head) * p.blockTokens +
-             slot.place] = largest / 127.0f;
+             slot.place] = quantiser.scale;
     }
   }
 }

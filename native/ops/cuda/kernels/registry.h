@@ -24,6 +24,7 @@ std::vector<KernelEntry> mergeConstraintKernels();
 std::vector<KernelEntry> mergeKernels();
 std::vector<KernelEntry> normKernels();
 std::vector<KernelEntry> optimiserKernels();
+std::vector<KernelEntry> quantisedProductKernels();
 
 inline std::vector<KernelEntry> allKernels() {
   std::vector<KernelEntry> all;
@@ -32,7 +33,8 @@ inline std::vector<KernelEntry> allKernels() {
         attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
         attentionTensorBackwardKernels, chooseTokensKernels, crossEntropyKernels,
         distilledCrossEntropyKernels, elementwiseKernels, embeddingKernels, kvCacheKernels,
-        mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels}) {
+        mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels,
+        quantisedProductKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;
