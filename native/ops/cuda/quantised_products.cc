@@ -2,6 +2,8 @@
 // the sums are scaled.
 #include "ops/cuda/kernels/quantised_products.h"
 
+#include <algorithm>
+
 #include "ops/cuda/grids.h"
 #include "ops/cuda/kernel_types.h"
 #include "ops/cuda/operations.h"
@@ -16,35 +18,38 @@ std::int64_t padded(std::int64_t count) {
   return divideUp(count, kQuantisedAlignment) * kQuantisedAlignment;
 }
 
+// Of 16 rows and fewer cuBLASLt has no integer products (pytorch/pytorch#178469).
+std::int64_t paddedRows(std::int64_t count) {
+  return std::max<std::int64_t>(2 * kQuantisedAlignment, padded(count));
+}
+
 struct QuantisedRows {
-  std::int8_t* integers;  // [rows, padded(columns)]
+  std::int8_t* integers;  // [paddedRows(rows), padded(columns)]
   float* scales;          // [rows]
 };
 
 void quantise(const ConstTensorView& rows, const QuantisedRows& to, Session& session) {
-  session.launch(kQuantiseRows[floatIndex(rows.dtype)], {rows.shape[0]},
+  session.launch(kQuantiseRows[floatIndex(rows.dtype)], {paddedRows(rows.shape[0])},
                  {kThreads, 2 * kReduceBytes},
                  {.rows = rows.data,
                   .integers = to.integers,
                   .scales = to.scales,
                   .rowStride = rows.strides[0],
                   .integerStride = padded(rows.shape[1]),
+                  .rowCount = rows.shape[0],
                   .columns = rows.shape[1]});
 }
 
-// Features are padded as columns are: the library wants their number even, too.
 class QuantisedWeight final : public PackedWeight {
  public:
   QuantisedWeight(const ConstTensorView& weight, Session& session)
       : integers_(session.device(),
-                  static_cast<std::size_t>(padded(weight.shape[0]) * padded(weight.shape[1]))),
+                  static_cast<std::size_t>(paddedRows(weight.shape[0]) * padded(weight.shape[1]))),
         scales_(session.device(), static_cast<std::size_t>(weight.shape[0]) * sizeof(float)) {
     outFeatures = weight.shape[0];
     inFeatures = weight.shape[1];
     dtype = DType::int8;
     bytes = static_cast<std::int64_t>(integers_.bytes() + scales_.bytes());
-    const auto used = static_cast<std::size_t>(outFeatures * padded(inFeatures));
-    session.stream().fill(integers_.as<std::int8_t>() + used, 0, integers_.bytes() - used);
     quantise(weight, {integers_.as<std::int8_t>(), scales_.as<float>()}, session);
   }
 
@@ -58,8 +63,8 @@ class QuantisedWeight final : public PackedWeight {
 
 void multiply(const Linear& p, const QuantisedRows& x, Session& session) {
   const auto& weight = static_cast<const QuantisedWeight&>(*p.weight);
-  const std::int64_t rows = p.x.shape[0];
-  const std::int64_t columns = padded(weight.outFeatures);
+  const std::int64_t rows = paddedRows(p.x.shape[0]);
+  const std::int64_t columns = paddedRows(weight.outFeatures);
   const std::int64_t inner = padded(weight.inFeatures);
   auto* sums = session.scratch<std::int32_t>(Session::Scratch::third, rows * columns);
   session.stream().multiply({.rows = rows,
@@ -78,7 +83,7 @@ void multiply(const Linear& p, const QuantisedRows& x, Session& session) {
                              .alpha = 1.0f,
                              .beta = 0.0f});
   session.launch(kScaleSums[computeIndex(p.out.dtype)],
-                 {rows, divideUp(weight.outFeatures, kColumnsPerBlock)}, {kThreads},
+                 {p.x.shape[0], divideUp(weight.outFeatures, kColumnsPerBlock)}, {kThreads},
                  {.sums = sums,
                   .rowScales = x.scales,
                   .columnScales = weight.scales(),
@@ -100,7 +105,7 @@ void linearQuantised(std::span<const Linear> products, Session& session) {
   const ConstTensorView& x = products.front().x;
   const std::int64_t rows = x.shape[0];
   const QuantisedRows quantised{
-      session.scratch<std::int8_t>(Session::Scratch::first, rows * padded(x.shape[1])),
+      session.scratch<std::int8_t>(Session::Scratch::first, paddedRows(rows) * padded(x.shape[1])),
       session.scratch<float>(Session::Scratch::second, rows)};
   quantise(x, quantised, session);
   for (const Linear& p : products) multiply(p, quantised, session);

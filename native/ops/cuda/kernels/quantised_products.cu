@@ -24,17 +24,18 @@ WGQA_DEVICE float largestOf(const T* row, std::int64_t columns, float* shared) {
   return blockMax(largest, shared) + blockSum(invalid, shared + kWarpThreads);
 }
 
-// A block per row.
+// A block per row. Of a row that is padding it reads nothing and writes zeros.
 template <typename T>
 WGQA_KERNEL void WGQA_BOUNDS(256, 4) quantiseRows(QuantiseRowsArguments p) {
   const std::int64_t row = blockX();
   const T* from = static_cast<const T*>(p.rows) + row * p.rowStride;
   std::int8_t* to = p.integers + row * p.integerStride;
-  const Quantiser quantiser(largestOf(from, p.columns, dynamicShared<float>()));
+  const std::int64_t columns = row < p.rowCount ? p.columns : 0;
+  const Quantiser quantiser(largestOf(from, columns, dynamicShared<float>()));
   for (std::int64_t column = 4 * threadIndex(); column < p.integerStride;
        column += 4 * blockThreads()) {
     FourFloats four{};
-    if (column < p.columns) four = loadFour(from + column, validAt(column, p.columns));
+    if (column < columns) four = loadFour(from + column, validAt(column, columns));
     Vector<std::int8_t, 4> integers;
     WGQA_UNROLL
     for (int i = 0; i < 4; ++i) {
@@ -42,7 +43,7 @@ WGQA_KERNEL void WGQA_BOUNDS(256, 4) quantiseRows(QuantiseRowsArguments p) {
     }
     storeVector(to + column, integers);
   }
-  if (threadIndex() == 0) p.scales[row] = quantiser.scale;
+  if (threadIndex() == 0 && columns > 0) p.scales[row] = quantiser.scale;
 }
 
 // Blocks for the columns (y) of each row (x), four columns to a thread.

@@ -5,16 +5,16 @@
 
 namespace wgqa::cuda {
 
-/// Rows of int8 matrices begin at multiples of so many bytes, and have as many columns, the last
-/// ones zero: what the library's products want, and vectors of any size.
+/// int8 matrices have multiples of so many rows and columns, the last ones zero.
 inline constexpr int kQuantisedAlignment = 16;
 
 struct QuantiseRowsArguments {
   const void* rows;        // [rows, columns] of the kernel's type
-  std::int8_t* integers;   // [rows, integerStride]
+  std::int8_t* integers;   // [blocks, integerStride], zeros from `rowCount` on
   float* scales;           // [rows]
   std::int64_t rowStride;  // elements from row to row
   std::int64_t integerStride;
+  std::int64_t rowCount;
   std::int64_t columns;
 };
 
