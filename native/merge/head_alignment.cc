@@ -1,9 +1,9 @@
 #include "merge/head_alignment.h"
 
-#include <Eigen/SVD>
 #include <algorithm>
 
 #include "merge/head_groups.h"
+#include "merge/singular_values.h"
 
 namespace wgqa {
 namespace {
@@ -58,11 +58,6 @@ class GroupAlignment {
 };
 
 }  // namespace
-
-Matrix nearestOrthogonal(const Matrix& target) {
-  const Eigen::BDCSVD<Eigen::MatrixXd> svd(target, Eigen::ComputeFullU | Eigen::ComputeFullV);
-  return svd.matrixU() * svd.matrixV().transpose();
-}
 
 std::vector<Matrix> alignHeads(const HeadGram& gram, std::span<const std::int32_t> kvHeadOf) {
   std::vector<Matrix> rotations(kvHeadOf.size(), Matrix::Identity(gram.headDim(), gram.headDim()));

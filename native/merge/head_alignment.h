@@ -11,10 +11,6 @@
 
 namespace wgqa {
 
-/// The orthogonal factor of the polar decomposition of `target`: among orthogonal matrices the one
-/// with the largest inner product with it (Schoenemann 1966).
-Matrix nearestOrthogonal(const Matrix& target);
-
 /// For each head h an orthogonal R_h [headDim, headDim] that multiplies its rows. The sum over the
 /// pairs of a group of <R_h W_h, R_j W_j> is at a maximum in each R_h (generalised orthogonal
 /// Procrustes analysis, Gower 1975); the first head of a group keeps the identity. With equal heads

@@ -1,10 +1,10 @@
 #include "merge/head_similarity.h"
 
-#include <Eigen/SVD>
 #include <algorithm>
 #include <numeric>
 
 #include "base/philox.h"
+#include "merge/singular_values.h"
 
 namespace wgqa {
 namespace {
@@ -13,9 +13,8 @@ constexpr std::uint32_t kRandomStarts = 64;
 constexpr double kLeastGain = 1e-12;  // of an exchange: rounding is none
 
 double innerProduct(const HeadGram& gram, std::int64_t first, std::int64_t second, bool rotated) {
-  if (!rotated) return gram.between(first, second).trace();
-  const Eigen::MatrixXd product = gram.between(first, second);
-  return Eigen::BDCSVD<Eigen::MatrixXd>(product).singularValues().sum();
+  const Matrix product = gram.between(first, second);
+  return rotated ? nuclearNorm(product) : product.trace();
 }
 
 // The distances from a head to all heads of group `group`.

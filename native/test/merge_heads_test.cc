@@ -9,6 +9,7 @@
 #include "merge/head_groups.h"
 #include "merge/head_similarity.h"
 #include "merge/least_squares.h"
+#include "merge/singular_values.h"
 
 namespace wgqa::test {
 namespace {

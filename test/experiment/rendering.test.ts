@@ -93,6 +93,18 @@ describe('the answer', () => {
     expect(answer).toContain(`clear of zero: WGQA over GQA. ${stands}none`);
   });
 
+  test('names what stands only where it is not all', () => {
+    const difference = { mean: 0.3, low: 0.1, high: 0.5 };
+    const both = withComparisons((all) =>
+      all.map((c) =>
+        c.other === 'COLWGQA' ? { ...c, variant: 'COLWGQA', other: 'GQA', difference } : c,
+      ),
+    );
+    const list = 'clear of zero: WGQA over GQA, COLWGQA over GQA. ';
+    expect(answerOf(both)).toContain(`${list}With p below 0.05 after Holm for these 2`);
+    expect(answerOf(both)).toContain('comparisons: all of them.');
+  });
+
   test('an interval that touches zero is not clear of it, one below zero is worse', () => {
     const differences = new Map([
       ['WGQA', { mean: 0.3, low: 0, high: 0.6 }],

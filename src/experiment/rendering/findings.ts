@@ -111,9 +111,13 @@ function headlineOf(matches: readonly Match[]): string {
   const standing = winners.filter(({ plannedPValue }) => plannedPValue < LEVEL);
   return (
     `With no more K/V bytes these beat mean pooling with the interval clear of zero: ${listOf(winners)}. ` +
-    `With p below ${LEVEL} after Holm for ${count}: ` +
-    `${standing.length > 0 ? listOf(standing) : 'none of them'}.`
+    `With p below ${LEVEL} after Holm for ${count}: ${describePart(standing, winners)}.`
   );
+}
+
+function describePart(part: readonly Match[], whole: readonly Match[]): string {
+  if (part.length === 0) return 'none of them';
+  return part.length === whole.length && part.length > 1 ? 'all of them' : listOf(part);
 }
 
 function listOf(matches: readonly Match[]): string {
