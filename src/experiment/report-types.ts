@@ -138,6 +138,14 @@ export interface WeightMovement {
   /** The same against `decayedInitial`. */
   readonly decayedTStatistic: number;
   readonly decayedPValue: number;
+  /** Where the weights lie. */
+  readonly spread: {
+    readonly lowest: number;
+    readonly lowerQuartile: number;
+    readonly median: number;
+    readonly upperQuartile: number;
+    readonly highest: number;
+  };
   /** Twenty equal bins over [low, high] with their counts. */
   readonly histogram: {
     readonly low: number;

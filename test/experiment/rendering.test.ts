@@ -248,6 +248,20 @@ describe('merge weights', () => {
     for (const [chart] of charts) expect(chart.match(/class="dot"/g)).toHaveLength(2);
   });
 
+  test('where the weights of each layer lie, with bars over the middle half', () => {
+    const markdown = formatExperimentMarkdown(report);
+    expect(markdown).toMatch(
+      /\| WGQA +\| decoderSelf 1 V \|.* 0\.1000 \| 0\.2000 \| 0\.2400 \| 0\.2600 \| +0\.3000 \|/,
+    );
+    const html = renderExperimentHtml(report);
+    const [chart = ''] = /aria-labelledby="data-0-spread-0-title[\s\S]*?<\/svg>/.exec(html) ?? [];
+    expect(chart).toContain('Weights of WGQA by layer');
+    const bars = [...chart.matchAll(/class="whisker"[^>]* y1="(\S+)" y2="(\S+)"/g)];
+    // K and V in two layers each.
+    expect(bars).toHaveLength(4);
+    for (const [, low, high] of bars) expect(Number(low)).toBeGreaterThan(Number(high));
+  });
+
   test('a histogram in proportion to its counts', () => {
     const html = renderExperimentHtml(report);
     const [chart = ''] = /aria-labelledby="data-0-histogram-0[\s\S]*?<\/svg>/.exec(html) ?? [];

@@ -53,6 +53,13 @@ export function movementsOf(variant: string): WeightMovement[] {
     pValue: 0.00004,
     decayedTStatistic: -0.5,
     decayedPValue: 0.62,
+    spread: {
+      lowest: 0.1,
+      lowerQuartile: 0.2,
+      median: 0.24,
+      upperQuartile: 0.26,
+      highest: 0.3,
+    },
     histogram: { low: 0.1, high: 0.3, counts: [30, 10, ...new Array<number>(18).fill(0)] },
   };
   const places = [0, 1].flatMap((layer) =>

@@ -260,6 +260,17 @@ describe('movement of merge weights', () => {
     expect(all?.decayedPValue).toBeCloseTo(0.1546422646893638, 10);
   });
 
+  test('lies where NumPy says', () => {
+    const values = [0.4, 0.6, 0.1, 0.3, 0.5, 0.5, 0.2, 0.25];
+    const [all] = measureMovement('WGQA', [result(group(0, values))], 0.9);
+    // numpy.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    const quantiles = [0.1, 0.2375, 0.35, 0.5, 0.6];
+    Object.values(all?.spread ?? {}).forEach((value, i) => {
+      expect(value).toBeCloseTo(quantiles[i]!, 12);
+    });
+    expect(Object.keys(all?.spread ?? {})).toHaveLength(5);
+  });
+
   test('is none of weights that never moved', () => {
     // MQA of 12 heads: a start that neither float32 nor a double holds.
     const still = { ...group(0, new Array<number>(10).fill(Math.fround(1 / 12))), initial: 1 / 12 };

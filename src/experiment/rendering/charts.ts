@@ -1,7 +1,7 @@
 /** The charts of a report's page; the figures of each are in a table beside it. */
 import { drawLines, type LinePoint } from '../../report/charts/lines.ts';
 import { drawScatter } from '../../report/charts/scatter.ts';
-import { drawLegend, type SeriesStyle } from '../../report/charts/series.ts';
+import { assignStyles, drawLegend, type SeriesStyle } from '../../report/charts/series.ts';
 import { drawBins, weightDomain } from '../../report/charts/weights.ts';
 import { formatFixed } from '../../report/format.ts';
 import { type Markup, markup } from '../../report/markup.ts';
@@ -114,32 +114,73 @@ ${chart}</figure>
 `;
 }
 
+const BY_LAYER = { xTitle: 'layer, from 0' } as const;
+
+/** Movements of single layers, by the module and projection they are of. */
+function byPlace(movements: readonly WeightMovement[]): Map<string, WeightMovement[]> {
+  const places = new Map<string, WeightMovement[]>();
+  for (const movement of movements) {
+    const { module, projection, layer } = movement;
+    if (module === undefined || projection === undefined || layer === undefined) continue;
+    const place = `${module} ${projection.toUpperCase()}`;
+    places.set(place, [...(places.get(place) ?? []), movement]);
+  }
+  return places;
+}
+
+function byLayer(
+  movements: readonly WeightMovement[],
+  valueOf: (movement: WeightMovement) => Omit<LinePoint, 'x'>,
+): LinePoint[] {
+  return movements
+    .map((movement) => ({ x: movement.layer ?? NaN, ...valueOf(movement) }))
+    .toSorted((a, b) => a.x - b.x);
+}
+
+/** Where the weights of each layer lie: a chart for each variant, a line for each projection. */
+export function renderLayerSpreads({ weights }: DatasetReport, id: string): Markup {
+  const variants = [...new Set(weights.map(({ variant }) => variant))];
+  const figures = variants.map((variant, index) => {
+    const places = byPlace(weights.filter((movement) => movement.variant === variant));
+    const lines = [...places].map(([name, movements]) => ({
+      name,
+      points: byLayer(movements, ({ spread: { lowerQuartile, median, upperQuartile } }) => ({
+        y: median,
+        interval: [lowerQuartile, upperQuartile] as const,
+      })),
+    }));
+    const names = [...places.keys()];
+    return renderLines(lines, assignStyles(names, names[0] ?? ''), {
+      id: `${id}-spread-${index}`,
+      title: `Weights of ${variant} by layer`,
+      note: 'Median of all seeds, with bars over the middle half of the weights.',
+      yTitle: 'weight',
+      ...BY_LAYER,
+    });
+  });
+  return markup`<div class="pair">
+${figures}</div>`;
+}
+
 /** The paper's Figure 2: a chart for each module and projection, a line for each variant. */
 export function renderMovementCharts(
   { rows, weights }: DatasetReport,
   styles: Styles,
   id: string,
 ): Markup {
-  const places = new Map<string, WeightMovement[]>();
-  for (const movement of weights) {
-    const { module, projection, layer } = movement;
-    if (module === undefined || projection === undefined || layer === undefined) continue;
-    const place = `${module} ${projection.toUpperCase()}`;
-    places.set(place, [...(places.get(place) ?? []), movement]);
-  }
-  const figures = [...places].map(([place, movements], index) => {
+  const figures = [...byPlace(weights)].map(([place, movements], index) => {
     const lines = rows.map(({ variant }) => ({
       name: variant,
-      points: movements
-        .filter((movement) => movement.variant === variant)
-        .map(({ layer = NaN, meanAbsoluteDifference }) => ({ x: layer, y: meanAbsoluteDifference }))
-        .toSorted((a, b) => a.x - b.x),
+      points: byLayer(
+        movements.filter((movement) => movement.variant === variant),
+        ({ meanAbsoluteDifference }) => ({ y: meanAbsoluteDifference }),
+      ),
     }));
     return renderLines(lines, styles, {
       id: `${id}-weights-${index}`,
       title: `Mean absolute difference from the start, ${place}`,
       note: 'All seeds together.',
-      xTitle: 'layer, from 0',
+      ...BY_LAYER,
       yTitle: 'mean |w − start|',
     });
   });

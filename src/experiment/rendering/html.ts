@@ -10,6 +10,7 @@ import {
   renderCurveCharts,
   renderGapCharts,
   renderHistograms,
+  renderLayerSpreads,
   renderMovementCharts,
   renderQuality,
   type Styles,
@@ -104,6 +105,7 @@ function renderMovement(dataset: DatasetReport, styles: Styles, id: string): Mar
 ${renderTable(movementTable(dataset))}
 ${renderMovementCharts(dataset, styles, id)}
 ${renderFigureTable('Layer by layer', layersTable(dataset))}
+${renderLayerSpreads(dataset, id)}
 ${renderHistograms(dataset, styles, id)}
 ${renderFigureTable('Distribution of the learned weights', distributionTable(dataset))}`;
 }

@@ -200,6 +200,7 @@ export function layersTable({ weights }: DatasetReport): FigureTable {
 const MOVEMENT_HEADINGS = [
   ...['variant', 'weights', 'start', 'mean', 'mean |w − start|', 't', 'p'],
   ...['decay alone', 't against it', 'p against it'],
+  ...['lowest', '25 %', 'median', '75 %', 'highest'],
 ];
 
 function movementCells(movement: WeightMovement): string[] {
@@ -213,7 +214,13 @@ function movementCells(movement: WeightMovement): string[] {
     formatFixed(movement.decayedInitial, 4),
     formatStatistic(movement.decayedTStatistic),
     formatPValue(movement.decayedPValue),
+    ...spreadCells(movement),
   ];
+}
+
+function spreadCells({ spread }: WeightMovement): string[] {
+  const { lowest, lowerQuartile, median, upperQuartile, highest } = spread;
+  return [lowest, lowerQuartile, median, upperQuartile, highest].map((x) => formatFixed(x, 4));
 }
 
 /** Equal weights give a statistic without bound. */

@@ -58,7 +58,25 @@ function measure(groups: readonly MergeWeightGroup[], { initial, decayed }: Star
     pValue: against.pValue,
     decayedTStatistic: againstDecay.statistic,
     decayedPValue: againstDecay.pValue,
+    spread: spreadOf(values),
     histogram: histogramOf(values),
+  };
+}
+
+/** Quantiles between two values are interpolated. */
+function spreadOf(values: readonly number[]): WeightMovement['spread'] {
+  const sorted = Float64Array.from(values).sort();
+  const at = (share: number): number => {
+    const place = share * (sorted.length - 1);
+    const [below, above] = [Math.floor(place), Math.ceil(place)].map((i) => sorted[i] ?? NaN);
+    return below! + (place % 1) * (above! - below!);
+  };
+  return {
+    lowest: at(0),
+    lowerQuartile: at(0.25),
+    median: at(0.5),
+    upperQuartile: at(0.75),
+    highest: at(1),
   };
 }
 
