@@ -41,6 +41,7 @@ export async function trainRun(context: TrainingContext): Promise<TrainedRun> {
   const trainer = await startTrainer(context);
   try {
     await fit(trainer, context);
+    await evaluateMissed(trainer, context);
     return disposable(trainer.model, await readCurve(context.directory));
   } catch (error) {
     await trainer.model.dispose();
@@ -80,6 +81,9 @@ async function startTrainer(context: TrainingContext): Promise<Trainer> {
     });
     try {
       await trimCurve(directory, trainer.stepCount);
+      if (trainer.stepCount % plan.training.evaluateEvery === 0) {
+        await evaluateMissed(trainer, context);
+      }
       return trainer;
     } catch (error) {
       await trainer.model.dispose();
@@ -120,6 +124,19 @@ async function evaluateStart(model: Model, context: TrainingContext): Promise<vo
   const batches = evaluationBatches(data.validation, plan.evaluation);
   const { loss } = await evaluateLoss(model, batches, signal ? { signal } : {});
   await appendCurve(directory, { step: 0, loss, stepMilliseconds: 0, stepTokens: 0 });
+}
+
+/** Evaluates where an interruption between a step and its evaluation has left the curve without. */
+async function evaluateMissed(trainer: Trainer, context: TrainingContext): Promise<void> {
+  const { data, plan, signal, directory } = context;
+  const step = trainer.stepCount;
+  const last = (await readCurve(directory)).at(-1);
+  if (last?.step === step) return;
+  const batches = evaluationBatches(data.validation, plan.evaluation);
+  const { loss } = await trainer.evaluate(batches, signal ? { signal } : {});
+  // Nobody has timed the steps since the last point: they count as its own.
+  const { stepMilliseconds = 0, stepTokens = 0 } = last ?? {};
+  await appendCurve(directory, { step, loss, stepMilliseconds, stepTokens });
 }
 
 async function fit(trainer: Trainer, context: TrainingContext): Promise<void> {

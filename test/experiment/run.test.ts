@@ -256,6 +256,28 @@ test('interrupted again and again, it gives the numbers of an uninterrupted one'
   expect(await resultsOf('interrupted')).toEqual(await resultsOf('whole'));
 });
 
+test.each([2, 6])(
+  'interrupted between step %d and its evaluation, it evaluates then',
+  async (step) => {
+    const out = temporary.path(`step-${step}`);
+    const controller = new AbortController();
+    let steps = 0;
+    const running = runExperiment(await readPlan(planFile), {
+      out,
+      version: '0.0.0',
+      threads: 1,
+      signal: controller.signal,
+      onProgress: ({ stage }) => {
+        const isStep = stage === 'subjects, MHA, seed 0: fine-tuning';
+        if (isStep && ++steps === step) controller.abort();
+      },
+    });
+    await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
+    await run(`step-${step}`);
+    expect(await resultsOf(`step-${step}`)).toEqual(await resultsOf('whole'));
+  },
+);
+
 test('a killed one goes on from the last state that it saved', async () => {
   // What a kill leaves: a state of an earlier step, a curve that is ahead of it, half a line.
   const out = temporary.path('killed');
