@@ -256,23 +256,29 @@ test('interrupted again and again, it gives the numbers of an uninterrupted one'
   expect(await resultsOf('interrupted')).toEqual(await resultsOf('whole'));
 });
 
+/** Runs the plan until `isMoment` says so of its progress. */
+async function interrupt(out: string, isMoment: (stage: string) => boolean): Promise<void> {
+  const controller = new AbortController();
+  const running = runExperiment(await readPlan(planFile), {
+    out: temporary.path(out),
+    version: '0.0.0',
+    threads: 1,
+    signal: controller.signal,
+    onProgress: ({ stage }) => {
+      if (isMoment(stage)) controller.abort();
+    },
+  });
+  await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
+}
+
 test.each([2, 6])(
-  'interrupted between step %d and its evaluation, it evaluates then',
+  'interrupted before the evaluation of step %d, it evaluates then',
   async (step) => {
-    const out = temporary.path(`step-${step}`);
-    const controller = new AbortController();
     let steps = 0;
-    const running = runExperiment(await readPlan(planFile), {
-      out,
-      version: '0.0.0',
-      threads: 1,
-      signal: controller.signal,
-      onProgress: ({ stage }) => {
-        const isStep = stage === 'subjects, MHA, seed 0: fine-tuning';
-        if (isStep && ++steps === step) controller.abort();
-      },
-    });
-    await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
+    await interrupt(
+      `step-${step}`,
+      (stage) => stage === 'subjects, MHA, seed 0: fine-tuning' && ++steps === step,
+    );
     await run(`step-${step}`);
     expect(await resultsOf(`step-${step}`)).toEqual(await resultsOf('whole'));
   },
@@ -280,19 +286,9 @@ test.each([2, 6])(
 
 test('a killed one goes on from the last state that it saved', async () => {
   // What a kill leaves: a state of an earlier step, a curve that is ahead of it, half a line.
-  const out = temporary.path('killed');
-  const controller = new AbortController();
-  const running = runExperiment(await readPlan(planFile), {
-    out,
-    version: '0.0.0',
-    threads: 1,
-    signal: controller.signal,
-    onProgress: ({ stage }) => {
-      if (stage.startsWith('subjects, MHA, seed 0')) controller.abort();
-    },
-  });
-  await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
-  const directory = runDirectory(out, { dataset: 'subjects', variant: 'MHA', seed: 0 });
+  await interrupt('killed', (stage) => stage.startsWith('subjects, MHA, seed 0'));
+  const key = { dataset: 'subjects', variant: 'MHA', seed: 0 };
+  const directory = runDirectory(temporary.path('killed'), key);
   const curve = path.join(directory, 'curve.jsonl');
   const ahead = { step: 4, loss: 99, stepMilliseconds: 1, stepTokens: 1 };
   const text = await readFile(curve, 'utf8');
