@@ -119,24 +119,28 @@ function trainerOptions({ plan, variant, seed, baseModel }: TrainingContext): Tr
 
 /** The curve's first point: the loss as converted. */
 async function evaluateStart(model: Model, context: TrainingContext): Promise<void> {
-  const { data, plan, signal, directory } = context;
-  await trimCurve(directory, -1);
+  await trimCurve(context.directory, -1);
+  await evaluatePoint(model, context, { step: 0, stepMilliseconds: 0, stepTokens: 0 });
+}
+
+async function evaluatePoint(
+  model: Model,
+  { data, plan, signal, directory }: TrainingContext,
+  point: Omit<CurveLine, 'loss'>,
+): Promise<void> {
   const batches = evaluationBatches(data.validation, plan.evaluation);
   const { loss } = await evaluateLoss(model, batches, signal ? { signal } : {});
-  await appendCurve(directory, { step: 0, loss, stepMilliseconds: 0, stepTokens: 0 });
+  await appendCurve(directory, { ...point, loss });
 }
 
 /** Evaluates where an interruption between a step and its evaluation has left the curve without. */
 async function evaluateMissed(trainer: Trainer, context: TrainingContext): Promise<void> {
-  const { data, plan, signal, directory } = context;
   const step = trainer.stepCount;
-  const last = (await readCurve(directory)).at(-1);
+  const last = (await readCurve(context.directory)).at(-1);
   if (last?.step === step) return;
-  const batches = evaluationBatches(data.validation, plan.evaluation);
-  const { loss } = await trainer.evaluate(batches, signal ? { signal } : {});
   // Nobody has timed the steps since the last point: they count as its own.
   const { stepMilliseconds = 0, stepTokens = 0 } = last ?? {};
-  await appendCurve(directory, { step, loss, stepMilliseconds, stepTokens });
+  await evaluatePoint(trainer.model, context, { step, stepMilliseconds, stepTokens });
 }
 
 async function fit(trainer: Trainer, context: TrainingContext): Promise<void> {
