@@ -1,4 +1,4 @@
-// The two kinds of attention over whole sequences.
+// The kinds of attention over whole sequences.
 #pragma once
 
 #include "ops/cuda/session.h"
@@ -12,5 +12,7 @@ void attentionPrefillBackwardFloat(const AttentionPrefillBackward& p, Session& s
 // attention_tensor.cc, attention_tensor_backward.cc: bfloat16 q, k, v.
 void attentionPrefillTensor(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackwardTensor(const AttentionPrefillBackward& p, Session& session);
+// attention_hopper.cc: what takesHopper() says (attention_hopper_plan.h).
+void attentionPrefillHopper(const AttentionPrefill& p, Session& session);
 
 }  // namespace wgqa::cuda

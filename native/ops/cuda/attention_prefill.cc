@@ -1,5 +1,6 @@
 // Attention over whole sequences: float32 queries take float32 arithmetic, bfloat16 ones the
-// tensor cores.
+// tensor cores, by the instructions of the device's generation.
+#include "ops/cuda/attention_hopper_plan.h"
 #include "ops/cuda/attention_kernels.h"
 #include "ops/cuda/operations.h"
 
@@ -7,6 +8,7 @@ namespace wgqa::cuda {
 
 void attentionPrefill(const AttentionPrefill& p, Session& session) {
   if (p.q.dtype == DType::float32) return attentionPrefillFloat(p, session);
+  if (takesHopper(p, session.device().properties())) return attentionPrefillHopper(p, session);
   attentionPrefillTensor(p, session);
 }
 

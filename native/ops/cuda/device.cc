@@ -79,6 +79,12 @@ std::int64_t Device::freeBytes() const {
   return static_cast<std::int64_t>(bytes);
 }
 
+TensorMap Device::map(const TensorBoxes& boxes) const {
+  TensorMap map{};
+  check(driver_.mapTensor(index_, &boxes, &map));
+  return map;
+}
+
 void* Device::allocate(std::size_t bytes) {
   void* data = nullptr;
   check(driver_.allocate(index_, bytes, &data));

@@ -28,6 +28,8 @@ class Device final : public Memory {
   std::int32_t index() const { return index_; }
   const DeviceProperties& properties() const { return properties_; }
   std::int64_t freeBytes() const;
+  /// For kernels of compute capability 9.0.
+  TensorMap map(const TensorBoxes& boxes) const;
 
   bool isHost() const override { return false; }
   void* allocate(std::size_t bytes) override;
@@ -76,8 +78,10 @@ class Stream {
 
   /// A launch of no blocks does nothing.
   template <typename Arguments>
-  void launch(Kernel<Arguments> kernel, const Grid& grid, const Block& block, Arguments arguments) {
+  void launch(Kernel<Arguments> kernel, const Grid& grid, const Block& block,
+              const Arguments& given) {
     static_assert(sizeof(Arguments) <= kMostArgumentBytes);
+    Arguments arguments = given;
 #if __has_builtin(__builtin_clear_padding)
     __builtin_clear_padding(&arguments);  // equal arguments are equal bytes: see StepRecorder
 #endif

@@ -7,10 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cuda/kernels/tensor_map.h"
+
 namespace wgqa::cuda {
 
 /// Changes with anything in this file or in an arguments struct of kernels/.
-inline constexpr std::uint32_t kDriverVersion = 1;
+inline constexpr std::uint32_t kDriverVersion = 2;
 
 /// Why a call failed; ok is 0.
 enum class Failure : std::int32_t {
@@ -103,6 +105,8 @@ struct Driver {
 
   /// A kernel by its name, or null.
   const void* (*find)(std::int32_t device, const char* name);
+  /// A map of a tensor that is not empty, for kernels of compute capability 9.0.
+  Outcome (*mapTensor)(std::int32_t device, const TensorBoxes* boxes, TensorMap* map);
   Outcome (*launch)(void* stream, const Launch* launch);
   Outcome (*multiply)(void* stream, const DenseProduct* product);
 

@@ -7,7 +7,9 @@ namespace wgqa::test {
 
 std::vector<CudaTestDevice> cudaTestDevices() {
   static cuda::Device& emulated = *new cuda::Device(cuda::emulatedDriver(), 0);
-  std::vector<CudaTestDevice> all = {{"cuda-emulated", &emulated}};
+  static cuda::Device& hopper = *new cuda::Device(cuda::emulatedDriver(), 1);
+  std::vector<CudaTestDevice> all = {{"cuda-emulated", &emulated},
+                                     {"cuda-emulated-hopper", &hopper}};
   if (!whyNoCuda()) all.push_back({"cuda", &cudaDevice(0)});
   return all;
 }

@@ -11,7 +11,9 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "ops/cuda/device.h"
 #include "ops/cuda/emulation/device_memory.h"
+#include "ops/cuda/emulation/hopper.h"
 #include "ops/cuda/emulation/launch.h"
 #include "ops/cuda/kernels/registry.h"
 
@@ -129,11 +131,20 @@ const void* find(std::int32_t, const char* name) {
   return nullptr;
 }
 
+Outcome mapTensor(std::int32_t, const TensorBoxes* boxes, TensorMap* map) {
+  return outcomeOf([&] { emulation::describe(*boxes, *map); });
+}
+
+// Aligned for any argument.
+struct alignas(alignof(TensorMap)) ArgumentBytes {
+  std::byte bytes[kMostArgumentBytes];
+};
+
 Outcome launch(void* stream, const Launch* launch) {
-  const auto* first = static_cast<const std::byte*>(launch->arguments);
-  std::vector<std::byte> arguments(first, first + launch->argumentBytes);
-  return perform(stream, [copy = *launch, arguments = std::move(arguments)]() mutable {
-    copy.arguments = arguments.data();
+  auto arguments = std::make_shared<ArgumentBytes>();
+  std::memcpy(arguments->bytes, launch->arguments, static_cast<std::size_t>(launch->argumentBytes));
+  return perform(stream, [copy = *launch, arguments]() mutable {
+    copy.arguments = arguments->bytes;
     emulation::run(*static_cast<const KernelEntry*>(copy.kernel), copy);
   });
 }
@@ -219,14 +230,16 @@ Outcome replay(void* stream, void* recording) {
 
 void destroyRecording(void* recording) { delete static_cast<Recording*>(recording); }
 
-std::int32_t deviceCount(Outcome*) { return 1; }
+constexpr std::int32_t kHopper = 1;
+std::int32_t deviceCount(Outcome*) { return 2; }
 
-Outcome properties(std::int32_t, DeviceProperties* properties) {
+Outcome properties(std::int32_t device, DeviceProperties* properties) {
+  const bool isHopper = device == kHopper;
   *properties = {.name = "emulated on the CPU",
-                 .computeCapability = 80,
+                 .computeCapability = isHopper ? 90 : 80,
                  .multiprocessors = 4,
-                 .sharedBytesPerBlock = 166912,
-                 .sharedBytesPerMultiprocessor = 167936,
+                 .sharedBytesPerBlock = isHopper ? 232448 : 166912,
+                 .sharedBytesPerMultiprocessor = isHopper ? 233472 : 167936,
                  .registersPerMultiprocessor = 65536,
                  .l2Bytes = 40 << 20,
                  .memoryBytes = std::int64_t{1} << 30};
@@ -260,6 +273,7 @@ const Driver& emulatedDriver() {
                                 .copyOnDevice = copyBytes,
                                 .fill = fill,
                                 .find = find,
+                                .mapTensor = mapTensor,
                                 .launch = launch,
                                 .multiply = multiply,
                                 .beginRecording = beginRecording,

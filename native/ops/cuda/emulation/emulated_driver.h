@@ -5,7 +5,8 @@
 
 namespace wgqa::cuda {
 
-/// One device of compute capability 8.0, with few multiprocessors, so that small cases are divided.
+/// Device 0 has compute capability 8.0, device 1 has 9.0; few multiprocessors, so that small cases
+/// are divided. They share their memory.
 const Driver& emulatedDriver();
 
 }  // namespace wgqa::cuda

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 
 #include "ops/cuda/emulation/half.h"
 
@@ -26,8 +27,15 @@ struct ThreadState {
 };
 
 const ThreadState& self();
-/// Waits for all threads of the block.
+/// Waits for all threads of the block, or of the warpgroup.
 void waitForBlock();
+void waitForWarpgroup();
+/// Waits until `isReady`, which what other threads or deliveries do may make true.
+void waitUntil(std::function<bool()> isReady);
+/// Does it at once, or, every other block, when no thread can go on without: the latest first.
+void deliverLater(std::function<void()> delivery);
+class ProductQueue;
+ProductQueue& productsOfThread();
 /// Shows `bytes` of `value` to the warp, waits for all lanes to do the same, and returns what they
 /// show: lane i's at i * kSlotBytes. Valid until the call after the next.
 const unsigned char* showToWarp(const void* value, int bytes);

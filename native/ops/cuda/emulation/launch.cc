@@ -10,11 +10,13 @@
 #include "base/error.h"
 #include "ops/cuda/emulation/execution.h"
 #include "ops/cuda/emulation/fiber.h"
+#include "ops/cuda/emulation/products.h"
 
 namespace wgqa::cuda::emulation {
 namespace {
 
 constexpr int kWarpThreads = 32;
+constexpr int kWarpgroupThreads = 128;
 constexpr std::size_t kSharedAlignment = 1024;
 
 struct PendingCopy {
@@ -23,7 +25,7 @@ struct PendingCopy {
   int bytes;
 };
 
-enum class Waiting : std::uint8_t { no, forWarp, forBlock };
+enum class Waiting : std::uint8_t { no, forWarp, forWarpgroup, forBlock, forCondition };
 
 struct Thread {
   ThreadState state;
@@ -32,6 +34,8 @@ struct Thread {
   int exchanges = 0;  // that this lane took part in
   std::deque<std::vector<PendingCopy>> groups;
   std::vector<PendingCopy> uncommitted;
+  std::function<bool()> condition;  // that it waits for
+  ProductQueue products;
 };
 
 struct Warp {
@@ -56,23 +60,39 @@ class BlockRunner {
     running_->waiting = what;
     running_->fiber.leave();
   }
+  void waitUntil(std::function<bool()> isReady) {
+    if (isReady()) return;
+    running_->condition = std::move(isReady);
+    wait(Waiting::forCondition);
+  }
+  void deliver(std::function<void()> delivery) {
+    if (!isLate_) return delivery();
+    deliveries_.push_back(std::move(delivery));
+  }
   const unsigned char* show(const void* value, int bytes);
   void multiply(const Fragments& own, float (&product)[4]);
 
  private:
   void prepare(const Launch& launch);
   void start(const KernelEntry& kernel, const Launch& launch, const int (&block)[3]);
-  void runBlock(bool ascending);
+  void runBlock();
+  void checkEnd();
   bool runReady(int index);
   void abandon();
   bool releaseWaiting();
   bool releaseIfAll(Waiting what, int begin, int end);
+  bool releaseGroups(Waiting what, int threads);
+  bool releaseReady();
+  bool deliverLatest();
 
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Warp> warps_;
   std::unique_ptr<unsigned char[], FreeAligned> shared_;
   int count_ = 0;
   std::int64_t blocksRun_ = 0;
+  bool isAscending_ = false;
+  bool isLate_ = false;
+  std::vector<std::function<void()>> deliveries_;
   Thread* running_ = nullptr;
   std::string failure_;
 };
@@ -100,7 +120,7 @@ void BlockRunner::run(const KernelEntry& kernel, const Launch& launch) {
     for (block[1] = 0; block[1] < launch.grid[1]; ++block[1]) {
       for (block[0] = 0; block[0] < launch.grid[0]; ++block[0]) {
         start(kernel, launch, block);
-        runBlock(++blocksRun_ % 2 == 0);
+        runBlock();
         if (!failure_.empty()) {
           throw Error(ErrorCode::internal, std::string(kernel.name) + ": " + failure_);
         }
@@ -111,6 +131,9 @@ void BlockRunner::run(const KernelEntry& kernel, const Launch& launch) {
 
 void BlockRunner::start(const KernelEntry& kernel, const Launch& launch, const int (&block)[3]) {
   failure_.clear();
+  deliveries_.clear();
+  isAscending_ = ++blocksRun_ % 2 == 0;
+  isLate_ = blocksRun_ / 2 % 2 == 0;  // with either order
   for (Warp& warp : warps_) warp.multiplied = 0;
   std::memset(shared_.get(), 0xff, static_cast<std::size_t>(launch.sharedBytes));
   for (int i = 0; i < count_; ++i) {
@@ -124,6 +147,7 @@ void BlockRunner::start(const KernelEntry& kernel, const Launch& launch, const i
     thread.exchanges = 0;
     thread.groups.clear();
     thread.uncommitted.clear();
+    thread.products.clear();
     thread.fiber.begin([this, call = kernel.call, arguments = launch.arguments] {
       try {
         call(arguments);
@@ -153,25 +177,62 @@ bool BlockRunner::releaseIfAll(Waiting what, int begin, int end) {
   return true;
 }
 
-bool BlockRunner::releaseWaiting() {
-  bool released = releaseIfAll(Waiting::forBlock, 0, count_);
-  for (int begin = 0; begin < count_; begin += kWarpThreads) {
-    released |= releaseIfAll(Waiting::forWarp, begin, begin + kWarpThreads);
+bool BlockRunner::releaseGroups(Waiting what, int threads) {
+  bool released = false;
+  for (int begin = 0; begin + threads <= count_; begin += threads) {
+    released |= releaseIfAll(what, begin, begin + threads);
   }
   return released;
 }
 
-void BlockRunner::runBlock(bool ascending) {
+bool BlockRunner::releaseReady() {
+  bool released = false;
+  for (int i = 0; i < count_; ++i) {
+    Thread& thread = *threads_[static_cast<std::size_t>(i)];
+    if (thread.waiting != Waiting::forCondition || !thread.condition()) continue;
+    thread.waiting = Waiting::no;
+    released = true;
+  }
+  return released;
+}
+
+bool BlockRunner::deliverLatest() {
+  if (deliveries_.empty()) return false;
+  const auto delivery = std::move(deliveries_.back());
+  deliveries_.pop_back();
+  delivery();
+  return true;
+}
+
+bool BlockRunner::releaseWaiting() {
+  const bool block = releaseGroups(Waiting::forBlock, count_);
+  const bool warpgroups = releaseGroups(Waiting::forWarpgroup, kWarpgroupThreads);
+  const bool warps = releaseGroups(Waiting::forWarp, kWarpThreads);
+  return block || warpgroups || warps || releaseReady() || deliverLatest();
+}
+
+void BlockRunner::runBlock() {
   const auto isDone = [](const std::unique_ptr<Thread>& t) { return t->fiber.isDone(); };
   do {
     bool ran = false;
-    for (int i = 0; i < count_; ++i) ran |= runReady(ascending ? i : count_ - 1 - i);
+    for (int i = 0; i < count_; ++i) ran |= runReady(isAscending_ ? i : count_ - 1 - i);
     if (!ran && !releaseWaiting()) {
       if (failure_.empty()) failure_ = "threads wait for others that never come";
       abandon();
       return;
     }
   } while (!std::all_of(threads_.begin(), threads_.begin() + count_, isDone));
+  checkEnd();
+}
+
+// A GPU gives the block's memory to another one: what comes later would land there.
+void BlockRunner::checkEnd() {
+  if (!failure_.empty()) return;
+  if (!deliveries_.empty()) failure_ = "copies are under way at the block's end";
+  const bool multiplied =
+      std::all_of(threads_.begin(), threads_.begin() + count_,
+                  [](const std::unique_ptr<Thread>& t) { return t->products.isEmpty(); });
+  if (!multiplied) failure_ = "products are under way at the block's end";
 }
 
 // Stacks of unfinished threads cannot be unwound: they are kept, and new ones take their place.
@@ -253,6 +314,14 @@ void arrive(const PendingCopy& copy) {
 const ThreadState& self() { return current->running().state; }
 
 void waitForBlock() { current->wait(Waiting::forBlock); }
+
+void waitForWarpgroup() { current->wait(Waiting::forWarpgroup); }
+
+void waitUntil(std::function<bool()> isReady) { current->waitUntil(std::move(isReady)); }
+
+void deliverLater(std::function<void()> delivery) { current->deliver(std::move(delivery)); }
+
+ProductQueue& productsOfThread() { return current->running().products; }
 
 const unsigned char* showToWarp(const void* value, int bytes) {
   return current->show(value, bytes);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/cuda/kernels/attention_tile.h"
+#include "ops/cuda/kernels/reduce.h"
 
 namespace wgqa::cuda {
 
@@ -13,12 +14,23 @@ struct SoftmaxRows {
   float sum[kRows];
 };
 
+/// No key seen yet.
+template <int kRows>
+WGQA_DEVICE void clear(SoftmaxRows<kRows>& rows) {
+  WGQA_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    rows.reference[r] = kMinusInfinity;
+    rows.sum[r] = 0.0f;
+  }
+}
+
 // A row's reference follows its largest score only when that is this much larger: it is exact with
 // any reference, and outputs have to be scaled seldom.
 inline constexpr float kReferenceSlack = 8.0f;
 
+/// Of a lane's own columns.
 template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void largestOfRows(const float (&scores)[kRowTiles][kColumnTiles][4],
+WGQA_DEVICE void largestOfLane(const float (&scores)[kRowTiles][kColumnTiles][4],
                                float (&largest)[2 * kRowTiles]) {
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
@@ -28,31 +40,48 @@ WGQA_DEVICE void largestOfRows(const float (&scores)[kRowTiles][kColumnTiles][4]
       const float* pair = &scores[r / 2][n][r % 2 * 2];
       largest[r] = fmaxf(largest[r], fmaxf(pair[0], pair[1]));
     }
+  }
+}
+
+/// Of the four lanes that share a row, from what each has.
+template <int kRows>
+WGQA_DEVICE void largestOfRows(float (&largest)[kRows]) {
+  WGQA_UNROLL
+  for (int r = 0; r < kRows; ++r) {
     largest[r] = fmaxf(largest[r], shuffleXor(largest[r], 1));
     largest[r] = fmaxf(largest[r], shuffleXor(largest[r], 2));
   }
 }
 
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void raiseReferences(const float (&largest)[2 * kRowTiles],
-                                 SoftmaxRows<2 * kRowTiles>& rows,
-                                 float (&out)[kRowTiles][kColumnTiles][4]) {
+/// Whether a reference of the warp's rows follows: what was summed so far is then to be multiplied
+/// by its row's ratio.
+template <int kRows>
+WGQA_DEVICE bool raiseReferences(const float (&largest)[kRows], SoftmaxRows<kRows>& rows,
+                                 float (&ratios)[kRows]) {
   bool isHigher = false;
   WGQA_UNROLL
-  for (int r = 0; r < 2 * kRowTiles; ++r) {
-    isHigher |= largest[r] > rows.reference[r] + kReferenceSlack;
+  for (int r = 0; r < kRows; ++r) isHigher |= largest[r] > rows.reference[r] + kReferenceSlack;
+  if (!warpAny(isHigher)) return false;
+  WGQA_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    ratios[r] = 1.0f;
+    if (!(largest[r] > rows.reference[r] + kReferenceSlack)) continue;
+    ratios[r] = fastExp2(rows.reference[r] - largest[r]);
+    rows.reference[r] = largest[r];
+    rows.sum[r] *= ratios[r];
   }
-  if (!warpAny(isHigher)) return;
+  return true;
+}
+
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void scaleRows(const float (&ratios)[2 * kRowTiles],
+                           float (&out)[kRowTiles][kColumnTiles][4]) {
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
-    if (!(largest[r] > rows.reference[r] + kReferenceSlack)) continue;
-    const float ratio = fastExp2(rows.reference[r] - largest[r]);
-    rows.reference[r] = largest[r];
-    rows.sum[r] *= ratio;
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; ++n) {
-      out[r / 2][n][r % 2 * 2] *= ratio;
-      out[r / 2][n][r % 2 * 2 + 1] *= ratio;
+      out[r / 2][n][r % 2 * 2] *= ratios[r];
+      out[r / 2][n][r % 2 * 2 + 1] *= ratios[r];
     }
   }
 }
@@ -74,6 +103,39 @@ WGQA_DEVICE void exponentiate(const ScoreTerms& terms, SoftmaxRows<2 * kRowTiles
       rows.sum[r] += pair[0] + pair[1];
     }
   }
+}
+
+template <int kRowTiles, typename Arguments>
+WGQA_DEVICE void storeLogSumExp(const Arguments& p, const QueryTile& tile, int warpRow,
+                                const SoftmaxRows<2 * kRowTiles>& rows) {
+  if (p.logSumExp == nullptr || laneIndex() % 4 != 0) return;
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    const int query = tile.first + warpRow + laneRow() + 8 * r;
+    if (query < 0 || query >= tile.queries) continue;
+    const std::int64_t token = std::int64_t{tile.queryOffset} + query;
+    p.logSumExp[token * p.shape.heads + tile.head] = logf(rows.sum[r]) + kLn2 * rows.reference[r];
+  }
+}
+
+/// What a warp has summed of `out` becomes the result of its rows, from the tile's row `warpRow`
+/// on.
+template <typename Arguments, int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void storeAttended(const Arguments& p, const QueryTile& tile, int warpRow,
+                               SoftmaxRows<2 * kRowTiles>& rows,
+                               const float (&out)[kRowTiles][kColumnTiles][4]) {
+  float factors[2 * kRowTiles];
+  WGQA_UNROLL
+  for (int r = 0; r < 2 * kRowTiles; ++r) {
+    rows.sum[r] = warpSum<4>(rows.sum[r]);
+    factors[r] = rows.sum[r] > 0.0f ? p.shape.dropout.keptScale / rows.sum[r] : 0.0f;
+  }
+  storeLogSumExp<kRowTiles>(p, tile, warpRow, rows);
+  const int row = tile.first + warpRow;
+  storeFragment(
+      out, factors, p.out, p.outIsFloat32,
+      {queryElement(p.shape, tile, warpRow), std::int64_t{p.shape.heads} * p.shape.headDim, -row,
+       tile.queries - row, p.shape.headDim});
 }
 
 }  // namespace wgqa::cuda

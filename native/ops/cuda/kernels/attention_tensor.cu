@@ -4,7 +4,6 @@
 #include "ops/cuda/kernels/attention_tensor.h"
 
 #include "ops/cuda/kernels/attention_softmax.h"
-#include "ops/cuda/kernels/reduce.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
@@ -24,9 +23,11 @@ WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const WarpQueries
       addBias<true>(p.shape.bias, window, p.shape.scale * kLog2E, firstKey - warp.position, scores);
   maskKeys(p.shape.causal, warp.position, firstKey, warp.keys, scores);
   float largest[2 * Tiles::kRowTiles];
-  largestOfRows(scores, largest);
+  largestOfLane(scores, largest);
   for (float& each : largest) each = fusedMultiplyAdd(each, terms.factor, terms.offset);
-  raiseReferences(largest, rows, out);
+  largestOfRows(largest);
+  float ratios[2 * Tiles::kRowTiles];
+  if (raiseReferences(largest, rows, ratios)) scaleRows(ratios, out);
   exponentiate(terms, rows, scores);
   if constexpr (kDropout) {
     const std::uint32_t kept = keptOfKeyColumns<Tiles::kRowTiles, Tiles::kStepKeys / 8>(
@@ -36,37 +37,6 @@ WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const WarpQueries
   multiplyFragment<kHeadDim>(scores, {shared + Tiles::kValuesAt, place}, out);
 }
 
-template <int kRowTiles>
-WGQA_DEVICE void storeLogSumExp(const AttentionTensorArguments& p, const QueryTile& tile,
-                                int warpRow, const SoftmaxRows<2 * kRowTiles>& rows) {
-  if (p.logSumExp == nullptr || laneIndex() % 4 != 0) return;
-  WGQA_UNROLL
-  for (int r = 0; r < 2 * kRowTiles; ++r) {
-    const int query = tile.first + warpRow + laneRow() + 8 * r;
-    if (query < 0 || query >= tile.queries) continue;
-    const std::int64_t token = std::int64_t{tile.queryOffset} + query;
-    p.logSumExp[token * p.shape.heads + tile.head] = logf(rows.sum[r]) + kLn2 * rows.reference[r];
-  }
-}
-
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void store(const AttentionTensorArguments& p, const QueryTile& tile, int warpRow,
-                       SoftmaxRows<2 * kRowTiles>& rows,
-                       const float (&out)[kRowTiles][kColumnTiles][4]) {
-  float factors[2 * kRowTiles];
-  WGQA_UNROLL
-  for (int r = 0; r < 2 * kRowTiles; ++r) {
-    rows.sum[r] = warpSum<4>(rows.sum[r]);
-    factors[r] = rows.sum[r] > 0.0f ? p.shape.dropout.keptScale / rows.sum[r] : 0.0f;
-  }
-  storeLogSumExp<kRowTiles>(p, tile, warpRow, rows);
-  const int row = tile.first + warpRow;
-  storeFragment(
-      out, factors, p.out, p.outIsFloat32,
-      {queryElement(p.shape, tile, warpRow), std::int64_t{p.shape.heads} * p.shape.headDim, -row,
-       tile.queries - row, p.shape.headDim});
-}
-
 // The next keys are under way while the block works on those before: one barrier for each tile.
 template <int kHeadDim, bool kDropout>
 WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim == 64 ? 3 : 2)
@@ -74,7 +44,8 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
   using Tiles = AttentionTensorTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
   const QueryTile tile = blockTile(p);
-  const WarpQueries warp = warpQueries<Tiles::kWarpQueries>(p.shape, tile);
+  const WarpQueries warp =
+      warpQueries<Tiles::kWarpQueries>(p.shape, tile, warpIndex() * Tiles::kWarpQueries);
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
 
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));
@@ -84,11 +55,7 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
 
   float out[Tiles::kRowTiles][kHeadDim / 8][4] = {};
   SoftmaxRows<2 * Tiles::kRowTiles> rows;
-  WGQA_UNROLL
-  for (int r = 0; r < 2 * Tiles::kRowTiles; ++r) {
-    rows.reference[r] = kMinusInfinity;
-    rows.sum[r] = 0.0f;
-  }
+  clear(rows);
   for (int firstKey = 0; firstKey < seenByBlock; firstKey += Tiles::kStepKeys) {
     if (firstKey % Tiles::kKeys == 0) {
       waitForCopies<0>();
@@ -102,7 +69,7 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
     }
   }
   waitForCopies<0>();
-  store(p, blockTile(p), warp.row, rows, out);
+  storeAttended(p, blockTile(p), warp.row, rows, out);
 }
 
 }  // namespace

@@ -295,7 +295,8 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
   auto* shared = dynamicShared<unsigned char>();
   const RelativeBiasArguments& bias = p.shape.bias;
   const QueryTile tile = blockTile(p);
-  const WarpQueries warp = warpQueries<Tiles::kWarpQueries>(p.shape, tile);
+  const WarpQueries warp =
+      warpQueries<Tiles::kWarpQueries>(p.shape, tile, warpIndex() * Tiles::kWarpQueries);
   const int seenByBlock = keysSeen(p.shape, tile, 0, Tiles::kQueries);
 
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(shared, queryRows(p.shape, tile, p.q));

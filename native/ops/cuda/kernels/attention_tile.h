@@ -100,9 +100,10 @@ struct WarpQueries {
   std::uint32_t dropoutRow;  // of the lane's first row
 };
 
+/// Of the warp whose first row of the tile is `row`.
 template <int kRows>
-WGQA_DEVICE WarpQueries warpQueries(const AttentionShapeArguments& shape, const QueryTile& tile) {
-  const int row = warpIndex() * kRows;
+WGQA_DEVICE WarpQueries warpQueries(const AttentionShapeArguments& shape, const QueryTile& tile,
+                                    int row) {
   const int token = tile.queryOffset + tile.first + row + laneRow();
   return {row, tile.position + row, tile.keys, keysSeen(shape, tile, row, kRows),
           static_cast<std::uint32_t>(token) * shape.heads + tile.head};

@@ -12,6 +12,7 @@ std::vector<KernelEntry> attentionDecodeScalarKernels();
 std::vector<KernelEntry> attentionDecodeTensorKernels();
 std::vector<KernelEntry> attentionFloatKernels();
 std::vector<KernelEntry> attentionFloatBackwardKernels();
+std::vector<KernelEntry> attentionHopperKernels();
 std::vector<KernelEntry> attentionTensorKernels();
 std::vector<KernelEntry> attentionTensorBackwardKernels();
 std::vector<KernelEntry> chooseTokensKernels();
@@ -30,10 +31,10 @@ inline std::vector<KernelEntry> allKernels() {
   std::vector<KernelEntry> all;
   for (const auto& kernels :
        {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
-        attentionFloatKernels, attentionFloatBackwardKernels, attentionTensorKernels,
-        attentionTensorBackwardKernels, chooseTokensKernels, crossEntropyKernels,
-        distilledCrossEntropyKernels, elementwiseKernels, embeddingKernels, kvCacheKernels,
-        mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels,
+        attentionFloatKernels, attentionFloatBackwardKernels, attentionHopperKernels,
+        attentionTensorKernels, attentionTensorBackwardKernels, chooseTokensKernels,
+        crossEntropyKernels, distilledCrossEntropyKernels, elementwiseKernels, embeddingKernels,
+        kvCacheKernels, mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels,
         quantisedProductKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }

@@ -9,6 +9,7 @@
 #include "ops/cuda/runtime/memory.h"
 #include "ops/cuda/runtime/outcome.h"
 #include "ops/cuda/runtime/stream.h"
+#include "ops/cuda/runtime/tensor_map.h"
 
 namespace wgqa::cuda::runtime {
 namespace {
@@ -71,6 +72,7 @@ Driver makeDriver() {
   driver.properties = properties;
   addMemoryFunctions(driver);
   addStreamFunctions(driver);
+  addTensorMapFunction(driver);
   return driver;
 }
 

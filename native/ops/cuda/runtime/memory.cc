@@ -5,6 +5,7 @@
 
 #include <mutex>
 
+#include "ops/cuda/runtime/driver_function.h"
 #include "ops/cuda/runtime/outcome.h"
 #include "ops/cuda/runtime/recording_gate.h"
 
@@ -58,15 +59,15 @@ struct VirtualMemory {
   PFN_cuGetErrorString_v6000 errorString = nullptr;
 
   VirtualMemory() {
-    find("cuMemAddressReserve", reserve);
-    find("cuMemAddressFree", freeAddress);
-    find("cuMemCreate", create);
-    find("cuMemRelease", release);
-    find("cuMemMap", map);
-    find("cuMemUnmap", unmap);
-    find("cuMemSetAccess", setAccess);
-    find("cuMemGetAllocationGranularity", granularity);
-    find("cuGetErrorString", errorString);
+    findDriverFunction("cuMemAddressReserve", reserve);
+    findDriverFunction("cuMemAddressFree", freeAddress);
+    findDriverFunction("cuMemCreate", create);
+    findDriverFunction("cuMemRelease", release);
+    findDriverFunction("cuMemMap", map);
+    findDriverFunction("cuMemUnmap", unmap);
+    findDriverFunction("cuMemSetAccess", setAccess);
+    findDriverFunction("cuMemGetAllocationGranularity", granularity);
+    findDriverFunction("cuGetErrorString", errorString);
   }
 
   void require(CUresult result, const char* what, std::size_t bytes) const {
@@ -77,20 +78,6 @@ struct VirtualMemory {
         result == CUDA_ERROR_OUT_OF_MEMORY ? Failure::outOfMemory : Failure::device;
     throw Failed(failure,
                  describeMemory(what, bytes) + ": " + (text == nullptr ? "unknown" : text));
-  }
-
- private:
-  template <typename Function>
-  static void find(const char* name, Function& function) {
-    constexpr unsigned kVersion = 12000;
-    cudaDriverEntryPointQueryResult result{};
-    void* found = nullptr;
-    const cudaError_t error =
-        cudaGetDriverEntryPointByVersion(name, &found, kVersion, cudaEnableDefault, &result);
-    if (error != cudaSuccess || result != cudaDriverEntryPointSuccess) {
-      throw Failed(Failure::unsupported, std::string("the driver has no ") + name);
-    }
-    function = reinterpret_cast<Function>(found);
   }
 };
 

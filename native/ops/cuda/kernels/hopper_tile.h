@@ -1,0 +1,105 @@
+// Tiles of bfloat16 rows as the copy engine brings them, and a warpgroup's products of them.
+//
+// A warpgroup's sums are 64 rows, of which warp w has rows 16 w to 16 w + 15 as one fragment
+// [1][column tiles][4] (tensor_tile.h).
+#pragma once
+
+#include "ops/cuda/kernels/hopper.h"
+#include "ops/cuda/kernels/tensor_tile.h"
+
+namespace wgqa::cuda {
+
+/// kRows rows of kColumns numbers, a multiple of kTensorBoxColumns: panels of so many columns, one
+/// after the other.
+template <int kRows, int kColumns>
+struct HopperTile {
+  static constexpr int kRowBytes = 2 * kTensorBoxColumns;
+  static constexpr int kPanels = kColumns / kTensorBoxColumns;
+  static constexpr int kPanelBytes = kRows * kRowBytes;
+  static constexpr int kBytes = kPanels * kPanelBytes;
+  static_assert(kRows % 8 == 0 && kColumns % kTensorBoxColumns == 0);
+
+  /// By one thread.
+  WGQA_DEVICE static void copy(unsigned char* tile, const TensorMap& map, int head, int token,
+                               SharedBarrier& full) {
+    WGQA_UNROLL
+    for (int panel = 0; panel < kPanels; ++panel) {
+      copyBox(tile + panel * kPanelBytes, map, panel * kTensorBoxColumns, head, token, full);
+    }
+  }
+
+  /// Rows from `row` on, a multiple of 8.
+  WGQA_DEVICE static SharedMatrix matrix(const unsigned char* tile, int row) {
+    return sharedMatrix(tile + row * kRowBytes, kPanelBytes);
+  }
+
+  /// From a row's first 16 columns to those from `step` * 16 on.
+  WGQA_DEVICE static constexpr int columnsOn(int step) {
+    return step / 4 * kPanelBytes + step % 4 * 32;
+  }
+  /// From the first 16 rows to those from `step` * 16 on.
+  WGQA_DEVICE static constexpr int rowsOn(int step) { return step * 16 * kRowBytes; }
+
+  /// By a warpgroup: the rows from `first` on become zeros, for products that are begun later.
+  WGQA_DEVICE static void clearRows(unsigned char* tile, int first) {
+    constexpr int kChunks = kRowBytes / 16;
+    const int thread = threadIndex() % kWarpgroupThreads;
+    for (int i = first * kChunks + thread; i < kRows * kChunks; i += kWarpgroupThreads) {
+      WGQA_UNROLL
+      for (int panel = 0; panel < kPanels; ++panel) {
+        storeWhole(tile + panel * kPanelBytes + i * 16, Vector<std::uint32_t, 4>{});
+      }
+    }
+    showToProducts();
+    warpgroupBarrier();
+  }
+};
+
+/// A fragment's numbers, as products want them.
+template <int kA, int kB, int kC, int kD>
+WGQA_DEVICE float (&flat(float (&values)[kA][kB][kC][kD]))[kA * kB * kC * kD] {
+  return reinterpret_cast<float(&)[kA * kB * kC * kD]>(values);
+}
+template <int kA, int kB, int kC>
+WGQA_DEVICE float (&flat(float (&values)[kA][kB][kC]))[kA * kB * kC] {
+  return reinterpret_cast<float(&)[kA * kB * kC]>(values);
+}
+
+/// Begins sums = a b^T: 64 rows of a tile A, all rows of a tile B of as many columns.
+template <typename TileA, typename TileB, int kCount>
+WGQA_DEVICE void beginRowProducts(SharedMatrix a, SharedMatrix b, float (&sums)[kCount]) {
+  static_assert(TileA::kPanels == TileB::kPanels);
+  multiplyRowsAsync<false>(sums, a, b);
+  WGQA_UNROLL
+  for (int step = 1; step < 4 * TileA::kPanels; ++step) {
+    multiplyRowsAsync<true>(sums, bytesOn(a, TileA::columnsOn(step)),
+                            bytesOn(b, TileB::columnsOn(step)));
+  }
+}
+
+/// Begins sums += a b: `a` of 64 rows in registers, 16 columns a step; b the rows of a tile.
+template <typename TileB, int kSteps, int kCount>
+WGQA_DEVICE void beginFragmentProducts(const std::uint32_t (&a)[kSteps][4], SharedMatrix b,
+                                       float (&sums)[kCount]) {
+  WGQA_UNROLL
+  for (int step = 0; step < kSteps; ++step) {
+    multiplyFragmentAsync(sums, a[step], bytesOn(b, TileB::rowsOn(step)));
+  }
+}
+
+/// A fragment [pieces][1][column tiles][4] rounded to bfloat16, 16 columns a step.
+template <int kPieces, int kColumnTiles>
+WGQA_DEVICE void roundFragment(const float (&values)[kPieces][1][kColumnTiles][4],
+                               std::uint32_t (&rounded)[kPieces * kColumnTiles / 2][4]) {
+  constexpr int kPieceSteps = kColumnTiles / 2;
+  WGQA_UNROLL
+  for (int step = 0; step < kPieces * kPieceSteps; ++step) {
+    WGQA_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float(&four)[4] = values[step / kPieceSteps][0][step % kPieceSteps * 2 + i / 2];
+      rounded[step][i] = bfloat16PairBits(four[i % 2 * 2], four[i % 2 * 2 + 1]);
+    }
+  }
+}
+
+}  // namespace wgqa::cuda
