@@ -1,6 +1,6 @@
 // Prints what nvcc's assembler gave each CUDA kernel (registers, shared memory, spills), from the logs that a build
-// leaves beside its objects, and fails where an attention kernel spills: spilled registers are memory traffic in
-// the innermost loops.
+// leaves beside its objects, and fails where an attention kernel spills, which is memory traffic in the innermost
+// loops, or where the assembler could not let a kernel's wgmma products run while other work goes on.
 //
 //   node scripts/cuda-registers.mjs [build folder]      default: build
 import { spawnSync } from 'node:child_process';
@@ -15,7 +15,19 @@ import { BUILD } from './lib/native-build.mjs';
  * @property {number} registers
  * @property {number} sharedBytes static: what a launch asks for is not known here
  * @property {number} spillBytes stores and loads
+ * @property {boolean} serialised whether the assembler waits for each of its wgmma products
  */
+
+/**
+ * @param {string} text
+ * @returns {Set<string>} kernels that the assembler warns of, before it tells what it gave them
+ */
+function namesOfSerialised(text) {
+  const warnings = text.matchAll(
+    /wgmma\S* instructions are serialized .* in the function '([^']+)'/g,
+  );
+  return new Set([...warnings].map(([, name]) => name ?? ''));
+}
 
 /**
  * @param {string} text what `ptxas -v` printed
@@ -26,6 +38,7 @@ export function readUsage(text) {
   const usages = [];
   /** @type {Usage | undefined} */
   let current;
+  const serialised = namesOfSerialised(text);
   for (const line of text.split('\n')) {
     const entry = /Compiling entry function '([^']+)' for '([^']+)'/.exec(line);
     if (entry) {
@@ -35,6 +48,7 @@ export function readUsage(text) {
         registers: 0,
         sharedBytes: 0,
         spillBytes: 0,
+        serialised: serialised.has(entry[1] ?? ''),
       };
       usages.push(current);
     }
@@ -90,12 +104,13 @@ function usagesIn(log) {
 
 /**
  * @param {readonly Usage[]} usages
- * @returns {string[]} the attention kernels that spill, and where
+ * @returns {string[]} what is wrong with kernels, one line each
  */
-export function spillingAttention(usages) {
-  return usages
-    .filter(({ kernel, spillBytes }) => /attention/i.test(kernel) && spillBytes > 0)
-    .map(({ kernel, architecture }) => `${kernel} (${architecture})`);
+export function faultsOf(usages) {
+  return usages.flatMap(({ kernel, architecture, spillBytes, serialised }) => [
+    ...(/attention/i.test(kernel) && spillBytes > 0 ? [`${kernel} (${architecture}) spills`] : []),
+    ...(serialised ? [`${kernel} (${architecture}) waits for each of its products`] : []),
+  ]);
 }
 
 /**
@@ -117,13 +132,9 @@ export function checkRegisters(build) {
     const numbers = [registers, sharedBytes, spillBytes].map((n) => String(n).padStart(5));
     console.log(`  ${architecture.padEnd(7)} ${numbers.join(' ')}  ${kernel}`);
   }
-  const spilling = spillingAttention(usages);
-  if (usages.length > 0 && spilling.length === 0) return { passed: 1, failed: 0, skipped: 0 };
-  console.log(
-    spilling.length > 0
-      ? `attention kernels spill: ${spilling.join(', ')}`
-      : 'no kernel was found in the logs',
-  );
+  const faults = faultsOf(usages);
+  if (usages.length > 0 && faults.length === 0) return { passed: 1, failed: 0, skipped: 0 };
+  console.log(faults.length > 0 ? faults.join('\n') : 'no kernel was found in the logs');
   return { passed: 0, failed: 1, skipped: 0 };
 }
 

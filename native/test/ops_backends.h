@@ -13,7 +13,8 @@ namespace wgqa::test {
 struct Backend {
   std::string name;
   std::function<std::unique_ptr<Ops>()> make;
-  int randomCases = 0;  // of each operation
+  int randomCases = 0;       // of each operation
+  std::string onlyOps = {};  // those whose names begin so
   /// Sets up what the backend runs under, for as long as the result lives.
   std::function<std::shared_ptr<void>()> enter = [] { return nullptr; };
 };

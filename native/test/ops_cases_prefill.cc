@@ -173,6 +173,8 @@ std::vector<PrefillSpec> tensorSpecs() {
       // Far beyond the largest distance, before and after.
       {selfSequences({300}), equalGroups(1, 1), 8, false, kShortBias},
       {{{3, 260}, {2, 2}}, equalGroups(2, 2), 16, true, shortCausal},
+      // More tiles than are under way at once.
+      {{{140, 600}}, equalGroups(2, 1), 64, false, kBothWaysBias},
       // Queries that see no key, and sequences of no queries.
       {{{5, 3}, {4, 0}, {0, 7}, {1, 1}}, equalGroups(2, 1), 32, true, kCausalBias, 0.1f},
       // Not in whole chunks of 16 bytes.
@@ -193,6 +195,14 @@ std::vector<OpCase> tensorForwardCases() {
   for (PrefillSpec& spec : tensorSpecs()) {
     spec.out = DType::bfloat16;
     cases.push_back(forwardCase(spec));
+  }
+  // Scores whose largest so far is left far behind, again and again.
+  for (const std::int64_t headDim : {64, 128}) {
+    PrefillSpec large{{{65, 1100}}, equalGroups(1, 1), headDim};
+    large.integerLimit = 20;
+    large.input = DType::bfloat16;
+    large.aligned = true;
+    cases.push_back(forwardCase(large));
   }
   PrefillSpec some{{{3, 130}, {65, 200}, {1, 67}, {17, 17}, {0, 9}, {64, 64}},
                    {{0, 1, 1}},

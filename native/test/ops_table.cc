@@ -74,6 +74,7 @@ bool addRows() {
         mergeRows, mergeConstraintRows, lossRows, optimiserRows}) {
     for (const OpRow& row : rows()) {
       for (const Backend& backend : backends()) {
+        if (!row.op.starts_with(backend.onlyOps)) continue;
         const std::string name = "ops/" + backend.name + "/" + row.op;
         addTest(name, [row, backend] { runTable(row, backend); });
         if (backend.randomCases > 0) {

@@ -12,7 +12,9 @@ void attentionPrefillBackwardFloat(const AttentionPrefillBackward& p, Session& s
 // attention_tensor.cc, attention_tensor_backward.cc: bfloat16 q, k, v.
 void attentionPrefillTensor(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackwardTensor(const AttentionPrefillBackward& p, Session& session);
-// attention_hopper.cc: what takesHopper() says (attention_hopper_plan.h).
+// attention_hopper.cc, attention_hopper_backward.cc: those of them that takesHopper() says
+// (attention_hopper_plan.h).
 void attentionPrefillHopper(const AttentionPrefill& p, Session& session);
+void attentionPrefillBackwardHopper(const AttentionPrefillBackward& p, Session& session);
 
 }  // namespace wgqa::cuda

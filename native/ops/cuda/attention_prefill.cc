@@ -14,6 +14,9 @@ void attentionPrefill(const AttentionPrefill& p, Session& session) {
 
 void attentionPrefillBackward(const AttentionPrefillBackward& p, Session& session) {
   if (p.q.dtype == DType::float32) return attentionPrefillBackwardFloat(p, session);
+  if (takesHopper(p, session.device().properties())) {
+    return attentionPrefillBackwardHopper(p, session);
+  }
   attentionPrefillBackwardTensor(p, session);
 }
 

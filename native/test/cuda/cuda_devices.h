@@ -15,5 +15,8 @@ struct CudaTestDevice {
 };
 
 std::vector<CudaTestDevice> cudaTestDevices();
+/// And the emulated one of compute capability 9.0, which differs from the other in its attention
+/// over whole sequences of bfloat16 numbers.
+std::vector<CudaTestDevice> cudaAttentionTestDevices();
 
 }  // namespace wgqa::test

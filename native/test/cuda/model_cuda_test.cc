@@ -25,8 +25,9 @@ constexpr std::int64_t kCacheBytes = 1 << 20;
 using MakeOps = std::function<std::unique_ptr<Ops>()>;
 
 // Runs `body` on every device, and says which one it was that failed.
-void onEachDevice(const std::function<void(const MakeOps&)>& body) {
-  for (const CudaTestDevice& on : cudaTestDevices()) {
+void onEachDevice(const std::function<void(const MakeOps&)>& body,
+                  const std::vector<CudaTestDevice>& devices = cudaTestDevices()) {
+  for (const CudaTestDevice& on : devices) {
     const int before = failuresOfRunningTest();
     body([&device = *on.device] { return std::make_unique<CudaOps>(device); });
     if (failuresOfRunningTest() > before) note("on " + on.name);
@@ -58,10 +59,12 @@ WGQA_TEST(cudaModelInASmallerTypeErrsAsMuchAsRoundingDoes) {
   for (const DType dtype : {DType::bfloat16, DType::int8}) {
     const auto rounded = logitsOf(*wideModel(makeReferenceOps(), dtype), batch);
     const double allowed = 2.0 * relativeError(rounded, exact);
-    onEachDevice([&](const MakeOps& makeOps) {
-      const double error = relativeError(logitsOf(*wideModel(makeOps(), dtype), batch), exact);
-      if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
-    });
+    onEachDevice(
+        [&](const MakeOps& makeOps) {
+          const double error = relativeError(logitsOf(*wideModel(makeOps(), dtype), batch), exact);
+          if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
+        },
+        cudaAttentionTestDevices());
   }
 }
 
@@ -201,14 +204,16 @@ WGQA_TEST(cudaModelTrainsInBFloat16) {
   };
   const auto exact = gradientsIn(DType::float32, makeReferenceOps());
   const auto rounded = gradientsIn(DType::bfloat16, makeReferenceOps());
-  onEachDevice([&](const MakeOps& makeOps) {
-    const auto actual = gradientsIn(DType::bfloat16, makeOps());
-    for (std::size_t i = 0; i < exact.size(); ++i) {
-      const double allowed = 3.0 * relativeError(rounded[i], exact[i]);
-      const double error = relativeError(actual[i], exact[i]);
-      if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
-    }
-  });
+  onEachDevice(
+      [&](const MakeOps& makeOps) {
+        const auto actual = gradientsIn(DType::bfloat16, makeOps());
+        for (std::size_t i = 0; i < exact.size(); ++i) {
+          const double allowed = 3.0 * relativeError(rounded[i], exact[i]);
+          const double error = relativeError(actual[i], exact[i]);
+          if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
+        }
+      },
+      cudaAttentionTestDevices());
 }
 
 WGQA_TEST(cudaModelKeepsWhatIsWritten) {

@@ -13,10 +13,11 @@ constexpr int kRandomCases = 200;
 
 std::vector<Backend> backends() {
   std::vector<Backend> all;
-  for (const CudaTestDevice& on : cudaTestDevices()) {
+  for (const CudaTestDevice& on : cudaAttentionTestDevices()) {
     all.push_back({.name = on.name,
                    .make = [&device = *on.device] { return std::make_unique<CudaOps>(device); },
-                   .randomCases = on.name == "cuda" ? kRandomCases : kEmulatedRandomCases});
+                   .randomCases = on.name == "cuda" ? kRandomCases : kEmulatedRandomCases,
+                   .onlyOps = on.name == "cuda-emulated-hopper" ? "attentionPrefill" : ""});
   }
   return all;
 }

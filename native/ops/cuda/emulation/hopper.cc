@@ -98,6 +98,17 @@ void copyBox(void* shared, const TensorMap& map, int column, int head, int token
   });
 }
 
+void copyBytes(void* shared, const void* device, int bytes, SharedBarrier& full) {
+  emulation::requireAligned(shared, 16);
+  emulation::requireAligned(device, 16);
+  require(bytes % 16 == 0, "a copy of bytes that are no multiple of 16");
+  emulation::deliverLater([=, &full] {
+    std::memcpy(shared, device, static_cast<std::size_t>(bytes));
+    full.bytes -= bytes;
+    settle(full);
+  });
+}
+
 // ---------------------------------------------------------------------------- products
 
 SharedMatrix sharedMatrix(const void* first, int leadingBytes) {
@@ -120,18 +131,21 @@ void multiplyRowsAsync(float* sums, int columns, bool adds, SharedMatrix a, Shar
   productsOfThread().add({.sums = sums,
                           .columns = columns,
                           .adds = adds,
-                          .rowsAreShared = true,
+                          .aIsShared = true,
+                          .rowsOfB = true,
                           .a = {a.descriptor},
                           .fragment = {},
                           .b = {b.descriptor}});
 }
 
 // The four lanes of a row have its 16 numbers between them.
-void multiplyFragmentAsync(float* sums, int columns, const std::uint32_t (&a)[4], SharedMatrix b) {
+void multiplyFragmentAsync(float* sums, int columns, bool adds, const std::uint32_t (&a)[4],
+                           SharedMatrix b, bool rowsOfB) {
   Product product{.sums = sums,
                   .columns = columns,
-                  .adds = true,
-                  .rowsAreShared = false,
+                  .adds = adds,
+                  .aIsShared = false,
+                  .rowsOfB = rowsOfB,
                   .a = {},
                   .fragment = {},
                   .b = {b.descriptor}};

@@ -33,6 +33,7 @@ inline void warpgroupBarrier() { emulation::waitForWarpgroup(); }
 
 void copyBox(void* shared, const TensorMap& map, int column, int head, int token,
              SharedBarrier& full);
+void copyBytes(void* shared, const void* device, int bytes, SharedBarrier& full);
 inline void showToProducts() {}
 
 namespace emulation {
@@ -69,7 +70,8 @@ void waitForProducts(float (&)[kCount]) {
 
 namespace emulation {
 void multiplyRowsAsync(float* sums, int columns, bool adds, SharedMatrix a, SharedMatrix b);
-void multiplyFragmentAsync(float* sums, int columns, const std::uint32_t (&a)[4], SharedMatrix b);
+void multiplyFragmentAsync(float* sums, int columns, bool adds, const std::uint32_t (&a)[4],
+                           SharedMatrix b, bool rowsOfB);
 }  // namespace emulation
 
 template <bool kAdds, int kCount>
@@ -78,7 +80,11 @@ void multiplyRowsAsync(float (&sums)[kCount], SharedMatrix a, SharedMatrix b) {
 }
 template <int kCount>
 void multiplyFragmentAsync(float (&sums)[kCount], const std::uint32_t (&a)[4], SharedMatrix b) {
-  emulation::multiplyFragmentAsync(sums, 2 * kCount, a, b);
+  emulation::multiplyFragmentAsync(sums, 2 * kCount, true, a, b, false);
+}
+template <bool kAdds, int kCount>
+void multiplyFragmentRowsAsync(float (&sums)[kCount], const std::uint32_t (&a)[4], SharedMatrix b) {
+  emulation::multiplyFragmentAsync(sums, 2 * kCount, kAdds, a, b, true);
 }
 
 }  // namespace wgqa::cuda

@@ -37,7 +37,7 @@ void multiplyNow(const Product& product, float* sums) {
   float a[2][16];
   for (int k = 0; k < 16; ++k) {
     for (int r = 0; r < 2; ++r) {
-      a[r][k] = product.rowsAreShared ? ofRow(product.a, row + 8 * r, k) : product.fragment[r][k];
+      a[r][k] = product.aIsShared ? ofRow(product.a, row + 8 * r, k) : product.fragment[r][k];
     }
   }
   for (int i = 0; i < product.columns / 4; ++i) {
@@ -45,7 +45,7 @@ void multiplyNow(const Product& product, float* sums) {
     float added[2] = {};
     for (int k = 0; k < 16; ++k) {
       const float b =
-          product.rowsAreShared ? ofRow(product.b, column, k) : ofColumn(product.b, column, k);
+          product.rowsOfB ? ofRow(product.b, column, k) : ofColumn(product.b, column, k);
       added[0] += a[0][k] * b;
       added[1] += a[1][k] * b;
     }

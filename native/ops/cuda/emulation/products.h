@@ -23,9 +23,10 @@ struct MatrixDescriptor {
 struct Product {
   float* sums;  // as the thread's registers
   int columns;
-  bool adds;           // to what the sums hold
-  bool rowsAreShared;  // `a` is a matrix of rows in shared memory, and so is `b`; else `a` is in
-  MatrixDescriptor a;  // registers and b's rows are the inner numbers
+  bool adds;       // to what the sums hold
+  bool aIsShared;  // rows of a matrix in shared memory; else two of them are in `fragment`
+  bool rowsOfB;    // b's rows are the columns of the result; else they are the inner numbers
+  MatrixDescriptor a;
   float fragment[2][16];
   MatrixDescriptor b;
 };

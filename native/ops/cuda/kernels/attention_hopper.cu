@@ -12,33 +12,11 @@ namespace {
 
 // ---------------------------------------------------------------------------- keys under way
 
-/// Barriers of a ring of tiles: full when its bytes are there, empty when all warps are done.
-template <int kStages>
-struct RingBarriers {
-  SharedBarrier full[kStages];
-  SharedBarrier empty[kStages];
-
-  WGQA_DEVICE void initialiseAll(int readers) {
-    WGQA_UNROLL
-    for (int i = 0; i < kStages; ++i) {
-      initialise(full[i], 1);
-      initialise(empty[i], readers);
-    }
-  }
-  // Tile i takes stage i % kStages for the (i / kStages)th time.
-  WGQA_DEVICE void waitUntilEmpty(int i) { waitFor(empty[i % kStages], i / kStages % 2 ^ 1); }
-  WGQA_DEVICE void waitUntilFull(int i) { waitFor(full[i % kStages], i / kStages % 2); }
-  /// By all lanes of each warp that reads.
-  WGQA_DEVICE void release(int i) {
-    if (laneIndex() == 0) arrive(empty[i % kStages]);
-  }
-};
-
 template <typename Tiles>
 struct Barriers {
   SharedBarrier queries;
-  RingBarriers<Tiles::kStages> keys;
-  RingBarriers<Tiles::kStages> values;
+  RingBarriers<Tiles::kStages, 4 * Tiles::kMultipliers> keys;
+  RingBarriers<Tiles::kStages, 4 * Tiles::kMultipliers> values;
 };
 
 /// What all threads of the block see of its shared memory.
@@ -59,8 +37,6 @@ struct SharedParts {
   }
 };
 
-WGQA_DEVICE int tilesOf(int keys, int tileKeys) { return (keys + tileKeys - 1) / tileKeys; }
-
 /// One thread's work: the queries, then keys and values as their places become empty.
 template <typename Tiles>
 WGQA_DEVICE void copyTiles(const AttentionHopperArguments& p, const QueryTile& tile, int tiles,
@@ -71,13 +47,9 @@ WGQA_DEVICE void copyTiles(const AttentionHopperArguments& p, const QueryTile& t
                        barriers.queries);
   for (int i = 0; i < tiles; ++i) {
     const int token = tile.keyOffset + i * Tiles::kKeys;
-    SharedBarrier& keysFull = barriers.keys.full[i % Tiles::kStages];
-    barriers.keys.waitUntilEmpty(i);
-    arriveExpecting(keysFull, Tiles::Keys::kBytes);
+    SharedBarrier& keysFull = barriers.keys.fill(i, Tiles::Keys::kBytes);
     Tiles::Keys::copy(shared.keys(i), p.k, tile.kvHead, token, keysFull);
-    SharedBarrier& valuesFull = barriers.values.full[i % Tiles::kStages];
-    barriers.values.waitUntilEmpty(i);
-    arriveExpecting(valuesFull, Tiles::Keys::kBytes);
+    SharedBarrier& valuesFull = barriers.values.fill(i, Tiles::Keys::kBytes);
     Tiles::Keys::copy(shared.values(i), p.v, tile.kvHead, token, valuesFull);
   }
 }
@@ -109,10 +81,8 @@ class Attending {
     waitFor(barriers.queries, 0);
     if (tiles_ > 0) attend();
     for (int i = tiles_; i < tilesOfBlock; ++i) {
-      barriers.keys.waitUntilFull(i);
-      barriers.keys.release(i);
-      barriers.values.waitUntilFull(i);
-      barriers.values.release(i);
+      barriers.keys.letPass(i);
+      barriers.values.letPass(i);
     }
     storeAttended(p_, blockTile(p_), warp_.row, rows_, out_);
   }
@@ -157,7 +127,7 @@ class Attending {
     // Behind the last key there are another sequence's: their weights are 0, but 0 times infinity
     // would not be.
     const int left = warp_.keys - i * Tiles::kKeys;
-    if (left < Tiles::kKeys) Tiles::Keys::clearRows(shared_.values(i), left);
+    if (left < Tiles::kKeys) Tiles::Keys::clearRows(shared_.values(i), left, Tiles::kKeys);
     beginProducts();
     beginFragmentProducts<typename Tiles::Keys>(
         probabilities, Tiles::Keys::matrix(shared_.values(i), 0), flat(out_));
@@ -223,8 +193,8 @@ WGQA_KERNEL void WGQA_BOUNDS((AttentionHopperTiles<kHeadDim, kDropout>::kThreads
     if (threadIndex() == 0) {
       Barriers<Tiles>& barriers = shared.barriers();
       initialise(barriers.queries, 1);
-      barriers.keys.initialiseAll(4 * Tiles::kMultipliers);
-      barriers.values.initialiseAll(4 * Tiles::kMultipliers);
+      barriers.keys.initialiseAll();
+      barriers.values.initialiseAll();
       publishBarriers();
     }
     loadBiasWindow(p.shape.bias, tile.head, shared.bias());

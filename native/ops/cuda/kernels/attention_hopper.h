@@ -18,7 +18,7 @@ struct AttentionHopperTiles {
   static constexpr int kKeys = 128;
   static constexpr int kPieceKeys = 64;  // what bias, mask and dropout are asked for at a time
   static constexpr int kPieces = kKeys / kPieceKeys;
-  static constexpr int kStages = 2;
+  static constexpr int kStages = kHeadDim == 64 ? 3 : 2;  // what shared memory has room for
   // All 65,536 of a multiprocessor.
   static constexpr int kCopierRegisters = kMultipliers == 3 ? 32 : 24;
   static constexpr int kMultiplierRegisters = kMultipliers == 3 ? 160 : 240;

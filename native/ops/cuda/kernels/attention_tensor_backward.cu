@@ -4,7 +4,8 @@
 // order, and probabilities stay in registers, at the price of computing them twice.
 #include "ops/cuda/kernels/attention_tensor_backward.h"
 
-#include "ops/cuda/kernels/reduce.h"
+#include "ops/cuda/kernels/attention_bias_gradient.h"
+#include "ops/cuda/kernels/attention_gradient_tile.h"
 #include "ops/cuda/kernels/registry.h"
 
 namespace wgqa::cuda {
@@ -67,141 +68,6 @@ WGQA_KERNEL void WGQA_BOUNDS(StatisticsTiles::kThreads, 4)
 }
 
 // ---------------------------------------------------------------------------- bias
-
-/// A warp's sums of the gradients of scores by distance, in shared memory: there are not registers
-/// for them.
-struct DistanceSums {
-  float* rows;     // [8, kDiagonalStride] of a fragment
-  float* before;   // [32] by lane, together the sum of the distances up to -reach
-  float* after;    // [32] and of those from reach on
-  float* pending;  // [32] of the last fragment's distance + lane: the next may have more of it
-  float* between;  // [2 * reach + 1] of the other distances, by distancePlace()
-  int reach;
-};
-
-template <int kHeadDim>
-WGQA_DEVICE DistanceSums distanceSums(const RelativeBiasArguments& bias, int warp) {
-  using Tiles = QueryGradientTiles<kHeadDim>;
-  auto* shared = dynamicShared<unsigned char>();
-  auto* rows =
-      reinterpret_cast<float*>(shared + Tiles::kDiagonalsAt) + warp * Tiles::kDiagonalFloats;
-  float* lanes = rows + 8 * kDiagonalStride;
-  auto* window = reinterpret_cast<float*>(shared + Tiles::kBiasAt);
-  return {rows,
-          lanes,
-          lanes + kWarpThreads,
-          lanes + 2 * kWarpThreads,
-          window + biasWindowFloats(bias.reach) + warp * (2 * bias.reach + 1),
-          bias.reach};
-}
-
-WGQA_DEVICE void clear(const DistanceSums& sums) {
-  sums.before[laneIndex()] = 0.0f;
-  sums.after[laneIndex()] = 0.0f;
-  sums.pending[laneIndex()] = 0.0f;
-  for (int i = laneIndex(); i < 2 * sums.reach + 1; i += kWarpThreads) sums.between[i] = 0.0f;
-  warpBarrier();
-}
-
-// A warp meets a distance between -reach and reach once.
-WGQA_DEVICE void settle(const DistanceSums& sums, int distance, float sum) {
-  if (distance <= -sums.reach) {
-    sums.before[laneIndex()] += sum;
-  } else if (distance >= sums.reach) {
-    sums.after[laneIndex()] += sum;
-  } else {
-    sums.between[distance + sums.reach] += sum;
-  }
-}
-
-/// `distance`: of the last fragment.
-WGQA_DEVICE void settlePending(const DistanceSums& sums, int distance) {
-  settle(sums, distance + laneIndex(), sums.pending[laneIndex()]);
-  sums.pending[laneIndex()] = 0.0f;
-}
-
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE float sumOfLane(const float (&values)[kRowTiles][kColumnTiles][4]) {
-  float sum = 0.0f;
-  WGQA_UNROLL
-  for (int m = 0; m < kRowTiles; ++m) {
-    WGQA_UNROLL
-    for (int n = 0; n < kColumnTiles; ++n) {
-      sum += (values[m][n][0] + values[m][n][1]) + (values[m][n][2] + values[m][n][3]);
-    }
-  }
-  return sum;
-}
-
-// The scores of one distance lie on a diagonal of a fragment. Eight of its rows lie in shared
-// memory at a time, each a place before where a plain matrix would have it, so that a diagonal is a
-// column and neither those who write rows nor those who read columns meet in a bank. Lane l sums
-// the columns (row + l) % 32: first the diagonal that begins at column l, then the one that ends
-// there.
-template <int kRowTiles>
-WGQA_DEVICE void addDiagonals(const float (&grads)[kRowTiles][4][4], int distance,
-                              const DistanceSums& sums) {
-  const int lane = laneIndex();
-  float ending = sums.pending[lane];
-  float beginning = 0.0f;
-  WGQA_UNROLL
-  for (int r = 0; r < 2 * kRowTiles; ++r) {
-    warpBarrier();
-    WGQA_UNROLL
-    for (int n = 0; n < 4; ++n) {
-      const float* pair = &grads[r / 2][n][r % 2 * 2];
-      float* to = sums.rows + (kDiagonalStride - 1) * laneRow() + 8 + 8 * n + laneColumn();
-      storeVector(to, Vector<float, 2>{{pair[0], pair[1]}});
-    }
-    warpBarrier();
-    WGQA_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      const bool begins = 8 * r + i + lane < 32;
-      const float value = sums.rows[kDiagonalStride * i + 8 + 8 * r + lane - (begins ? 0 : 32)];
-      (begins ? beginning : ending) += value;
-    }
-  }
-  settle(sums, distance + lane - 32, ending);
-  sums.pending[lane] = beginning;
-}
-
-/// Adds a fragment whose row 0 and column 0 are `distance` apart, 32 more than the last.
-template <int kRowTiles>
-WGQA_DEVICE void addToDistances(const float (&grads)[kRowTiles][4][4], int distance,
-                                const DistanceSums& sums) {
-  const int side = distancesFrom<true, 16 * kRowTiles, 32>(distance).side(sums.reach);
-  if (side == 0) return addDiagonals(grads, distance, sums);
-  const int lastSide = distancesFrom<true, 16 * kRowTiles, 32>(distance - 32).side(sums.reach);
-  if (lastSide == 0) settlePending(sums, distance - 32);
-  (side < 0 ? sums.before : sums.after)[laneIndex()] += sumOfLane(grads);
-}
-
-/// All threads of the block, after all is added: sums by bucket, to partials[bucket * stride].
-template <int kHeadDim>
-WGQA_DEVICE void storeBuckets(const RelativeBiasArguments& bias, int lastDistance,
-                              std::int64_t stride, float* partials) {
-  constexpr int kWarps = QueryGradientTiles<kHeadDim>::kWarps;
-  const DistanceSums sums = distanceSums<kHeadDim>(bias, warpIndex());
-  const int distances = 2 * bias.reach + 1;
-  settlePending(sums, lastDistance);
-  const float before = warpSum(sums.before[laneIndex()]);
-  const float after = warpSum(sums.after[laneIndex()]);
-  if (laneIndex() == 0) {
-    sums.between[0] += before;
-    sums.between[distances - 1] += after;
-  }
-  blockBarrier();
-  const float* ofWarps = distanceSums<kHeadDim>(bias, 0).between;
-  for (int bucket = warpIndex(); bucket < bias.bucketCount; bucket += kWarps) {
-    float sum = 0.0f;
-    for (int place = laneIndex(); place < distances; place += kWarpThreads) {
-      if (bias.buckets[place] != bucket) continue;
-      for (int warp = 0; warp < kWarps; ++warp) sum += ofWarps[warp * distances + place];
-    }
-    sum = warpSum(sum);
-    if (laneIndex() == 0) partials[bucket * stride] = sum;
-  }
-}
 
 WGQA_KERNEL void WGQA_BOUNDS(kBiasGradientThreads, 4) biasGradient(BiasGradientArguments p) {
   const int bucket = blockX();
@@ -269,23 +135,9 @@ WGQA_DEVICE void stepKeys(const AttentionTensorBackwardArguments& p, const WarpQ
     }
   }
   if (p.biasPartials != nullptr) {
-    addToDistances(grads, firstKey - warp.position,
-                   distanceSums<kHeadDim>(p.shape.bias, warpIndex()));
+    addToDistances(grads, firstKey - warp.position, distanceSums<Tiles>(p.shape.bias, warpIndex()));
   }
   multiplyFragment<kHeadDim>(grads, {shared + Tiles::kKeysAt, place}, gradQ);
-}
-
-template <int kHeadDim, int kRowTiles>
-WGQA_DEVICE void storeQueries(const AttentionTensorBackwardArguments& p, const QueryTile& tile,
-                              int warpRow, const float (&gradQ)[kRowTiles][kHeadDim / 8][4]) {
-  float factors[2 * kRowTiles];
-  WGQA_UNROLL
-  for (float& factor : factors) factor = p.shape.scale;
-  const int row = tile.first + warpRow;
-  storeFragment(
-      gradQ, factors, p.gradQ, p.gradsAreFloat32,
-      {queryElement(p.shape, tile, warpRow), std::int64_t{p.shape.heads} * p.shape.headDim, -row,
-       tile.queries - row, p.shape.headDim});
 }
 
 template <int kHeadDim, bool kDropout>
@@ -305,7 +157,7 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
   if (seenByBlock > 0) copyKeys<Tiles, kHeadDim>(p, tile, 0, shared);
   commitCopies();
   loadBiasWindow(bias, tile.head, reinterpret_cast<float*>(shared + Tiles::kBiasAt));
-  if (p.biasPartials != nullptr) clear(distanceSums<kHeadDim>(bias, warpIndex()));
+  if (p.biasPartials != nullptr) clear(distanceSums<Tiles>(bias, warpIndex()));
   loadStatistics<Tiles::kQueries>(
       p, tile, p.tiles[blockX() / p.shape.heads].sequence,
       reinterpret_cast<QueryStatistics*>(shared + Tiles::kStatisticsAt));
@@ -324,61 +176,25 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
     }
   }
   waitForCopies<0>();
-  storeQueries<kHeadDim>(p, blockTile(p), warp.row, gradQ);
+  storeQueries(p, blockTile(p), warp.row, gradQ);
   if (p.biasPartials != nullptr) {
     const int lastKey = (warp.seen - 1) / Tiles::kStepKeys * Tiles::kStepKeys;
     const std::int64_t tiles = gridX() / p.shape.heads;
-    storeBuckets<kHeadDim>(p.shape.bias, lastKey - warp.position, tiles,
-                           p.biasPartials + blockX() % p.shape.heads * bias.bucketCount * tiles +
-                               blockX() / p.shape.heads);
+    joinDistances(distanceSums<Tiles>(bias, warpIndex()), lastKey - warp.position);
+    blockBarrier();
+    storeBuckets<Tiles::kWarps>(bias, distanceSums<Tiles>(bias, 0), warpIndex(), tiles,
+                                p.biasPartials +
+                                    blockX() % p.shape.heads * bias.bucketCount * tiles +
+                                    blockX() / p.shape.heads);
   }
 }
 
 // ---------------------------------------------------------------------------- keys
 
-/// A block's keys and the queries of their sequence.
-struct KeyTile {
-  int kvHead;
-  int queryOffset;    // token of the sequence's first query
-  int keyOffset;      // token of its first key
-  int queries;        // of the sequence
-  int keys;           // of the sequence
-  int first;          // key of the tile's row 0
-  int firstPosition;  // of query 0 among the keys
-  int statistics;     // place of query 0's among a head's
-};
-
-WGQA_DEVICE KeyTile keyTile(const AttentionTensorBackwardArguments& p) {
-  const AttentionShapeArguments& shape = p.shape;
-  const SequenceTile tile = p.tiles[blockX() / shape.kvHeads];
-  const int queryOffset = shape.queryOffsets[tile.sequence];
-  const int keyOffset = shape.keyOffsets[tile.sequence];
-  return {blockX() % shape.kvHeads,
-          queryOffset,
-          keyOffset,
-          shape.queryOffsets[tile.sequence + 1] - queryOffset,
-          shape.keyOffsets[tile.sequence + 1] - keyOffset,
-          tile.first,
-          shape.firstPositions[tile.sequence],
-          statisticsStart(tile.sequence, queryOffset)};
-}
-
 WGQA_DEVICE TileRows ownKeyRows(const AttentionShapeArguments& shape, const KeyTile& tile,
                                 const BFloat16Element* tensor) {
   return {tensor + keyElement(shape, tile.keyOffset + tile.first, tile.kvHead),
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - tile.first, shape.headDim};
-}
-
-/// A step of the block's walk over the queries of all heads of a group.
-struct QueryCursor {
-  int head;
-  int query;
-};
-
-WGQA_DEVICE QueryCursor after(const QueryCursor& cursor, int step, int firstQuery, int queries) {
-  const int query = cursor.query + step;
-  return query < queries ? QueryCursor{cursor.head, query}
-                         : QueryCursor{cursor.head + 1, firstQuery};
 }
 
 /// What a warp's steps need of its keys.
@@ -416,28 +232,6 @@ WGQA_DEVICE void copyQueries(const AttentionTensorBackwardArguments& p, const Ke
   }
 }
 
-/// Scores become probabilities, the gradients of probabilities those of scores.
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void differentiate(const ScoreTerms& terms, const QueryStatistics* columns,
-                               float (&scores)[kRowTiles][kColumnTiles][4],
-                               float (&grads)[kRowTiles][kColumnTiles][4]) {
-  WGQA_UNROLL
-  for (int n = 0; n < kColumnTiles; ++n) {
-    const auto pair = loadVector<4>(reinterpret_cast<const float*>(columns + 8 * n));
-    WGQA_UNROLL
-    for (int m = 0; m < kRowTiles; ++m) {
-      WGQA_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const float logSum = pair.elements[i % 2 * 2];
-        const float delta = pair.elements[i % 2 * 2 + 1];
-        float& score = scores[m][n][i];
-        score = fastExp2(fusedMultiplyAdd(score, terms.factor, terms.offset - logSum));
-        grads[m][n][i] = score * (grads[m][n][i] - delta);
-      }
-    }
-  }
-}
-
 template <int kHeadDim, bool kDropout, typename Tiles = KeyGradientTiles<kHeadDim>>
 WGQA_DEVICE void stepQueries(const AttentionTensorBackwardArguments& p, const WarpKeys& warp,
                              int query, std::uint32_t dropoutRow, int stage,
@@ -468,26 +262,11 @@ WGQA_DEVICE void stepQueries(const AttentionTensorBackwardArguments& p, const Wa
   multiplyRows<kHeadDim>({shared + Tiles::kValuesAt, warp.row * kRowBytes},
                          {shared + Tiles::kGradOutAt, place}, grads);
   if constexpr (kDropout) applyKept(kept, p.shape.dropout.keptScale, grads);
-  differentiate(terms, columns, scores, grads);
+  exponentiateColumns(terms, columns, scores);
+  differentiateColumns(columns, scores, grads);
   if constexpr (kDropout) applyKept(kept, 1.0f, scores);
   multiplyFragment<kHeadDim>(scores, {shared + Tiles::kGradOutAt, place}, gradV);
   multiplyFragment<kHeadDim>(grads, {shared + Tiles::kQueriesAt, place}, gradK);
-}
-
-template <int kHeadDim, int kRowTiles>
-WGQA_DEVICE void storeKeys(const AttentionTensorBackwardArguments& p, const KeyTile& tile,
-                           int warpRow, const float (&gradK)[kRowTiles][kHeadDim / 8][4],
-                           const float (&gradV)[kRowTiles][kHeadDim / 8][4]) {
-  const FragmentPlace place{keyElement(p.shape, tile.keyOffset + tile.first + warpRow, tile.kvHead),
-                            std::int64_t{p.shape.kvHeads} * p.shape.headDim, 0,
-                            tile.keys - tile.first - warpRow, p.shape.headDim};
-  float factors[2 * kRowTiles];
-  WGQA_UNROLL
-  for (float& factor : factors) factor = p.shape.scale;
-  storeFragment(gradK, factors, p.gradK, p.gradsAreFloat32, place);
-  WGQA_UNROLL
-  for (float& factor : factors) factor = p.shape.dropout.keptScale;
-  storeFragment(gradV, factors, p.gradV, p.gradsAreFloat32, place);
 }
 
 WGQA_DEVICE WarpKeys warpKeys(const KeyTile& tile, int rows) {
@@ -547,7 +326,7 @@ WGQA_KERNEL void WGQA_BOUNDS(KeyGradientTiles<kHeadDim>::kThreads, kHeadDim == 6
     cursor = after(cursor, Tiles::kStepQueries, firstQuery, tile.queries);
   }
   waitForCopies<0>();
-  storeKeys<kHeadDim>(p, keyTile(p), warp.row, gradK, gradV);
+  storeKeys(p, keyTile(p), warp.row, gradK, gradV);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Arguments and tiles of the kernels in attention_tensor_backward.cu.
 #pragma once
 
+#include "ops/cuda/kernels/attention_bias_gradient.h"
 #include "ops/cuda/kernels/attention_tile.h"
 #include "ops/cuda/kernels/kernel.h"
 
@@ -60,10 +61,6 @@ struct AttentionTensorBackwardArguments {
   bool gradsAreFloat32;
 };
 
-/// Floats between rows of a fragment whose diagonals are summed: 32 columns, and what the last of
-/// eight rows is ahead of the first.
-inline constexpr int kDiagonalStride = 41;
-
 /// A block: kQueries queries of one head. Block x: query head x % heads of tile x / heads.
 template <int kHeadDim>
 struct QueryGradientTiles {
@@ -82,9 +79,7 @@ struct QueryGradientTiles {
   static constexpr int kKeysAt = 2 * kGradOutAt;
   static constexpr int kValuesAt = kKeysAt + kStages * kTileBytes;
   static constexpr int kStatisticsAt = kValuesAt + kStages * kTileBytes;
-  // For the gradient of the bias, of each warp: eight rows of scores' gradients and three sums of
-  // each lane, and behind the bias sums by distance.
-  static constexpr int kDiagonalFloats = 8 * kDiagonalStride + 3 * 32;
+  // For the gradient of the bias, of each warp; behind the bias come sums by distance.
   static constexpr int kDiagonalsAt = kStatisticsAt + kQueries * 8;
   static constexpr int kBiasAt = kDiagonalsAt + kWarps * kDiagonalFloats * 4;
 

@@ -117,13 +117,18 @@ inline constexpr int kBiasMargin = 96;
 /// Floats of shared memory of one head's bias by distance, `reach` and a margin to either side.
 WGQA_DEVICE int biasWindowFloats(int reach) { return 2 * (reach + kBiasMargin) + 1; }
 
-/// All threads of the block: fills it, in log2 units. A barrier must follow.
-WGQA_DEVICE void loadBiasWindow(const RelativeBiasArguments& bias, int head, float* window) {
+/// Thread `thread` of `threads`: fills it, in log2 units. A barrier of them must follow.
+WGQA_DEVICE void loadBiasWindow(const RelativeBiasArguments& bias, int head, float* window,
+                                int thread, int threads) {
   if (bias.table == nullptr) return;
-  for (int i = threadIndex(); i < biasWindowFloats(bias.reach); i += blockThreads()) {
+  for (int i = thread; i < biasWindowFloats(bias.reach); i += threads) {
     const int place = distancePlace(i - bias.reach - kBiasMargin, bias.reach);
     window[i] = kLog2E * bias.table[bias.buckets[place] * bias.heads + head];
   }
+}
+/// The same by all threads of the block.
+WGQA_DEVICE void loadBiasWindow(const RelativeBiasArguments& bias, int head, float* window) {
+  loadBiasWindow(bias, head, window, threadIndex(), blockThreads());
 }
 
 /// Which distances (key - query) lie in a fragment.

@@ -71,6 +71,14 @@ WGQA_DEVICE void copyBox(void* shared, const TensorMap& map, int column, int hea
       "l"(&map), "r"(sharedAddress(&full)), "r"(column), "r"(head), "r"(token)
       : "memory");
 }
+/// By one thread: begins to copy bytes, a multiple of 16, both sides aligned to 16.
+WGQA_DEVICE void copyBytes(void* shared, const void* device, int bytes, SharedBarrier& full) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
+      "[%3];\n" ::"r"(sharedAddress(shared)),
+      "l"(device), "r"(bytes), "r"(sharedAddress(&full))
+      : "memory");
+}
 /// What this thread wrote to shared memory can be read by products after the next barrier.
 WGQA_DEVICE void showToProducts() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 
@@ -155,6 +163,18 @@ WGQA_DEVICE void multiplyRowsAsync(float (&sums)[64], SharedMatrix a, SharedMatr
       ", %64, %65, adds, 1, 1, 0, 0;\n}\n"
       : WGQA_SUMS_64
       : "l"(a.descriptor), "l"(b.descriptor), "n"(kAdds));
+}
+
+/// The same of 64 rows `a` in registers, as mma's operand has them.
+template <bool kAdds>
+WGQA_DEVICE void multiplyFragmentRowsAsync(float (&sums)[32], const std::uint32_t (&a)[4],
+                                           SharedMatrix b) {
+  asm volatile(
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGQA_PLACES_32
+      ", {%32,%33,%34,%35}, %36, adds, 1, 1, 0;\n}\n"
+      : WGQA_SUMS_32
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kAdds));
 }
 
 /// sums += a b: 16 columns of 64 rows `a` in registers, as mma's operand has them; 16 rows of `b`.

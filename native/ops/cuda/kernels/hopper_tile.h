@@ -40,11 +40,11 @@ struct HopperTile {
   /// From the first 16 rows to those from `step` * 16 on.
   WGQA_DEVICE static constexpr int rowsOn(int step) { return step * 16 * kRowBytes; }
 
-  /// By a warpgroup: the rows from `first` on become zeros, for products that are begun later.
-  WGQA_DEVICE static void clearRows(unsigned char* tile, int first) {
+  /// By a warpgroup: the rows of [first, end) become zeros, for products that are begun later.
+  WGQA_DEVICE static void clearRows(unsigned char* tile, int first, int end) {
     constexpr int kChunks = kRowBytes / 16;
     const int thread = threadIndex() % kWarpgroupThreads;
-    for (int i = first * kChunks + thread; i < kRows * kChunks; i += kWarpgroupThreads) {
+    for (int i = first * kChunks + thread; i < end * kChunks; i += kWarpgroupThreads) {
       WGQA_UNROLL
       for (int panel = 0; panel < kPanels; ++panel) {
         storeWhole(tile + panel * kPanelBytes + i * 16, Vector<std::uint32_t, 4>{});
@@ -52,6 +52,40 @@ struct HopperTile {
     }
     showToProducts();
     warpgroupBarrier();
+  }
+};
+
+WGQA_DEVICE int tilesOf(int rows, int tileRows) { return (rows + tileRows - 1) / tileRows; }
+
+/// Barriers of a ring of tiles: full when its bytes are there, empty when all warps that read have
+/// released it. Tile i takes stage i % kStages for the (i / kStages)th time.
+template <int kStages, int kReaders>
+struct RingBarriers {
+  SharedBarrier full[kStages];
+  SharedBarrier empty[kStages];
+
+  /// By one thread, as initialise().
+  WGQA_DEVICE void initialiseAll() {
+    WGQA_UNROLL
+    for (int i = 0; i < kStages; ++i) {
+      initialise(full[i], 1);
+      initialise(empty[i], kReaders);
+    }
+  }
+  /// By the thread that copies: waits for tile i's place; what the copies of so many bytes tell.
+  WGQA_DEVICE SharedBarrier& fill(int i, int bytes) {
+    waitFor(empty[i % kStages], i / kStages % 2 ^ 1);
+    arriveExpecting(full[i % kStages], bytes);
+    return full[i % kStages];
+  }
+  WGQA_DEVICE void waitUntilFull(int i) { waitFor(full[i % kStages], i / kStages % 2); }
+  /// By all lanes of each warp that reads.
+  WGQA_DEVICE void release(int i) {
+    if (laneIndex() == 0) arrive(empty[i % kStages]);
+  }
+  WGQA_DEVICE void letPass(int i) {
+    waitUntilFull(i);
+    release(i);
   }
 };
 
@@ -84,6 +118,30 @@ WGQA_DEVICE void beginFragmentProducts(const std::uint32_t (&a)[kSteps][4], Shar
   WGQA_UNROLL
   for (int step = 0; step < kSteps; ++step) {
     multiplyFragmentAsync(sums, a[step], bytesOn(b, TileB::rowsOn(step)));
+  }
+}
+
+/// Begins sums = a b^T: `a` of 64 rows in registers, 16 columns a step; all rows of a tile B.
+template <typename TileB, int kSteps, int kCount>
+WGQA_DEVICE void beginRowProducts(const std::uint32_t (&a)[kSteps][4], SharedMatrix b,
+                                  float (&sums)[kCount]) {
+  static_assert(kSteps == 4 * TileB::kPanels);
+  multiplyFragmentRowsAsync<false>(sums, a[0], b);
+  WGQA_UNROLL
+  for (int step = 1; step < kSteps; ++step) {
+    multiplyFragmentRowsAsync<true>(sums, a[step], bytesOn(b, TileB::columnsOn(step)));
+  }
+}
+
+/// The 16 rows from `row` on of a tile of one panel, as products want them in registers.
+template <typename Tile>
+WGQA_DEVICE void loadFragment(const unsigned char* tile, int row, std::uint32_t (&rows)[4][4]) {
+  static_assert(Tile::kPanels == 1);
+  using Layout = TileLayout<kTensorBoxColumns>;
+  const int place = row * Tile::kRowBytes + Layout::laneOffset();
+  WGQA_UNROLL
+  for (int step = 0; step < 4; ++step) {
+    loadMatrices(rows[step], tile + Layout::chunksOn(place, 2 * step));
   }
 }
 

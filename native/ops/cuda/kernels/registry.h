@@ -13,6 +13,7 @@ std::vector<KernelEntry> attentionDecodeTensorKernels();
 std::vector<KernelEntry> attentionFloatKernels();
 std::vector<KernelEntry> attentionFloatBackwardKernels();
 std::vector<KernelEntry> attentionHopperKernels();
+std::vector<KernelEntry> attentionHopperBackwardKernels();
 std::vector<KernelEntry> attentionTensorKernels();
 std::vector<KernelEntry> attentionTensorBackwardKernels();
 std::vector<KernelEntry> chooseTokensKernels();
@@ -29,13 +30,26 @@ std::vector<KernelEntry> quantisedProductKernels();
 
 inline std::vector<KernelEntry> allKernels() {
   std::vector<KernelEntry> all;
-  for (const auto& kernels :
-       {attentionDecodeCombineKernels, attentionDecodeScalarKernels, attentionDecodeTensorKernels,
-        attentionFloatKernels, attentionFloatBackwardKernels, attentionHopperKernels,
-        attentionTensorKernels, attentionTensorBackwardKernels, chooseTokensKernels,
-        crossEntropyKernels, distilledCrossEntropyKernels, elementwiseKernels, embeddingKernels,
-        kvCacheKernels, mergeConstraintKernels, mergeKernels, normKernels, optimiserKernels,
-        quantisedProductKernels}) {
+  for (const auto& kernels : {attentionDecodeCombineKernels,
+                              attentionDecodeScalarKernels,
+                              attentionDecodeTensorKernels,
+                              attentionFloatKernels,
+                              attentionFloatBackwardKernels,
+                              attentionHopperKernels,
+                              attentionHopperBackwardKernels,
+                              attentionTensorKernels,
+                              attentionTensorBackwardKernels,
+                              chooseTokensKernels,
+                              crossEntropyKernels,
+                              distilledCrossEntropyKernels,
+                              elementwiseKernels,
+                              embeddingKernels,
+                              kvCacheKernels,
+                              mergeConstraintKernels,
+                              mergeKernels,
+                              normKernels,
+                              optimiserKernels,
+                              quantisedProductKernels}) {
     for (const KernelEntry& entry : kernels()) all.push_back(entry);
   }
   return all;
