@@ -7,6 +7,7 @@
 #include "bench_support.h"
 #include "cuda/device_limits.h"
 #include "ops/cuda/backend.h"
+#include "ops/cuda/cuda_ops.h"
 
 namespace wgqa::bench {
 namespace {
@@ -52,8 +53,9 @@ void measureDecode(Ops& ops, cuda::Device& device, const Options& options,
   }
 }
 
-void measurePrefill(Ops& ops, cuda::Device& device, const Options& options,
-                    std::vector<Ratio>& ratios) {
+// `kernels`: told with the results, "" for those that the device takes by itself.
+void measurePrefill(Ops& ops, cuda::Device& device, const std::string& kernels,
+                    const Options& options, std::vector<Ratio>& ratios) {
   for (const int kvHeads : {kHeads, 8, 1}) {
     const auto problem =
         std::make_shared<PrefillProblem>(ops, PrefillShape{.sequences = 8,
@@ -61,7 +63,7 @@ void measurePrefill(Ops& ops, cuda::Device& device, const Options& options,
                                                            .heads = kHeads,
                                                            .kvHeads = kvHeads,
                                                            .dtype = DType::bfloat16});
-    const std::string name = groupName(kHeads, kvHeads) + " bfloat16, 8 x 2048 tokens";
+    const std::string name = groupName(kHeads, kvHeads) + " bfloat16, 8 x 2048 tokens" + kernels;
     compare(matrixPeak(device),
             {{.name = "prefill " + name,
               .work = 2.0 * problem->productWork(),
@@ -81,6 +83,14 @@ void measurePrefill(Ops& ops, cuda::Device& device, const Options& options,
   }
 }
 
+// What the instructions of a Hopper GPU gain: the kernels for older ones beside them.
+void measureOtherKernels(cuda::Device& device, const Options& options, std::vector<Ratio>& ratios) {
+  if (device.properties().computeCapability != 90) return;
+  cuda::Device older(device.driver(), device.index(), 80);
+  CudaOps ops(older);
+  measurePrefill(ops, device, ", mma.sync", options, ratios);
+}
+
 int run(int argc, char** argv) {
   Options options;
   if (!parseOptions(argc, argv, options)) return 2;
@@ -92,7 +102,8 @@ int run(int argc, char** argv) {
   const std::unique_ptr<Ops> ops = makeCudaOps();
   std::vector<Ratio> ratios;
   measureDecode(*ops, device, options, ratios);
-  measurePrefill(*ops, device, options, ratios);
+  measurePrefill(*ops, device, "", options, ratios);
+  measureOtherKernels(device, options, ratios);
   return report(
       "attention on " + describeDevice(device) + ", " + std::to_string(kHeads) + " heads of 64",
       ratios, options);

@@ -1,5 +1,6 @@
 #include "ops/cuda/backend.h"
 
+#include <cstdlib>
 #include <mutex>
 #include <vector>
 
@@ -29,7 +30,10 @@ cuda::Device& cudaDevice(std::int32_t index) {
       *new std::vector<std::unique_ptr<cuda::Device>>(static_cast<std::size_t>(loaded.devices));
   const std::lock_guard lock(mutex);
   auto& device = devices[static_cast<std::size_t>(index)];
-  if (!device) device = std::make_unique<cuda::Device>(*loaded.driver, index);
+  if (!device) {
+    device = std::make_unique<cuda::Device>(
+        *loaded.driver, index, cuda::capabilityLimit(std::getenv("WGQA_CUDA_CAPABILITY")));
+  }
   return *device;
 }
 

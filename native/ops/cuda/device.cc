@@ -1,5 +1,7 @@
 #include "ops/cuda/device.h"
 
+#include <algorithm>
+
 #include "ops/cuda/step_recorder.h"
 
 namespace wgqa::cuda {
@@ -69,8 +71,10 @@ void check(const Outcome& outcome) {
   }
 }
 
-Device::Device(const Driver& driver, std::int32_t index) : driver_(driver), index_(index) {
+Device::Device(const Driver& driver, std::int32_t index, std::int32_t mostCapability)
+    : driver_(driver), index_(index) {
   check(driver.properties(index, &properties_));
+  properties_.computeCapability = std::min(properties_.computeCapability, mostCapability);
 }
 
 std::int64_t Device::freeBytes() const {

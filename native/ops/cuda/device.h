@@ -19,10 +19,13 @@ namespace wgqa::cuda {
 /// library, with what to install), or ErrorCode::internal.
 void check(const Outcome& outcome);
 
+inline constexpr std::int32_t kAnyCapability = 1000;
+
 /// Lives as long as the process, since memory of it may.
 class Device final : public Memory {
  public:
-  Device(const Driver& driver, std::int32_t index);
+  /// Kernels that need more than `mostCapability` (10 * major + minor) are not taken.
+  Device(const Driver& driver, std::int32_t index, std::int32_t mostCapability = kAnyCapability);
 
   const Driver& driver() const { return driver_; }
   std::int32_t index() const { return index_; }

@@ -3,7 +3,12 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/cuda/device.h"
 
 namespace wgqa::cuda {
 namespace {
@@ -53,6 +58,18 @@ const LoadedDriver& loadedDriver() {
     return loadDriver(folder != nullptr ? folder : ownFolder());
   }();
   return driver;
+}
+
+std::int32_t capabilityLimit(const char* text) {
+  if (text == nullptr || *text == '\0') return kAnyCapability;
+  std::int32_t capability = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [parsed, error] = std::from_chars(text, end, capability);
+  if (error != std::errc() || parsed != end || capability < 80 || capability > kAnyCapability) {
+    throw invalidArgument("WGQA_CUDA_CAPABILITY",
+                          "a compute capability without its point, from 80 on, as 80 | 90", text);
+  }
+  return capability;
 }
 
 }  // namespace wgqa::cuda

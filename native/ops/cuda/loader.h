@@ -24,4 +24,9 @@ LoadedDriver loadDriver(const std::string& folder);
 /// may ask.
 const LoadedDriver& loadedDriver();
 
+/// What the environment variable WGQA_CUDA_CAPABILITY says, for who doubts or measures kernels of a
+/// newer generation: Device's mostCapability, any if it is not set or empty. Throws
+/// ErrorCode::invalidArgument.
+std::int32_t capabilityLimit(const char* text);
+
 }  // namespace wgqa::cuda

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "ops/cuda/backend.h"
+#include "ops/cuda/device.h"
+#include "ops/cuda/emulation/emulated_driver.h"
 #include "ops/cuda/loader.h"
 #include "test/harness.h"
 
@@ -51,6 +53,18 @@ WGQA_TEST(cudaLoaderFindsADeviceOrSaysWhyNot) {
   note(loaded.reason);
   CHECK(loaded.reason.starts_with("no CUDA device, because "));
   CHECK_THROWS(ErrorCode::unsupported, makeCudaOps());
+}
+
+WGQA_TEST(cudaKernelsCanBeThoseOfAnOlderGeneration) {
+  CHECK_EQUAL(capabilityLimit(nullptr), kAnyCapability);
+  CHECK_EQUAL(capabilityLimit(""), kAnyCapability);
+  CHECK_EQUAL(capabilityLimit("80"), 80);
+  for (const char* text : {"8.0", "79", "sm_80", "80 ", "99999999999"}) {
+    CHECK_THROWS(ErrorCode::invalidArgument, capabilityLimit(text));
+  }
+  CHECK_EQUAL(Device(emulatedDriver(), 1).properties().computeCapability, 90);
+  CHECK_EQUAL(Device(emulatedDriver(), 1, 80).properties().computeCapability, 80);
+  CHECK_EQUAL(Device(emulatedDriver(), 0, 90).properties().computeCapability, 80);
 }
 
 }  // namespace
