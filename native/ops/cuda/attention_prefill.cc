@@ -1,5 +1,5 @@
-// Attention over whole sequences: float32 queries take float32 arithmetic, bfloat16 ones the
-// tensor cores.
+// Attention over whole sequences: float32 queries take float32 arithmetic, 16-bit ones the tensor
+// cores.
 #include "ops/cuda/attention_kernels.h"
 #include "ops/cuda/operations.h"
 

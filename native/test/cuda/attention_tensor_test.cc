@@ -84,12 +84,12 @@ Attended attend(CudaOps& ops, const TensorView& q, const TensorView& k, const Te
   return {downloaded(ops, out.view()), downloaded(ops, logSumExp.view())};
 }
 
-void checkChunks(bool causal) {
+void checkChunks(DType dtype, bool causal) {
   CudaOps ops(device());
   Random random(1);
-  const DeviceTensor q(ops, DType::bfloat16, {kKeys, kHeads, kHeadDim}, random);
-  const DeviceTensor k(ops, DType::bfloat16, {kKeys, 1, kHeadDim}, random);
-  const DeviceTensor v(ops, DType::bfloat16, {kKeys, 1, kHeadDim}, random);
+  const DeviceTensor q(ops, dtype, {kKeys, kHeads, kHeadDim}, random);
+  const DeviceTensor k(ops, dtype, {kKeys, 1, kHeadDim}, random);
+  const DeviceTensor v(ops, dtype, {kKeys, 1, kHeadDim}, random);
   const DeviceTensor table(ops, DType::float32, {32, kHeads}, random);
   const Attended all = attend(ops, q.view(), k.view(), v.view(), table.view(), 0, kKeys, causal);
   for (const auto& [first, count] : {std::pair{0, 1}, {3, 100}, {127, 2}, {150, 180}, {329, 1}}) {
@@ -105,8 +105,10 @@ void checkChunks(bool causal) {
 }
 
 WGQA_TEST(attentionOfSomeQueriesIsThatOfAll) {
-  checkChunks(false);
-  checkChunks(true);
+  for (const DType dtype : {DType::bfloat16, DType::float16}) {
+    checkChunks(dtype, false);
+    checkChunks(dtype, true);
+  }
 }
 
 AttentionShape shapeOf(std::span<const std::int32_t> queries, std::span<const std::int32_t> keys) {
