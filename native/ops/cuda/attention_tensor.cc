@@ -72,8 +72,8 @@ void onTensorCoresOf(const AttentionPrefill& p, Session& session) {
 }  // namespace
 
 void attentionPrefillTensor(const AttentionPrefill& p, Session& session) {
-  const bool isStored = p.out.dtype == DType::float32 || p.out.dtype == p.q.dtype;
-  if (!isStored || !takesTensorCores(p.shape, p.q.shape[2], {p.q, p.k, p.v, p.out})) {
+  const bool canStore = p.out.dtype == DType::float32 || p.out.dtype == p.q.dtype;
+  if (!canStore || !takesTensorCores(p.shape, p.q.shape[2], {p.q, p.k, p.v, p.out})) {
     return inFloat32(p, session);
   }
   if (p.q.dtype == DType::float16) return onTensorCoresOf<Float16Element>(p, session);

@@ -79,8 +79,11 @@ void CudaOps::linear(std::span<const Linear> products) {
     return cuda::linearQuantised(products, operation());
   }
   for (const Linear& p : products) {
-    const bool isScaled = p.weight->dtype == DType::float16 && p.x.dtype == DType::float32;
-    isScaled ? cuda::linearOfFloatRows(p, operation()) : cuda::linear(p, operation());
+    if (p.weight->dtype == DType::float16 && p.x.dtype == DType::float32) {
+      cuda::linearOfFloatRows(p, operation());
+    } else {
+      cuda::linear(p, operation());
+    }
   }
 }
 

@@ -1,7 +1,9 @@
 #include "test/cuda/cuda_devices.h"
 
 #include "ops/cuda/backend.h"
+#include "ops/cuda/cuda_ops.h"
 #include "ops/cuda/emulation/emulated_driver.h"
+#include "test/harness.h"
 
 namespace wgqa::test {
 
@@ -10,6 +12,14 @@ std::vector<CudaTestDevice> cudaTestDevices() {
   std::vector<CudaTestDevice> all = {{"cuda-emulated", &emulated}};
   if (!whyNoCuda()) all.push_back({"cuda", &cudaDevice(0)});
   return all;
+}
+
+void onEachDevice(const std::function<void(const MakeOps&)>& body) {
+  for (const CudaTestDevice& on : cudaTestDevices()) {
+    const int before = failuresOfRunningTest();
+    body([&device = *on.device] { return std::make_unique<CudaOps>(device); });
+    if (failuresOfRunningTest() > before) note("on " + on.name);
+  }
 }
 
 }  // namespace wgqa::test

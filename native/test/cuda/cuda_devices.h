@@ -2,10 +2,13 @@
 // one.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "ops/cuda/device.h"
+#include "ops/ops.h"
 
 namespace wgqa::test {
 
@@ -15,5 +18,10 @@ struct CudaTestDevice {
 };
 
 std::vector<CudaTestDevice> cudaTestDevices();
+
+using MakeOps = std::function<std::unique_ptr<Ops>()>;
+
+/// Runs `body` on every device, and says which one it was that failed.
+void onEachDevice(const std::function<void(const MakeOps&)>& body);
 
 }  // namespace wgqa::test

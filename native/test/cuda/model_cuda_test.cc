@@ -1,15 +1,12 @@
 // Whole models on the CUDA backend: the same results as the reference's, from memory that the host
 // cannot touch.
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <random>
 #include <utility>
 
 #include "model/t5_convert.h"
 #include "ops/cuda/cuda_ops.h"
-#include "ops/reference/reference_ops.h"
-#include "ops/reference/wide.h"
 #include "test/cuda/cuda_devices.h"
 #include "test/decode_crowd.h"
 #include "test/decode_fake_model.h"
@@ -24,17 +21,6 @@ namespace {
 constexpr double kLogits = 1e-5;
 constexpr double kGradient = 2e-5;
 constexpr std::int64_t kCacheBytes = 1 << 20;
-
-using MakeOps = std::function<std::unique_ptr<Ops>()>;
-
-// Runs `body` on every device, and says which one it was that failed.
-void onEachDevice(const std::function<void(const MakeOps&)>& body) {
-  for (const CudaTestDevice& on : cudaTestDevices()) {
-    const int before = failuresOfRunningTest();
-    body([&device = *on.device] { return std::make_unique<CudaOps>(device); });
-    if (failuresOfRunningTest() > before) note("on " + on.name);
-  }
-}
 
 // Heads of the size that the tensor cores' kernels take.
 std::unique_ptr<T5Model> wideModel(std::unique_ptr<Ops> ops, DType dtype) {
@@ -66,72 +52,6 @@ WGQA_TEST(cudaModelInASmallerTypeErrsAsMuchAsRoundingDoes) {
       if (!(error <= allowed)) fail(describe(error) + " is more than " + describe(allowed));
     });
   }
-}
-
-// The reference, with an eye on what feed-forward activations come to.
-class WatchedOps final : public reference::ReferenceOps {
- public:
-  explicit WatchedOps(double& largest) : largest_(largest) {}
-  void gatedActivation(const GatedActivation& p) override {
-    ReferenceOps::gatedActivation(p);
-    for (const double x : reference::load(p.out)) largest_ = std::max(largest_, std::abs(x));
-  }
-
- private:
-  double& largest_;
-};
-
-// Of weights so large that feed-forward activations leave the range of float16.
-std::unique_ptr<T5Model> largeModel(bool gated, std::unique_ptr<Ops> ops, DType dtype) {
-  const T5Config config = smallConfig(gated);
-  const float factor = gated ? 1e3f : 5e4f;  // gated ones are products of two
-  const ParameterSet initial = initialT5Parameters(config, 7);
-  ParameterSet parameters;
-  for (const auto& parameter : initial.all()) {
-    Parameter& added = parameters.add(Parameter(parameter->name(), parameter->shape()));
-    parameter->copyTo(*ops, DType::float32, added.hostFloats());
-    if (parameter->name().find(".wi") == std::string::npos) continue;
-    for (std::int64_t i = 0; i < added.elements(); ++i) added.hostFloats()[i] *= factor;
-  }
-  return std::make_unique<T5Model>(config, std::move(parameters), std::move(ops), dtype);
-}
-
-// T5's feed-forward is known to: Hugging Face keeps its second weight in float32 beside float16.
-WGQA_TEST(cudaModelInFloat16TakesActivationsBeyondItsRange) {
-  constexpr double kLargestFloat16 = 65504.0;
-  const SmallBatch batch;
-  for (const bool gated : {false, true}) {
-    double largest = 0.0;
-    auto watched = std::make_unique<WatchedOps>(largest);
-    const auto exact = logitsOf(*largeModel(gated, std::move(watched), DType::float32), batch);
-    CHECK(largest > kLargestFloat16);
-    const auto rounded = logitsOf(*largeModel(gated, makeReferenceOps(), DType::float16), batch);
-    const double explained = relativeError(rounded, exact);
-    // Eleven bits: 2^-12 for each rounding, and some ten of them on the way.
-    CHECK(explained < 1e-2);
-    onEachDevice([&](const MakeOps& makeOps) {
-      const auto model = largeModel(gated, makeOps(), DType::float16);
-      const double error = relativeError(logitsOf(*model, batch), exact);
-      if (!(error <= 2.0 * explained)) fail(describe(error) + " beside " + describe(explained));
-    });
-  }
-}
-
-// Gradients in float16 underflow; bfloat16 is as fast.
-WGQA_TEST(cudaModelDeclinesToTrainInFloat16) {
-  onEachDevice([](const MakeOps& makeOps) {
-    const auto model = smallModel(true, makeOps(), DType::float16);
-    TrainerOptions options;
-    options.training.computeDtype = DType::float16;
-    try {
-      const Trainer trainer(*model, options);
-      fail("a trainer in float16");
-    } catch (const Error& error) {
-      CHECK(error.code() == ErrorCode::unsupported);
-      CHECK_EQUAL(error.field(), "computeDtype");
-      CHECK_EQUAL(error.allowed(), "'float32' | 'bfloat16'");
-    }
-  });
 }
 
 WGQA_TEST(cudaModelConvertsAndFolds) {

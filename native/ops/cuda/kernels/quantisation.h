@@ -37,7 +37,7 @@ struct Float16Scaler {
     constexpr int kBias = 127;
     constexpr int kTarget = 14;
     constexpr int kLeast = -100;  // below, the factor would leave the range of float32
-    const int exponent = static_cast<int>(floatBits(largest) >> 23) - kBias;
+    const int exponent = static_cast<int>(floatBits(largest) >> 23 & 0xff) - kBias;
     const int shift = kTarget - (exponent < kLeast ? kLeast : exponent);
     factor = powerOfTwo(shift);
     scale = largest == largest ? powerOfTwo(-shift) : largest;
