@@ -1,12 +1,12 @@
 /** What the machine can do: the roofs that everything else is compared with. */
-import { productRate, readRate, type ProductDtype } from '../src/bench/limits.ts';
+import { productRate, readRate } from '../src/bench/limits.ts';
 import { compare, interleave, type Benchmark } from '../src/bench/measurement.ts';
 import type { RunOptions } from '../src/bench/run-options.ts';
 import { native } from '../src/native.ts';
 
 /** Fits into the last cache, and not into those of single cores. */
 const CACHED_BYTES = 2 ** 24;
-const DTYPES: readonly ProductDtype[] = ['float32', 'bfloat16', 'int8'];
+const DTYPES = ['float32', 'bfloat16', 'int8'] as const;
 
 export async function measureMachine({ quick }: RunOptions): Promise<Benchmark> {
   const { lastLevelCacheBytes } = native().cpu();

@@ -10,8 +10,8 @@ import path from 'node:path';
 import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
 
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
-export type ComputeDtype = 'float32' | 'bfloat16' | 'int8';
-export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
+export type ComputeDtype = 'float32' | 'float16' | 'bfloat16' | 'int8';
+export type CacheDtype = 'float32' | 'float16' | 'bfloat16' | 'int8';
 export type Activation = 'relu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
 export type MergeInit = 'mean' | 'random' | 'least-squares';
@@ -421,10 +421,13 @@ export interface NativeBinding {
   ): NativeEngine;
   /** Seconds that the fastest of `repetitions` readings of so many bytes takes. */
   measureRead(bytes: number, options: NativeMeasureOptions): Promise<number>;
-  /** Seconds that oneDNN takes for all products; UNSUPPORTED where it has none of this type. */
+  /**
+   * Seconds that oneDNN takes for all products. INVALID_ARGUMENT for float16; UNSUPPORTED where the
+   * processor has none of the type.
+   */
   measureProducts(
     products: readonly NativeProduct[],
-    dtype: 'float32' | 'bfloat16' | 'int8',
+    dtype: ComputeDtype,
     options: NativeMeasureOptions,
   ): Promise<number>;
 }

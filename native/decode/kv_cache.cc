@@ -83,14 +83,13 @@ std::int64_t checkedBudget(const EncoderDecoder::CacheShape& shape, const KvCach
     throw invalidArgument("blockTokens", "an integer from 1 to " + std::to_string(kMaxBlockTokens),
                           std::to_string(options.blockTokens));
   }
-  if (options.dtype != DType::float32 && options.dtype != DType::bfloat16 &&
-      options.dtype != DType::int8) {
-    throw invalidArgument("cacheDtype", "'float32', 'bfloat16' or 'int8'",
+  if (options.dtype == DType::int32) {
+    throw invalidArgument("cacheDtype", "'float32', 'float16', 'bfloat16' or 'int8'",
                           std::string(dtypeName(options.dtype)));
   }
   if (options.dtype == DType::int8 && shape.headDim % 2 != 0) {
-    throw invalidArgument("cacheDtype", "'float32' or 'bfloat16' where the size of a head is odd",
-                          "int8");
+    throw invalidArgument(
+        "cacheDtype", "'float32', 'float16' or 'bfloat16' where the size of a head is odd", "int8");
   }
   const std::int64_t least = bytesOfLayers(blockShapes(shape.selfKvHeads, shape.headDim, options)) +
                              bytesOfLayers(blockShapes(shape.crossKvHeads, shape.headDim, options));

@@ -25,9 +25,10 @@ void requireInRange(const char* field, std::int64_t value, std::int64_t most) {
                         std::to_string(value));
 }
 
-const EngineOptions& checked(const EngineOptions& options) {
+const EngineOptions& checked(const EngineOptions& options, const EncoderDecoder& model) {
   requireInRange("maxBatchSize", options.maxBatchSize, kMaxBatchSize);
   requireInRange("maxBatchTokens", options.maxBatchTokens, kMaxBatchTokens);
+  model.checkCacheType(options.cacheDtype);
   return options;
 }
 
@@ -37,7 +38,7 @@ class Scheduler::Impl {
  public:
   Impl(EncoderDecoder& model, const EngineOptions& options, Clock clock)
       : model_(model),
-        options_(checked(options)),
+        options_(checked(options, model)),
         clock_(std::move(clock)),
         cache_(model.cacheShape(),
                {.blockTokens = options.blockTokens,

@@ -20,7 +20,7 @@ namespace wgqa {
 struct EngineOptions {
   std::int64_t blockTokens = 16;      // tokens of a cache block
   std::int64_t maxCacheBytes = 0;     // budget of self- and cross-attention together
-  DType cacheDtype = DType::float32;  // float32 | bfloat16 | int8
+  DType cacheDtype = DType::float32;  // float32 | float16 | bfloat16 | int8
   std::int64_t maxBatchSize = 64;     // sequences of a step; a beam or a sample is one
   /// Tokens of work that a step takes on beside one token of each running sequence: of encoding as
   /// much, and as much of tokens that are only fed (forced prefixes, and what a preempted request
@@ -38,8 +38,9 @@ class Scheduler {
   using TimePoint = std::chrono::steady_clock::time_point;
   using Clock = std::function<TimePoint()>;
 
-  /// Throws ErrorCode::invalidArgument naming a bad option. `clock` may be replaced for tests.
-  /// `model` must outlive the scheduler.
+  /// Throws ErrorCode::invalidArgument naming a bad option, and ErrorCode::unsupported for a type
+  /// of the cache that the model cannot read. `clock` may be replaced for tests. `model` must
+  /// outlive the scheduler.
   Scheduler(EncoderDecoder& model, const EngineOptions& options,
             Clock clock = std::chrono::steady_clock::now);
   ~Scheduler();

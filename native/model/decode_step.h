@@ -12,7 +12,7 @@
 namespace wgqa {
 
 /// Cache storage of one decoder layer, as that of PagedKv, in EncoderDecoder::memory(); float32 |
-/// bfloat16 | int8.
+/// float16 | bfloat16 | int8.
 struct LayerCache {
   TensorView keys;         // [blocks, kvHeads, headDim, blockTokens]
   TensorView values;       // [blocks, kvHeads, blockTokens, headDim]
@@ -76,6 +76,8 @@ class EncoderDecoder {
   };
   virtual CacheShape cacheShape() const = 0;
   virtual std::int64_t vocabSize() const = 0;
+  /// Throws ErrorCode::unsupported (field "kvCache.dtype") if the cache cannot be of that type.
+  virtual void checkCacheType(DType /*dtype*/) const {}
   /// Where the cache has to lie.
   virtual Memory& memory() { return hostMemory(); }
   /// In the order of the calls around it.

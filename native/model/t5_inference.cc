@@ -106,6 +106,14 @@ EncoderDecoder::CacheShape T5Inference::cacheShape() const {
           config_.dKv};
 }
 
+void T5Inference::checkCacheType(DType dtype) const {
+  const ComputeNeeds needs{.dtype = model_.computeDtype(), .headDim = config_.dKv, .cache = dtype};
+  if (const auto reason = layers_.ops().whyUnsupported(needs)) {
+    throw Error(ErrorCode::unsupported, *reason, "kvCache.dtype",
+                supportedTypes(layers_.ops(), needs, &ComputeNeeds::cache));
+  }
+}
+
 std::unique_ptr<SourceEncoding> T5Inference::startEncoding(SourceBatch batch) {
   return std::make_unique<T5Encoding>(model_, layers_, std::move(batch));
 }

@@ -20,6 +20,7 @@ class T5Inference final : public EncoderDecoder {
 
   CacheShape cacheShape() const override;
   std::int64_t vocabSize() const override { return config_.vocabSize; }
+  void checkCacheType(DType dtype) const override;
   std::unique_ptr<SourceEncoding> startEncoding(SourceBatch batch) override;
   void decodeStep(const DecodeStep& step) override;
   std::int64_t weightBytesRead() const override { return weightBytesRead_; }

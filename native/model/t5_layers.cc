@@ -149,7 +149,7 @@ void T5Layers::addFeedForward(const T5Weights::FeedForward& block, const TensorV
   activation.activation = config_.activation;
   activation.gate = gate;
   activation.linear = linear;
-  activation.out = arena_.make(dtype_, {hidden.shape[0], config_.dFf});
+  activation.out = arena_.make(wideLinearInput(dtype_), {hidden.shape[0], config_.dFf});
   ops_->gatedActivation(activation);
   addProjection(block.out, activation.out, hidden);
 }

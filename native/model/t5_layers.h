@@ -2,8 +2,9 @@
 // scratch memory that lives until the arena's next reset.
 //
 // The residual stream is float32, since T5's feed-forward overflows half precision; what enters a
-// dense product has the compute type (bfloat16 products accumulate in float32), and queries, keys
-// and values have the type that the backend wants.
+// dense product has the compute type (16-bit products accumulate in float32), but for activations,
+// which leave the range of float16; and queries, keys and values have the type that the backend
+// wants.
 #pragma once
 
 #include <memory>
@@ -35,6 +36,7 @@ class T5Layers {
 
   const T5Config& config() const { return config_; }
   Ops& ops() { return *ops_; }
+  const Ops& ops() const { return *ops_; }
   Arena& arena() { return arena_; }
   const Arena& arena() const { return arena_; }
   DType attentionInput() const { return attentionInput_; }

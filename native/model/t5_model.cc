@@ -12,8 +12,10 @@ T5Model::T5Model(T5Config config, ParameterSet parameters, std::unique_ptr<Ops> 
       parameters_(std::move(parameters)),
       ops_(std::move(ops)),
       computeDtype_(computeDtype) {
-  if (const auto reason = ops_->whyUnsupported({computeDtype, config_.dKv})) {
-    throw Error(ErrorCode::unsupported, *reason, "dtype");
+  const ComputeNeeds needs{computeDtype, config_.dKv};
+  if (const auto reason = ops_->whyUnsupported(needs)) {
+    throw Error(ErrorCode::unsupported, *reason, "dtype",
+                supportedTypes(*ops_, needs, &ComputeNeeds::dtype));
   }
   checkT5Heads(config_);
   checkT5Parameters(config_, parameters_);

@@ -19,8 +19,10 @@ T5Training::T5Training(T5Model& model, const TrainingOptions& options)
       arena_(ops_.memory()),
       weightArena_(ops_.memory()),
       gradientArena_(ops_.memory()) {
-  if (const auto reason = ops_.whyUnsupported({options.computeDtype, config_.dKv, true})) {
-    throw Error(ErrorCode::unsupported, *reason, "computeDtype", "'float32'");
+  const ComputeNeeds needs{options.computeDtype, config_.dKv, true};
+  if (const auto reason = ops_.whyUnsupported(needs)) {
+    throw Error(ErrorCode::unsupported, *reason, "computeDtype",
+                supportedTypes(ops_, needs, &ComputeNeeds::dtype));
   }
   allocateGradients();
   if (gradients_.empty()) {

@@ -66,7 +66,7 @@ struct RmsNorm {
   ConstTensorView x;       // [rows, dModel] float32
   ConstTensorView weight;  // [dModel] float32
   float epsilon = 1e-6f;
-  TensorView out;         // [rows, dModel] float32 | bfloat16
+  TensorView out;         // [rows, dModel] float32 | bfloat16 | Ops::attentionInput()
   TensorView inverseRms;  // [rows] float32, or not given: what the backward pass needs
 };
 
@@ -98,13 +98,21 @@ constexpr DType linearInput(DType weight) {
   return weight == DType::int8 ? DType::float32 : weight;
 }
 
+/// The same of rows that may leave the range of float16 (65,504), as T5's activations do: float32
+/// where weights are float16.
+constexpr DType wideLinearInput(DType weight) {
+  return weight == DType::float16 ? DType::float32 : linearInput(weight);
+}
+
 /// out = alpha * x @ weight^T + beta * out, with a packed weight. int8: weights are quantised per
 /// output feature and rows of x as they come, both symmetrically by their largest magnitude; the
-/// products are summed exactly.
+/// products are summed exactly. float16 weights and float32 rows: each row is multiplied by the
+/// power of two that brings its largest magnitude to [2^14, 2^15), rounded to float16, and its
+/// products are divided by it again, so that no row overflows or loses what is small in it alone.
 struct Linear {
-  ConstTensorView x;  // [rows, inFeatures] of linearInput(weight->dtype)
+  ConstTensorView x;  // [rows, inFeatures] of linearInput() or wideLinearInput() of weight->dtype
   const PackedWeight* weight = nullptr;
-  TensorView out;  // [rows, outFeatures] float32 | Ops::attentionInput()
+  TensorView out;  // [rows, outFeatures] float32 | Ops::attentionInput(); float32 of wide rows
   float alpha = 1.0f;
   float beta = 0.0f;
 };
@@ -204,7 +212,7 @@ struct AttentionPrefill {
   ConstTensorView q;     // [queryTokens, heads, headDim] float32 | Ops::attentionInput()
   ConstTensorView k;     // [keyTokens, kvHeads, headDim], of q's type
   ConstTensorView v;     // [keyTokens, kvHeads, headDim], of q's type
-  TensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16
+  TensorView out;        // [queryTokens, heads, headDim] float32 | bfloat16 | q's type
   TensorView logSumExp;  // [queryTokens, heads] float32, or not given: what the backward needs
 };
 
@@ -226,7 +234,8 @@ struct AttentionPrefillBackward {
 /// may be further apart than their size. Keys lie transposed: a query meets those of a block at
 /// once.
 struct PagedKv {
-  ConstTensorView keys;    // [blocks, kvHeads, headDim, blockTokens] float32 | bfloat16 | int8
+  // [blocks, kvHeads, headDim, blockTokens] float32 | float16 | bfloat16 | int8
+  ConstTensorView keys;
   ConstTensorView values;  // [blocks, kvHeads, blockTokens, headDim], of the keys' type
   // [blocks, kvHeads, blockTokens] float32, given with int8: what a key's, or a value's, integers
   // are multiplied by.
@@ -244,7 +253,7 @@ struct AttentionDecode {
   float scale = 1.0f;
   RelativeBias bias;
   ConstTensorView q;  // [sequences, heads, headDim] float32 | Ops::attentionInput()
-  TensorView out;     // [sequences, heads, headDim] float32 | bfloat16
+  TensorView out;     // [sequences, heads, headDim] float32 | bfloat16 | q's type
 };
 
 /// Writes rows of K and V into cache slots; slot = block * blockTokens + place in the block. int8:
@@ -418,6 +427,7 @@ struct ComputeNeeds {
   std::int64_t headDim = 64;
   bool matmul = false;                    // Matmul in this type, too, as training needs it
   DType attentionInput = DType::float32;  // what q, k and v are; a backend's own choice, or float32
+  DType cache = DType::float32;           // what keys and values are in a paged cache
 };
 
 /// Where a backend's time went since the last reset.
@@ -467,7 +477,7 @@ class Ops {
   virtual void rmsNorm(const RmsNorm& p) = 0;
   virtual void rmsNormBackward(const RmsNormBackward& p) = 0;
   /// Packs a [outFeatures, inFeatures] weight (float32 | float16 | bfloat16) for products in
-  /// `dtype` (float32 | bfloat16 | int8); `weight` need not outlive the call.
+  /// `dtype` (float32 | float16 | bfloat16 | int8); `weight` need not outlive the call.
   virtual std::unique_ptr<PackedWeight> pack(const ConstTensorView& weight, DType dtype) = 0;
   /// Products of the same rows: one x, weights of one dtype, outputs that do not overlap. One after
   /// the other would wait for all threads in between.
@@ -498,6 +508,11 @@ class Ops {
   virtual OpTimes times() const = 0;
   virtual void resetTimes() = 0;
 };
+
+/// The types of `field`, `needs` as they are else, that the backend supports, as an error lists
+/// them:
+/// "'float32' | 'bfloat16'".
+std::string supportedTypes(const Ops& ops, ComputeNeeds needs, DType ComputeNeeds::*field);
 
 /// Plain loops with double accumulation: the truth that the others are tested against.
 std::unique_ptr<Ops> makeReferenceOps();

@@ -177,7 +177,7 @@ WGQA_TEST(decodeBadEngineOptionsAreRefused) {
   check("blockTokens", [](EngineOptions& o) { o.blockTokens = 0; });
   check("kvCache.maxBytes", [](EngineOptions& o) { o.maxCacheBytes = 100; });
   check("kvCache.maxBytes", [](EngineOptions& o) { o.maxCacheBytes = -1; });
-  check("cacheDtype", [](EngineOptions& o) { o.cacheDtype = DType::float16; });
+  check("cacheDtype", [](EngineOptions& o) { o.cacheDtype = DType::int32; });
   check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 0; });
   check("maxBatchSize", [](EngineOptions& o) { o.maxBatchSize = 65537; });
   check("maxBatchTokens", [](EngineOptions& o) { o.maxBatchTokens = 0; });

@@ -50,7 +50,7 @@ std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const Backend& backend) 
 
 std::vector<ModelKind> modelKinds() {
   std::vector<ModelKind> kinds;
-  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+  for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16}) {
     kinds.push_back({false, 4, false, dtype});
     kinds.push_back({true, 4, false, dtype});
     kinds.push_back({false, 1, true, dtype});

@@ -31,7 +31,7 @@ struct ModelKind {
 };
 std::string nameOf(const ModelKind& kind);
 std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const Backend& backend);
-/// Both architectures, multi-head, grouped and with merge weights, in both element types.
+/// Both architectures, multi-head, grouped and with merge weights, in each floating type.
 std::vector<ModelKind> modelKinds();
 
 /// Random token ids of the small models, the same for equal arguments.

@@ -1,7 +1,10 @@
 // T5 over the operations: conversion, folding and agreement of the backends.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <string>
 
+#include "decode/scheduler.h"
 #include "harness.h"
 #include "model/t5_convert.h"
 #include "model/t5_inference.h"
@@ -34,6 +37,31 @@ WGQA_TEST(modelBackendsAgree) {
     CHECK(relativeError(half, reference) < kBFloat16);
     CHECK(relativeError(half, reference) > 0.0);
   }
+}
+
+// Checks that `make` is declined, with what is allowed instead.
+void checkDeclined(const std::function<void()>& make, const std::string& field,
+                   const std::string& message) {
+  try {
+    make();
+    fail("accepted a bad " + field);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::unsupported);
+    CHECK_EQUAL(error.field(), field);
+    CHECK_EQUAL(std::string(error.what()), message);
+    CHECK_EQUAL(error.allowed(), "'float32' | 'bfloat16' | 'int8'");
+  }
+}
+
+WGQA_TEST(modelInFloat16IsDeclinedByTheCpu) {
+  checkDeclined([] { smallModel(true, makeCpuOps(), DType::float16); }, "dtype",
+                "the cpu backend computes in float32, bfloat16 or int8, not in float16");
+  const auto model = smallModel(true, makeCpuOps());
+  const auto decoder = model->makeEncoderDecoder(makeCpuOps());
+  const EngineOptions options{.maxCacheBytes = 1 << 20, .cacheDtype = DType::float16};
+  checkDeclined([&] { Scheduler(*decoder, options); }, "kvCache.dtype",
+                "the cpu backend keeps keys and values in float32, bfloat16 or int8, not in "
+                "float16");
 }
 
 WGQA_TEST(modelFoldKeepsTheFunction) {

@@ -12,11 +12,22 @@ struct LinearSizes {
   float alpha = 1.0f;
   float beta = 0.0f;
   DType out = DType::float32;
+  bool isWide = false;  // rows of wideLinearInput()
 };
+
+// What leaves the range of float16, beside what is within it.
+double wideValue(Random& random) { return random.normal() * random.oneOf({1.0, 1e3, 1e6, 1e9}); }
+
+// 16-bit results beside 16-bit weights are of their type: what attentionInput() gives.
+DType roundedResult(DType compute) {
+  return compute == DType::float16 ? DType::float16 : DType::bfloat16;
+}
 
 OpCase linearCase(const LinearSizes& s) {
   const auto run = [s](Ops& ops, CaseTensors& tensors) {
-    const auto x = tensors.input("x", {linearInput(s.compute), {s.rows, s.inFeatures}}, normal());
+    const DType input = s.isWide ? wideLinearInput(s.compute) : linearInput(s.compute);
+    const auto x =
+        tensors.input("x", {input, {s.rows, s.inFeatures}}, s.isWide ? Fill(wideValue) : normal());
     const auto weight =
         tensors.input("weight", {s.stored, {s.outFeatures, s.inFeatures}}, normal());
     const TensorSpec result{s.out, {s.rows, s.outFeatures}};
@@ -30,9 +41,20 @@ OpCase linearCase(const LinearSizes& s) {
                   std::to_string(s.outFeatures) + ", " + std::string(dtypeName(s.stored)) +
                   " packed as " + std::string(dtypeName(s.compute)) + ", alpha " +
                   std::to_string(s.alpha) + ", beta " + std::to_string(s.beta) + ", to " +
-                  std::string(dtypeName(s.out)),
+                  std::string(dtypeName(s.out)) + (s.isWide ? ", of wide rows" : ""),
           .run = run,
           .needs = {.dtype = s.compute, .attentionInput = s.out}};
+}
+
+LinearSizes randomLinear(Random& random) {
+  LinearSizes s{random.integer(1, 70), random.integer(1, 70), random.integer(1, 70)};
+  s.stored = random.oneOf({DType::float32, DType::float16, DType::bfloat16});
+  s.compute = random.oneOf({DType::float32, DType::float16, DType::bfloat16, DType::int8});
+  s.alpha = random.oneOf({1.0f, -0.5f});
+  s.beta = random.oneOf({0.0f, 1.0f, 0.25f});
+  s.out = random.oneOf({DType::float32, roundedResult(s.compute)});
+  s.isWide = s.out == DType::float32 && random.coin();
+  return s;
 }
 
 struct MatmulSizes {
@@ -74,18 +96,11 @@ OpCase matmulCase(const MatmulSizes& s) {
 }
 
 OpRow linearRow() {
-  OpRow row{
-      .op = "linear",
-      .sameBitsForAnyThreads = false,
-      .cases = {},
-      .randomCase = [](Random& random) {
-        return linearCase({random.integer(1, 70), random.integer(1, 70), random.integer(1, 70),
-                           random.oneOf({DType::float32, DType::float16, DType::bfloat16}),
-                           random.oneOf({DType::float32, DType::bfloat16, DType::int8}),
-                           random.oneOf({1.0f, -0.5f}), random.oneOf({0.0f, 1.0f, 0.25f}),
-                           random.oneOf({DType::float32, DType::bfloat16})});
-      }};
-  for (const DType compute : {DType::float32, DType::bfloat16, DType::int8}) {
+  OpRow row{.op = "linear",
+            .sameBitsForAnyThreads = false,
+            .cases = {},
+            .randomCase = [](Random& random) { return linearCase(randomLinear(random)); }};
+  for (const DType compute : {DType::float32, DType::float16, DType::bfloat16, DType::int8}) {
     for (const DType stored : {DType::float32, DType::float16, DType::bfloat16}) {
       row.cases.push_back(linearCase({1, 1, 1, stored, compute}));
       row.cases.push_back(linearCase({1, 7, 5, stored, compute}));
@@ -100,7 +115,16 @@ OpRow linearRow() {
     row.cases.push_back(linearCase({2, 17, 32128, DType::float32, compute}));
     row.cases.push_back(linearCase({2, 4097, 3, DType::float32, compute}));
     row.cases.push_back(
-        linearCase({5, 48, 1030, DType::float32, compute, 0.5f, 1.0f, DType::bfloat16}));
+        linearCase({5, 48, 1030, DType::float32, compute, 0.5f, 1.0f, roundedResult(compute)}));
+  }
+  for (LinearSizes wide : {LinearSizes{1, 1, 1}, LinearSizes{3, 7, 5}, LinearSizes{17, 413, 200},
+                           LinearSizes{2, 2051, 1030}}) {
+    wide.compute = DType::float16;
+    wide.isWide = true;
+    row.cases.push_back(linearCase(wide));
+    wide.alpha = 0.5f;
+    wide.beta = 1.0f;
+    row.cases.push_back(linearCase(wide));
   }
   return row;
 }

@@ -66,7 +66,8 @@ std::vector<OpRow> normRows() {
       .cases = {},
       .randomCase = [](Random& random) {
         return forwardCase({random.integer(1, 70), random.integer(1, 150), 1.0,
-                            random.oneOf({DType::float32, DType::bfloat16}), random.coin()});
+                            random.oneOf({DType::float32, DType::float16, DType::bfloat16}),
+                            random.coin()});
       }};
   OpRow backward{.op = "rmsNormBackward",
                  .sameBitsForAnyThreads = true,
@@ -79,7 +80,9 @@ std::vector<OpRow> normRows() {
        {Sizes{1, 1}, Sizes{3, 7}, Sizes{17, 24}, Sizes{65, 40}, Sizes{130, 64}, Sizes{2, 511},
         Sizes{5, 512, 1e4}, Sizes{3, 768, 1e-4}, Sizes{3, 80, 1e-30}, Sizes{1000, 31}}) {
     forward.cases.push_back(forwardCase({s.rows, s.dModel, s.magnitude, DType::float32, true}));
-    forward.cases.push_back(forwardCase({s.rows, s.dModel, s.magnitude, DType::bfloat16, false}));
+    for (const DType out : {DType::float16, DType::bfloat16}) {
+      forward.cases.push_back(forwardCase({s.rows, s.dModel, s.magnitude, out, false}));
+    }
     if (s.magnitude >= 1e-4) backward.cases.push_back(backwardCase(s));
   }
   return {forward, backward};

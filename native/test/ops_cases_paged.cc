@@ -163,6 +163,14 @@ Wide interleaved(const Wide& keys, const Wide& values, std::int64_t blockElement
   return both;
 }
 
+// Beside 16-bit queries the weights, too, may be rounded before they meet the values: to the
+// queries' type, or to bfloat16 before int8 values.
+double slackOfWeights(const DecodeSpec& spec) {
+  if (spec.query == DType::float32) return 1.0;
+  const DType weights = spec.cache == DType::int8 ? DType::bfloat16 : spec.query;
+  return 2.0 * std::max(1.0, toleranceOf(weights) / toleranceOf(spec.out));
+}
+
 OpCase decodeCase(const DecodeSpec& spec) {
   const auto run = [spec](Ops& ops, CaseTensors& tensors) {
     const BlockPlan plan = planBlocks(tensors.random(), spec);
@@ -198,10 +206,8 @@ OpCase decodeCase(const DecodeSpec& spec) {
   };
   return {.name = nameOf(spec),
           .run = run,
-          .needs = {.headDim = spec.headDim, .attentionInput = spec.query},
-          // Beside bfloat16 queries the weights, too, may be rounded to that type before they meet
-          // the values.
-          .slack = spec.query == DType::bfloat16 ? 2.0 : 1.0};
+          .needs = {.headDim = spec.headDim, .attentionInput = spec.query, .cache = spec.cache},
+          .slack = slackOfWeights(spec)};
 }
 
 DecodeSpec randomDecode(Random& random) {
@@ -212,7 +218,7 @@ DecodeSpec randomDecode(Random& random) {
   spec.map = randomGroups(random);
   spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 32, 40, 64});
   spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16, 64});
-  spec.cache = random.oneOf({DType::float32, DType::bfloat16, DType::int8});
+  spec.cache = random.oneOf({DType::float32, DType::float16, DType::bfloat16, DType::int8});
   spec.bias = randomBias(random);
   spec.scale = random.oneOf({1.0f, 0.25f});
   spec.out = random.oneOf({DType::float32, DType::bfloat16});
@@ -220,17 +226,19 @@ DecodeSpec randomDecode(Random& random) {
   return spec;
 }
 
-// Queries in bfloat16, as a backend with tensor cores wants them: groups below and beyond the rows
+// Queries in 16 bits, as a backend with tensor cores wants them: groups below and beyond the rows
 // of its tiles, lengths about the keys of a warp and of a block of threads.
 void addRoundedQueries(std::vector<OpCase>& cases) {
   constexpr BiasSpec kBias{32, 128, false};
   const std::vector<std::int32_t> lengths = {1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 600};
   const auto add = [&](DecodeSpec spec) {
-    for (const DType cache : {DType::bfloat16, DType::int8}) {
-      spec.cache = cache;
-      spec.query = DType::bfloat16;
-      spec.out = DType::bfloat16;
-      cases.push_back(decodeCase(spec));
+    for (const DType query : {DType::float16, DType::bfloat16}) {
+      for (const DType cache : {query, DType::int8}) {
+        spec.cache = cache;
+        spec.query = query;
+        spec.out = query;
+        cases.push_back(decodeCase(spec));
+      }
     }
   };
   for (const std::int64_t headDim : {64, 128}) {
@@ -243,6 +251,15 @@ void addRoundedQueries(std::vector<OpCase>& cases) {
   add({{33, 1100}, equalGroups(40, 1), 64, 64, {}, kBias});
   add({{3, 33}, equalGroups(4, 2), 40, 7, {}, kBias});  // no tile fits
   add({{3, 33}, equalGroups(4, 2), 64, 7, {}, kBias});
+  // Caches of another type than the queries'.
+  for (const DType query : {DType::float16, DType::bfloat16}) {
+    for (const DType cache : {DType::float32, DType::float16, DType::bfloat16}) {
+      DecodeSpec mixed{{1, 65, 300}, equalGroups(6, 2), 64, 64, cache, kBias};
+      mixed.query = query;
+      mixed.out = query;
+      cases.push_back(decodeCase(mixed));
+    }
+  }
 }
 
 OpRow decodeRow() {
@@ -253,7 +270,7 @@ OpRow decodeRow() {
   addRoundedQueries(row.cases);
   const std::vector<std::int32_t> mixed = {1, 130, 2, 17, 64, 65, 1};
   constexpr BiasSpec kBias{32, 128, false};
-  for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
+  for (const DType cache : {DType::float32, DType::float16, DType::bfloat16, DType::int8}) {
     row.cases.push_back(decodeCase({{1}, equalGroups(1, 1), 8, 16, cache}));
     row.cases.push_back(decodeCase({mixed, equalGroups(8, 8), 64, 16, cache, kBias}));
     row.cases.push_back(decodeCase({mixed, equalGroups(8, 2), 64, 16, cache, kBias}));
@@ -344,35 +361,37 @@ OpCase appendCase(const AppendSpec& spec) {
                   std::string(dtypeName(spec.input)) + (spec.inOrder ? ", in order" : "") +
                   (spec.aligned ? ", aligned" : ""),
           .run = run,
-          .needs = {.headDim = spec.headDim, .attentionInput = spec.input},
+          .needs = {.headDim = spec.headDim, .attentionInput = spec.input, .cache = spec.cache},
           .slack = 0.0};  // a copy, or a rounding with one right answer
 }
 
 OpRow appendRow() {
-  OpRow row{.op = "kvAppend",
-            .sameBitsForAnyThreads = true,
-            .cases = {},
-            .randomCase = [](Random& random) {
-              AppendSpec spec;
-              spec.kvHeads = random.integer(1, 9);
-              spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 40, 64});
-              spec.blocks = random.integer(1, 9);
-              spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16});
-              spec.tokens = random.integer(1, spec.blocks * spec.blockTokens);
-              spec.cache = random.oneOf({DType::float32, DType::bfloat16, DType::int8});
-              spec.inOrder = random.coin();
-              spec.aligned = random.coin();
-              return appendCase(spec);
-            }};
-  for (const DType cache : {DType::float32, DType::bfloat16, DType::int8}) {
+  OpRow row{
+      .op = "kvAppend",
+      .sameBitsForAnyThreads = true,
+      .cases = {},
+      .randomCase = [](Random& random) {
+        AppendSpec spec;
+        spec.kvHeads = random.integer(1, 9);
+        spec.headDim = random.oneOf<std::int64_t>({8, 16, 24, 40, 64});
+        spec.blocks = random.integer(1, 9);
+        spec.blockTokens = random.oneOf<std::int64_t>({1, 3, 16});
+        spec.tokens = random.integer(1, spec.blocks * spec.blockTokens);
+        spec.cache = random.oneOf({DType::float32, DType::float16, DType::bfloat16, DType::int8});
+        spec.inOrder = random.coin();
+        spec.aligned = random.coin();
+        return appendCase(spec);
+      }};
+  for (const DType cache : {DType::float32, DType::float16, DType::bfloat16, DType::int8}) {
     for (const AppendSpec& spec : {AppendSpec{1, 1, 8, 1, 1}, AppendSpec{1, 12, 64, 5, 16},
                                    AppendSpec{17, 3, 24, 4, 7}, AppendSpec{130, 4, 40, 9, 16},
                                    AppendSpec{64, 8, 64, 4, 16}, AppendSpec{3, 2, 128, 2, 64}}) {
       AppendSpec typed = spec;
       typed.cache = cache;
-      row.cases.push_back(appendCase(typed));
-      typed.input = DType::bfloat16;
-      row.cases.push_back(appendCase(typed));
+      for (const DType input : {DType::float32, DType::float16, DType::bfloat16}) {
+        typed.input = input;
+        row.cases.push_back(appendCase(typed));
+      }
     }
     // Prompts that begin anywhere in a block, and heads that vectors do not divide.
     for (const AppendSpec& spec : {AppendSpec{130, 4, 64, 4, 64}, AppendSpec{70, 2, 128, 6, 16},
@@ -383,9 +402,10 @@ OpRow appendRow() {
       ordered.inOrder = true;
       row.cases.push_back(appendCase(ordered));
       ordered.aligned = true;
-      row.cases.push_back(appendCase(ordered));
-      ordered.input = DType::bfloat16;
-      row.cases.push_back(appendCase(ordered));
+      for (const DType input : {DType::float32, DType::float16, DType::bfloat16}) {
+        ordered.input = input;
+        row.cases.push_back(appendCase(ordered));
+      }
     }
   }
   return row;

@@ -53,11 +53,12 @@ ComputeNeeds needsOf(const PrefillSpec& spec) {
   return {.dtype = spec.out, .headDim = spec.headDim, .attentionInput = spec.input};
 }
 
-// A bfloat16 input has probabilities and the scores' gradients rounded to bfloat16 before they are
-// multiplied: each by up to 2^-9, whatever the result's type. A bfloat16 result is rounded again.
+// A 16-bit input has probabilities and the scores' gradients rounded to its type before they are
+// multiplied: each by up to half a unit in the last place, whatever the result's type. A 16-bit
+// result is rounded again.
 double slackOfRounding(const PrefillSpec& spec) {
   if (spec.input == DType::float32) return 1.0;
-  return spec.out == DType::bfloat16 ? 2.0 : toleranceOf(DType::bfloat16) / toleranceOf(spec.out);
+  return std::max(2.0, toleranceOf(spec.input) / toleranceOf(spec.out));
 }
 
 OpCase forwardCase(const PrefillSpec& spec) {
@@ -195,6 +196,13 @@ std::vector<OpCase> tensorForwardCases() {
   for (PrefillSpec& spec : tensorSpecs()) {
     spec.out = DType::bfloat16;
     cases.push_back(forwardCase(spec));
+    spec.input = DType::float16;
+    spec.out = DType::float16;
+    cases.push_back(forwardCase(spec));
+    spec.rate = 0.0f;  // nothing is trained in float16: only without dropout is it on tensor cores
+    cases.push_back(forwardCase(spec));
+    spec.out = DType::float32;
+    cases.push_back(forwardCase(spec));
   }
   // Scores whose largest so far is left far behind, again and again.
   for (const std::int64_t headDim : {64, 128}) {
@@ -214,8 +222,15 @@ std::vector<OpCase> tensorForwardCases() {
   some.aligned = true;
   some.keepsLogSumExp = false;
   cases.push_back(forwardCase(some));
+  some.input = DType::float16;
+  cases.push_back(forwardCase(some));
+  some.out = DType::bfloat16;  // of another type than the tensor cores write
+  cases.push_back(forwardCase(some));
+  some.out = DType::float32;
   some.causal = true;
   some.bias = {8, 16, false};
+  cases.push_back(forwardCase(some));
+  some.input = DType::bfloat16;
   cases.push_back(forwardCase(some));
   return cases;
 }
@@ -286,6 +301,10 @@ std::vector<OpRow> prefillRows() {
                   spec.out = random.oneOf({DType::float32, DType::bfloat16});
                   spec.keepsLogSumExp = random.coin();
                   takeSomeOnTensorCores(spec, random);
+                  if (spec.input == DType::bfloat16 && random.coin()) {
+                    spec.input = DType::float16;
+                    spec.rate = 0.0f;
+                  }
                   return forwardCase(spec);
                 }};
   OpRow backward{.op = "attentionPrefillBackward",

@@ -111,6 +111,7 @@ export function rooflinePoint(
 /** Bytes of an element of weights or cache. */
 export const ELEMENT_BYTES: Readonly<Record<ComputeDtype, number>> = {
   float32: 4,
+  float16: 2,
   bfloat16: 2,
   int8: 1,
 };

@@ -1,8 +1,7 @@
 /** What the machine can do, measured beside what is compared with it. */
-import { callNative, native, type NativeProduct } from '../native.ts';
+import { callNative, native, type ComputeDtype, type NativeProduct } from '../native.ts';
 
 export type Product = Readonly<NativeProduct>;
-export type ProductDtype = 'float32' | 'bfloat16' | 'int8';
 
 const REPETITIONS = 2;
 
@@ -18,7 +17,7 @@ export async function readRate(bytes: number, threads = 0): Promise<number> {
 /** Seconds of oneDNN for all `products`, with nothing else in the time. */
 export async function productSeconds(
   products: readonly Product[],
-  dtype: ProductDtype,
+  dtype: ComputeDtype,
   threads = 0,
 ): Promise<number> {
   return callNative(() => native().measureProducts(products, dtype, settings(threads)));
@@ -37,6 +36,6 @@ export function flopsOf(products: readonly Product[]): number {
 const SQUARE: readonly Product[] = [{ batch: 1, rows: 512, depth: 2048, columns: 512, count: 8 }];
 
 /** Operations per second of oneDNN at its best. */
-export async function productRate(dtype: ProductDtype, threads = 0): Promise<number> {
+export async function productRate(dtype: ComputeDtype, threads = 0): Promise<number> {
   return flopsOf(SQUARE) / (await productSeconds(SQUARE, dtype, threads));
 }

@@ -1,6 +1,6 @@
 /** A training step beside oneDNN's time for its products, forward and backward. */
-import { Trainer, type Model, type TrainerOptions } from '../index.ts';
-import { flopsOf, productRate, productSeconds, type ProductDtype } from './limits.ts';
+import { Trainer, type ComputeDtype, type Model, type TrainerOptions } from '../index.ts';
+import { flopsOf, productRate, productSeconds } from './limits.ts';
 import { compare, median, type Measurement } from './measurement.ts';
 import { trainingProducts } from './products.ts';
 import { sourcesOf } from './sources.ts';
@@ -8,7 +8,7 @@ import { sourcesOf } from './sources.ts';
 export interface TrainingCase {
   readonly title: string;
   /** Of the products. */
-  readonly dtype: ProductDtype;
+  readonly dtype: ComputeDtype;
   readonly options: Partial<TrainerOptions>;
   readonly rows: number;
   readonly sourceTokens: number;

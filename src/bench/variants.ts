@@ -1,7 +1,7 @@
 /** The attention variants and precisions that benchmarks go through. */
 import type { ComputeDtype, Model } from '../index.ts';
 
-/** Precisions of inference. */
+/** Precisions of inference on the CPU, beside whose products of oneDNN they are measured. */
 export const COMPUTE_DTYPES: readonly ComputeDtype[] = ['float32', 'bfloat16', 'int8'];
 
 /** Precisions of training: its name, and the trainer's options for it. */

@@ -60,15 +60,15 @@ export function addComputeOptions(command: Command): Command {
   return command
     .optionsGroup('Computation:')
     .addOption(
-      new Option('--dtype <type>', 'type to compute with')
-        .choices(['float32', 'bfloat16', 'int8'])
+      new Option('--dtype <type>', 'type to compute with; float16: on a GPU alone')
+        .choices(['float32', 'float16', 'bfloat16', 'int8'])
         .default('float32'),
     )
     .addOption(
       new Option(
         '--cache-dtype <type>',
         'type of the K/V cache (default: as --dtype, bfloat16 for int8)',
-      ).choices(['float32', 'bfloat16', 'int8']),
+      ).choices(['float32', 'float16', 'bfloat16', 'int8']),
     )
     .addOption(threadsOption());
 }

@@ -175,7 +175,7 @@ const ENGINE_RULES = {
 const CACHE_RULES = {
   blockSize: integerIn(1, 4096),
   maxBytes: integerIn(1),
-  dtype: oneOf('float32', 'bfloat16', 'int8'),
+  dtype: oneOf('float32', 'float16', 'bfloat16', 'int8'),
 } satisfies Rules;
 
 const LIMIT_RULES = {
@@ -211,13 +211,19 @@ export interface ResolvedEngineOptions {
   readonly tokenizer: Tokenizer | undefined;
 }
 
-/** @throws WgqaError INVALID_ARGUMENT */
+/** @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED for a type of cache that the device has not */
 export function resolveEngineOptions(
   options: EngineOptions,
   { dtype, device }: { readonly dtype: ComputeDtype; readonly device: Device },
 ): ResolvedEngineOptions {
   const given = checkOptions(options, ENGINE_RULES);
   const cache = checkOptions(given.kvCache, CACHE_RULES, 'kvCache');
+  if (device === 'cpu' && cache.dtype === 'float16') {
+    throw new WgqaError('UNSUPPORTED', 'a cache in float16 needs a GPU', {
+      field: 'kvCache.dtype',
+      allowed: "'float32' | 'bfloat16' | 'int8'",
+    });
+  }
   const limits = checkOptions(given.limits, LIMIT_RULES, 'limits');
   const defaults = DEFAULTS[device];
   return {

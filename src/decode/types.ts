@@ -131,6 +131,7 @@ export interface EngineOptions {
     /**
      * Default: the model's compute type, 'bfloat16' for int8. 'int8' keeps each key and each value
      * of a head as integers with a scale: half as many bytes as 'bfloat16', and 4 for the scale.
+     * 'float16': on a GPU alone.
      */
     readonly dtype?: CacheDtype;
   };

@@ -25,7 +25,7 @@ import type { CreateModelOptions, LoadModelOptions, Model } from './types.ts';
 
 const SHARED_RULES = {
   device: oneOf('auto', 'cpu', 'cuda'),
-  dtype: oneOf('float32', 'bfloat16', 'int8'),
+  dtype: oneOf('float32', 'float16', 'bfloat16', 'int8'),
   threads: integerIn(1, 1024),
 } satisfies Rules;
 

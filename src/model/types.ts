@@ -46,7 +46,8 @@ export interface CreateModelOptions {
   readonly device?: 'auto' | Device;
   /**
    * Compute type of inference. 'int8': weights quantised per output feature, and what they are
-   * multiplied with per row as it comes; training always computes in float32. Default 'float32'.
+   * multiplied with per row as it comes. 'float16': on a GPU alone; the CPU refuses it with
+   * UNSUPPORTED. Training has a type of its own. Default 'float32'.
    */
   readonly dtype?: ComputeDtype;
   /** Threads of native work; default: one per core. */

@@ -55,6 +55,14 @@ describe('bad usage ends with 2 and says what is allowed', () => {
     { args: ['train', 'm', 'p'], says: "required option '--out <dir>'" },
     { args: ['train', 'm', 'p', '--out', 'o', '--steps', '1', '--epochs', '1'], says: 'cannot be' },
     { args: ['evaluate', 'm', 'p', '--metrics', 'loss,luck'], says: 'one of loss, rouge, bleu' },
+    {
+      args: ['generate', 'm', 'x', '--dtype', 'float64'],
+      says: 'Allowed choices are float32, float16, bfloat16, int8.',
+    },
+    {
+      args: ['evaluate', 'm', 'p', '--cache-dtype', 'float64'],
+      says: 'Allowed choices are float32, float16, bfloat16, int8.',
+    },
     { args: ['export', 'm', 'o', '--quantize', 'int4'], says: 'Allowed choices are int8' },
     { args: ['bench', '--cases', 'decode,luck'], says: 'one of decode, encoder' },
     { args: ['bench', '--shape', 't5-huge'], says: 'Allowed choices are t5-small, t5-base' },

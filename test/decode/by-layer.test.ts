@@ -84,7 +84,12 @@ function bytesOf(
   dtype: CacheDtype,
 ): number {
   const { d_kv: headDim, num_decoder_layers: layers } = config;
-  const headBytes = { float32: 4 * headDim, bfloat16: 2 * headDim, int8: headDim + 4 }[dtype];
+  const headBytes = {
+    float32: 4 * headDim,
+    float16: 2 * headDim,
+    bfloat16: 2 * headDim,
+    int8: headDim + 4,
+  }[dtype];
   const kvHeads = Array.from({ length: layers }, (_, layer) => kvHeadsOf(config, module, layer));
   return 2 * headBytes * kvHeads.reduce((sum, heads) => sum + heads, 0);
 }

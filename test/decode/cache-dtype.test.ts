@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { Engine, kvHeadsOf, type CacheDtype } from '../../src/index.ts';
+import { createModel, Engine, kvHeadsOf, type CacheDtype } from '../../src/index.ts';
 import { LONG, talkativeModel, tokensOf } from '../support/decoding.ts';
-import { randomRows } from '../support/tiny-model.ts';
+import { errorOf } from '../support/errors.ts';
+import { randomRows, TINY_V10 } from '../support/tiny-model.ts';
 
 const PROMPTS = randomRows(77, [40, 3, 17, 33, 8]);
 const model = await talkativeModel();
@@ -20,6 +21,22 @@ async function firstLogProb(dtype: CacheDtype, inputIds: number[]): Promise<numb
   const { sequences } = await engine.generate({ inputIds, maxNewTokens: 1, logProbs: true });
   return sequences[0]?.logProbs?.[0] ?? NaN;
 }
+
+test('a float16 cache is refused where there is no GPU for it', async () => {
+  await using onCpu = await createModel({ ...TINY_V10 }, { device: 'cpu' });
+  const work = (): Engine => new Engine(onCpu, { kvCache: { dtype: 'float16' } });
+  expect(await errorOf(work)).toMatchObject({
+    code: 'UNSUPPORTED',
+    field: 'kvCache.dtype',
+    allowed: "'float32' | 'bfloat16' | 'int8'",
+  });
+  const unknown = 'float64' as CacheDtype;
+  expect(await errorOf(() => new Engine(onCpu, { kvCache: { dtype: unknown } }))).toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    field: 'kvCache.dtype',
+    allowed: "'float32' | 'float16' | 'bfloat16' | 'int8'",
+  });
+});
 
 describe('an int8 cache', () => {
   test('takes a byte for each element and four for each key and value of a head', async () => {

@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createModel, type ForwardInput, type Model, type Tensor } from '../../src/index.ts';
+import {
+  createModel,
+  Engine,
+  type ForwardInput,
+  type Model,
+  type Tensor,
+} from '../../src/index.ts';
 import { errorOf, failureOf } from '../support/errors.ts';
 import { expectClose, relativeError } from '../support/tensors.ts';
 import { randomRows, tinyBatch, tinyModel, TINY_V10, TINY_V11 } from '../support/tiny-model.ts';
@@ -124,6 +130,28 @@ describe.each([
     // would mean that the type was ignored.
     expect(error).toBeLessThan(3e-2);
     expect(error).toBeGreaterThan(1e-5);
+    await short.dispose();
+  });
+
+  test('float16 inference stays nearer still, where a GPU is', async () => {
+    let short: Model;
+    try {
+      short = await createModel(config, { seed: 7, device: 'cuda', dtype: 'float16' });
+    } catch (error) {
+      process.stderr.write(`float16 is not tested here: ${String(error)}\n`);
+      return;
+    }
+    await using engine = new Engine(short);
+    const { inputIds, labels } = tinyBatch();
+    const exact = await model.forward({ inputIds, labels });
+    const rounded = await short.forward({ inputIds, labels });
+    const error = relativeError(rounded.logits.data, exact.logits.data);
+    // Three bits more than bfloat16.
+    expect(error).toBeLessThan(3e-2 / 8);
+    expect(error).toBeGreaterThan(1e-6);
+    const { sequences } = await engine.generate({ inputIds: [3, 4, 1], maxNewTokens: 8 });
+    expect(sequences[0]?.tokenIds.length).toBeGreaterThan(0);
+    await engine.close();
     await short.dispose();
   });
 });

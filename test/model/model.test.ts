@@ -75,12 +75,25 @@ describe('createModel', () => {
     ['a model beyond memory', { d_ff: 1 << 20, d_model: 1 << 18 }, {}, 'OUT_OF_MEMORY', 'config'],
     ['a device that is not there', {}, { device: 'cuda' }, 'UNSUPPORTED', 'device'],
     ['an unknown device', {}, { device: 'tpu' }, 'INVALID_ARGUMENT', 'device'],
-    ['an unknown type', {}, { dtype: 'float16' }, 'INVALID_ARGUMENT', 'dtype'],
+    ['an unknown type', {}, { dtype: 'float64' }, 'INVALID_ARGUMENT', 'dtype'],
+    ['a type of GPUs alone', {}, { device: 'cpu', dtype: 'float16' }, 'UNSUPPORTED', 'dtype'],
     ['an unknown option', {}, { sed: 1 }, 'INVALID_ARGUMENT', 'sed'],
     ['a negative seed', {}, { seed: -1 }, 'INVALID_ARGUMENT', 'seed'],
   ])('refuses %s', async (_name, config, options, code, field) => {
     const work = createModel({ ...TINY_V10, ...config }, options);
     expect(await failureOf(() => work)).toEqual({ code, field });
+  });
+
+  test('says which types there are, and which of them the CPU computes in', async () => {
+    const dtype = 'float64' as 'float32';
+    expect(await errorOf(() => createModel({ ...TINY_V10 }, { dtype }))).toMatchObject({
+      allowed: "'float32' | 'float16' | 'bfloat16' | 'int8'",
+    });
+    const onCpu = createModel({ ...TINY_V10 }, { device: 'cpu', dtype: 'float16' });
+    expect(await errorOf(() => onCpu)).toMatchObject({
+      message: 'the cpu backend computes in float32, bfloat16 or int8, not in float16',
+      allowed: "'float32' | 'bfloat16' | 'int8'",
+    });
   });
 });
 
@@ -96,6 +109,12 @@ describe('loadModel', () => {
     await model.dispose();
     const aborted = loadModel(directory, { signal: AbortSignal.abort() });
     expect((await errorOf(() => aborted)).code).toBe('ABORTED');
+  });
+
+  test('refuses float16 on the CPU, not the first use of the model', async () => {
+    const directory = goldenModelDirectory('t5-mha');
+    const work = loadModel(directory, { device: 'cpu', dtype: 'float16' });
+    expect(await failureOf(() => work)).toEqual({ code: 'UNSUPPORTED', field: 'dtype' });
   });
 
   test('refuses a directory that is no string', async () => {

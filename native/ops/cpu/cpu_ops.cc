@@ -29,6 +29,10 @@ std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) con
     return "the cpu backend takes queries, keys and values in float32, not in " +
            std::string(dtypeName(needs.attentionInput));
   }
+  if (needs.cache == DType::float16 || needs.cache == DType::int32) {
+    return "the cpu backend keeps keys and values in float32, bfloat16 or int8, not in " +
+           std::string(dtypeName(needs.cache));
+  }
   if (needs.dtype == DType::int8 && !cpu::hasInt8Products()) {
     return "oneDNN has no int8 products for this processor";
   }

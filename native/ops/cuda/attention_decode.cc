@@ -27,9 +27,10 @@ std::int64_t largestGroup(std::span<const std::int32_t> firstHeads) {
 
 const Kernel<AttentionDecodeArguments>& kernelOf(DecodeKernel kernel,
                                                  const DecodeProblem& problem) {
-  const int cache = cacheIndex(problem.cacheType);
-  if (kernel == DecodeKernel::scalar) return kDecodeScalar[computeIndex(problem.queryType)][cache];
-  return kDecodeTensor[problem.headDim == 64 ? 0 : 1][cache - 1];
+  const int query = floatIndex(problem.queryType);
+  if (kernel == DecodeKernel::scalar) return kDecodeScalar[query][cacheIndex(problem.cacheType)];
+  return kDecodeTensor[problem.headDim == 64 ? 0 : 1][query - 1]
+                      [problem.cacheType == DType::int8 ? 1 : 0];
 }
 
 void combine(const AttentionDecodeArguments& arguments, const Grid& grid, Session& session) {
@@ -43,7 +44,7 @@ void combine(const AttentionDecodeArguments& arguments, const Grid& grid, Sessio
                   .headDim = arguments.headDim,
                   .splits = static_cast<std::int32_t>(grid.x),
                   .splitKeys = arguments.splitKeys,
-                  .writesBFloat16 = arguments.writesBFloat16});
+                  .outType = arguments.outType});
 }
 
 }  // namespace
@@ -90,7 +91,7 @@ void attentionDecode(const AttentionDecode& p, Session& session) {
       .headDim = static_cast<std::int32_t>(headDim),
       .blockTokens = static_cast<std::int32_t>(p.cache.keys.shape[3]),
       .splitKeys = static_cast<std::int32_t>(splitKeys),
-      .writesBFloat16 = p.out.dtype == DType::bfloat16 ? 1 : 0};
+      .outType = floatType(p.out.dtype)};
   session.launch(kernelOf(kernel, problem), grid,
                  {kDecodeThreads, decodeSharedBytes(kernel, problem)}, arguments);
   if (splits > 1) combine(arguments, grid, session);

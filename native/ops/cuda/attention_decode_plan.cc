@@ -18,8 +18,8 @@ std::int64_t warpKeys(std::int64_t headDim) {
 }  // namespace
 
 DecodeKernel chooseDecodeKernel(const DecodeProblem& problem) {
-  const bool fits = problem.queryType == DType::bfloat16 &&
-                    (problem.cacheType == DType::bfloat16 || problem.cacheType == DType::int8) &&
+  const bool fits = problem.queryType != DType::float32 &&
+                    (problem.cacheType == problem.queryType || problem.cacheType == DType::int8) &&
                     (problem.headDim == 64 || problem.headDim == 128) && problem.isAligned;
   // Copies of 16 bytes lie in one block each.
   const std::int64_t copied = problem.cacheType == DType::int8 ? 16 : 8;

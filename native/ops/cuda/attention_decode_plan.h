@@ -19,7 +19,7 @@ struct DecodeProblem {
 
 enum class DecodeKernel : std::uint8_t { scalar, tensor };
 
-/// bfloat16 queries over a bfloat16 or int8 cache take the tensor cores, where sizes let them.
+/// 16-bit queries over a cache of their type or int8 take the tensor cores, where sizes let them.
 DecodeKernel chooseDecodeKernel(const DecodeProblem& problem);
 
 /// Keys that a block of threads takes. It depends on nothing but the model's shape and the cache's,

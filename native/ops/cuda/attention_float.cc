@@ -3,6 +3,7 @@
 #include "ops/cuda/attention_float_plan.h"
 #include "ops/cuda/attention_kernels.h"
 #include "ops/cuda/attention_shape.h"
+#include "ops/cuda/kernel_types.h"
 
 namespace wgqa::cuda {
 
@@ -22,7 +23,7 @@ void attentionPrefillFloat(const AttentionPrefill& p, Session& session) {
                   .v = p.v.as<float>(),
                   .out = p.out.data,
                   .logSumExp = p.logSumExp.as<float>(),
-                  .writesBFloat16 = p.out.dtype == DType::bfloat16 ? 1 : 0});
+                  .outType = floatType(p.out.dtype)});
 }
 
 }  // namespace wgqa::cuda

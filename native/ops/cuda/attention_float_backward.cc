@@ -54,7 +54,7 @@ void attentionPrefillBackwardFloat(const AttentionPrefillBackward& p, Session& s
       .gradV = p.gradV.data,
       .biasPartials = biasPartials,
       .groupHeads = session.table(std::span<const std::int32_t>(firstHeads)),
-      .writesBFloat16 = p.gradQ.dtype == DType::bfloat16 ? 1 : 0};
+      .gradType = floatType(p.gradQ.dtype)};
   // The bias by distance, its gradient, and the sums of diagonals.
   const std::int64_t sharedBytes = plan.sharedBytes(4, 2, shape.bias) +
                                    plan.sharedBytes(0, 0, shape.bias) +

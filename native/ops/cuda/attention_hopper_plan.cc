@@ -20,10 +20,11 @@ std::int64_t mostBiasFloats(const RelativeBias& bias) {
   return bias.given() ? biasWindowFloats(static_cast<int>(mostReach(bias))) : 0;
 }
 
-// The copy engine knows no empty tensor.
+// There are instances for bfloat16, and the copy engine knows no empty tensor.
 bool hasInstructions(const DeviceProperties& device, const ConstTensorView& q,
                      const ConstTensorView& k) {
-  return device.computeCapability == kHopper && q.elements() > 0 && k.elements() > 0;
+  return device.computeCapability == kHopper && q.dtype == DType::bfloat16 && q.elements() > 0 &&
+         k.elements() > 0;
 }
 
 }  // namespace

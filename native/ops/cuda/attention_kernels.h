@@ -9,7 +9,7 @@ namespace wgqa::cuda {
 // attention_float.cc, attention_float_backward.cc: float32 q, k, v.
 void attentionPrefillFloat(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackwardFloat(const AttentionPrefillBackward& p, Session& session);
-// attention_tensor.cc, attention_tensor_backward.cc: bfloat16 q, k, v.
+// attention_tensor.cc: bfloat16 or float16 q, k, v; attention_tensor_backward.cc: bfloat16.
 void attentionPrefillTensor(const AttentionPrefill& p, Session& session);
 void attentionPrefillBackwardTensor(const AttentionPrefillBackward& p, Session& session);
 // attention_hopper.cc, attention_hopper_backward.cc: those of them that takesHopper() says

@@ -1,5 +1,5 @@
-// Attention over whole sequences: float32 queries take float32 arithmetic, bfloat16 ones the
-// tensor cores, by the instructions of the device's generation.
+// Attention over whole sequences: float32 queries take float32 arithmetic, 16-bit ones the tensor
+// cores, by the instructions of the device's generation.
 #include "ops/cuda/attention_hopper_plan.h"
 #include "ops/cuda/attention_kernels.h"
 #include "ops/cuda/operations.h"

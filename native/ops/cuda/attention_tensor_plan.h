@@ -25,7 +25,7 @@ std::vector<SequenceTile> queryTiles(const AttentionShape& shape, std::int64_t r
 /// Keys in tiles of `rows`, those that the most queries see first.
 std::vector<SequenceTile> keyTiles(const AttentionShape& shape, std::int64_t rows);
 
-/// Places for float32 copies of bfloat16 tensors of `count` elements in all, for the operation that
+/// Places for float32 copies of 16-bit tensors of `count` elements in all, for the operation that
 /// is being launched. Takes the last scratch place: float32 attention uses the others.
 class Widener {
  public:

@@ -9,15 +9,18 @@ namespace wgqa {
 std::unique_ptr<Ops> CudaOps::makeAnother() const { return std::make_unique<CudaOps>(device_); }
 
 std::optional<std::string> CudaOps::whyUnsupported(const ComputeNeeds& needs) const {
-  if (needs.dtype == DType::float16 || needs.dtype == DType::int32) {
-    return "the cuda backend computes in float32, bfloat16 or int8, not in " +
-           std::string(dtypeName(needs.dtype));
+  if (needs.dtype == DType::int32) {
+    return "the cuda backend computes in float32, float16, bfloat16 or int8, not in int32";
+  }
+  if (needs.matmul && needs.dtype == DType::float16) {
+    // bfloat16 has float32's range at the same rate: there is nothing to gain by scaling losses.
+    return "the cuda backend does not train in float16, in which gradients underflow";
   }
   if (needs.matmul && needs.dtype == DType::int8) {
     return "the cuda backend multiplies int8 with packed weights only";
   }
-  if (needs.attentionInput == DType::float16 || needs.attentionInput == DType::int8) {
-    return "the cuda backend takes queries in float32 or bfloat16, not in " +
+  if (needs.attentionInput == DType::int32 || needs.attentionInput == DType::int8) {
+    return "the cuda backend takes queries in float32, float16 or bfloat16, not in " +
            std::string(dtypeName(needs.attentionInput));
   }
   constexpr std::int64_t kLargestHead = 256;
@@ -47,7 +50,7 @@ void CudaOps::zero(const TensorView& view) {
 void CudaOps::finish() { session_.stream().synchronize(); }
 
 DType CudaOps::attentionInput(DType compute) const {
-  return compute == DType::float32 ? DType::float32 : DType::bfloat16;
+  return compute == DType::int8 ? DType::bfloat16 : compute;
 }
 
 cuda::Session& CudaOps::operation() {
@@ -75,7 +78,13 @@ void CudaOps::linear(std::span<const Linear> products) {
   if (!products.empty() && products.front().weight->dtype == DType::int8) {
     return cuda::linearQuantised(products, operation());
   }
-  for (const Linear& p : products) cuda::linear(p, operation());
+  for (const Linear& p : products) {
+    if (p.weight->dtype == DType::float16 && p.x.dtype == DType::float32) {
+      cuda::linearOfFloatRows(p, operation());
+    } else {
+      cuda::linear(p, operation());
+    }
+  }
 }
 
 void CudaOps::matmul(const Matmul& p) { cuda::matmul(p, operation()); }

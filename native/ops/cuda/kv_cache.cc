@@ -40,7 +40,7 @@ void kvAppend(const KvAppend& p, Session& session) {
   const std::int64_t kvHeads = p.k.shape[1];
   const std::int64_t headDim = p.k.shape[2];
   const std::int64_t tileTokens = appendTokens(p, session.multiprocessors());
-  session.launch(kKvAppend[computeIndex(p.k.dtype)][cacheIndex(p.keys.dtype)],
+  session.launch(kKvAppend[floatIndex(p.k.dtype)][cacheIndex(p.keys.dtype)],
                  {divideUp(tokens, tileTokens), kvHeads, 2},
                  {kAppendThreads, appendBytes(tileTokens, headDim)},
                  {.k = p.k.data,

@@ -4,6 +4,7 @@
 
 #include "ops/cuda/alignment.h"
 #include "ops/cuda/grids.h"
+#include "ops/cuda/kernel_types.h"
 #include "ops/cuda/kernels/warp_columns.h"
 #include "ops/cuda/operations.h"
 
@@ -56,7 +57,7 @@ std::int64_t sumParts(std::int64_t slices) {
 void rmsNorm(const RmsNorm& p, Session& session) {
   const std::int64_t rows = p.x.shape[0];
   const std::int64_t columns = p.x.shape[1];
-  const auto& kernels = p.out.dtype == DType::bfloat16 ? kRmsNormBFloat16 : kRmsNormFloat32;
+  const auto& kernels = kRmsNorm[floatIndex(p.out.dtype)];
   const ForwardPlan plan = forwardPlan(rows, columns, session.multiprocessors());
   session.launch(kernels[haveAlignedRows(columns, {p.x.data, p.weight.data, p.out.data})],
                  {divideUp(rows, plan.rowsOfBlock)},

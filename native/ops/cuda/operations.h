@@ -24,6 +24,8 @@ void matmul(const Matmul& p, Session& session);
 // quantised_products.cc: int8 weights
 std::unique_ptr<PackedWeight> packQuantised(const ConstTensorView& weight, Session& session);
 void linearQuantised(std::span<const Linear> products, Session& session);
+/// With float16 weights and float32 rows and results.
+void linearOfFloatRows(const Linear& p, Session& session);
 // elementwise.cc
 void dropout(const Dropout& p, Session& session);
 void gatedActivation(const GatedActivation& p, Session& session);

@@ -1,5 +1,6 @@
-// Products with int8 weights: rows of x become integers as they come, the library sums exactly, and
-// the sums are scaled.
+// Products of rows that get a scale each. With int8 weights they become integers as they come, and
+// the library sums exactly; with float16 weights float32 rows come within the range of that type.
+// The sums are scaled.
 #include "ops/cuda/kernels/quantised_products.h"
 
 #include <algorithm>
@@ -32,10 +33,10 @@ void quantise(const ConstTensorView& rows, const QuantisedRows& to, Session& ses
   session.launch(kQuantiseRows[floatIndex(rows.dtype)], {paddedRows(rows.shape[0])},
                  {kThreads, 2 * kReduceBytes},
                  {.rows = rows.data,
-                  .integers = to.integers,
+                  .stored = to.integers,
                   .scales = to.scales,
                   .rowStride = rows.strides[0],
-                  .integerStride = padded(rows.shape[1]),
+                  .storedStride = padded(rows.shape[1]),
                   .rowCount = rows.shape[0],
                   .columns = rows.shape[1]});
 }
@@ -95,6 +96,34 @@ void multiply(const Linear& p, const QuantisedRows& x, Session& session) {
                   .beta = p.beta});
 }
 
+// A matrix whose rows begin at multiples of 16 elements.
+TensorView paddedMatrix(void* data, DType dtype, std::int64_t rows, std::int64_t columns) {
+  TensorView view(data, dtype, {rows, columns});
+  view.strides[0] = padded(columns);
+  return view;
+}
+
+// The rows of a float32 matrix in float16, each by a power of two of its own.
+struct Float16Rows {
+  TensorView rows;
+  float* scales;
+
+  Float16Rows(const ConstTensorView& x, Session& session)
+      : rows(paddedMatrix(session.scratch<Float16Element>(Session::Scratch::first,
+                                                          x.shape[0] * padded(x.shape[1])),
+                          DType::float16, x.shape[0], x.shape[1])),
+        scales(session.scratch<float>(Session::Scratch::second, x.shape[0])) {
+    session.launch(kQuantiseRowsToFloat16, {x.shape[0]}, {kThreads, 2 * kReduceBytes},
+                   {.rows = x.data,
+                    .stored = rows.as<Float16Element>(),
+                    .scales = scales,
+                    .rowStride = x.strides[0],
+                    .storedStride = rows.strides[0],
+                    .rowCount = x.shape[0],
+                    .columns = x.shape[1]});
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<PackedWeight> packQuantised(const ConstTensorView& weight, Session& session) {
@@ -109,6 +138,26 @@ void linearQuantised(std::span<const Linear> products, Session& session) {
       session.scratch<float>(Session::Scratch::second, rows)};
   quantise(x, quantised, session);
   for (const Linear& p : products) multiply(p, quantised, session);
+}
+
+void linearOfFloatRows(const Linear& p, Session& session) {
+  const Float16Rows x(p.x, session);
+  const std::int64_t rows = p.x.shape[0];
+  const std::int64_t columns = p.weight->outFeatures;
+  const TensorView sums =
+      paddedMatrix(session.scratch<float>(Session::Scratch::third, rows * padded(columns)),
+                   DType::float32, rows, columns);
+  linear({.x = x.rows, .weight = p.weight, .out = sums}, session);
+  session.launch(kScaleFloatSums, {rows, divideUp(columns, kColumnsPerBlock)}, {kThreads},
+                 {.sums = sums.as<float>(),
+                  .rowScales = x.scales,
+                  .columnScales = nullptr,
+                  .out = p.out.data,
+                  .sumStride = sums.strides[0],
+                  .outStride = p.out.strides[0],
+                  .columns = columns,
+                  .alpha = p.alpha,
+                  .beta = p.beta});
 }
 
 }  // namespace wgqa::cuda

@@ -27,6 +27,29 @@ class ReferenceWeight final : public PackedWeight {
   Wide transposed;  // [inFeatures, outFeatures], rounded to `dtype`
 };
 
+// The nearest number of a floating type.
+double roundedTo(DType dtype, double value) {
+  const auto narrow = static_cast<float>(value);
+  if (dtype == DType::float16) return toFloat(toFloat16(narrow));
+  if (dtype == DType::bfloat16) return toFloat(toBFloat16(narrow));
+  return value;
+}
+
+// Rows of `columns` numbers, each rounded to float16 times a power of two of its own.
+void scaleRows(Wide& values, std::int64_t columns) {
+  constexpr int kTarget = 14;  // of the exponent of a row's largest magnitude
+  for (auto row = values.begin(); row < values.end(); row += columns) {
+    double largest = 0.0;
+    for (auto value = row; value < row + columns; ++value) {
+      largest = std::max(largest, std::abs(*value));
+    }
+    const int shift = largest > 0.0 ? kTarget - std::ilogb(largest) : 0;
+    for (auto value = row; value < row + columns; ++value) {
+      *value = std::ldexp(roundedTo(DType::float16, std::ldexp(*value, shift)), -shift);
+    }
+  }
+}
+
 // Rows of `columns` numbers, each rounded to a multiple of 1 / 127 of its row's largest magnitude.
 void quantiseRows(Wide& values, std::int64_t columns) {
   for (auto row = values.begin(); row < values.end(); row += columns) {
@@ -64,9 +87,7 @@ std::unique_ptr<PackedWeight> ReferenceOps::pack(const ConstTensorView& weight, 
   packed->bytes = weight.elements() * static_cast<std::int64_t>(bytesOf(dtype));
   Wide rows = load(weight);
   if (dtype == DType::int8) quantiseRows(rows, packed->inFeatures);
-  if (dtype == DType::bfloat16) {
-    for (double& value : rows) value = toFloat(toBFloat16(static_cast<float>(value)));
-  }
+  for (double& value : rows) value = roundedTo(dtype, value);
   packed->transposed = transposedRows(rows, packed->inFeatures);
   return packed;
 }
@@ -77,6 +98,8 @@ void ReferenceOps::linear(std::span<const Linear> products) {
     const auto& weight = dynamic_cast<const ReferenceWeight&>(*p.weight);
     Wide x = load(p.x);
     if (weight.dtype == DType::int8) quantiseRows(x, weight.inFeatures);
+    const bool isScaled = weight.dtype == DType::float16 && p.x.dtype == DType::float32;
+    if (isScaled) scaleRows(x, weight.inFeatures);
     blend(reference::matmul(x, weight.transposed, p.x.shape[0], weight.inFeatures,
                             weight.outFeatures),
           p.out, p.alpha, p.beta);

@@ -7,11 +7,8 @@ std::optional<std::string> ReferenceOps::whyUnsupported(const ComputeNeeds& need
   if (needs.matmul && needs.dtype == DType::int8) {
     return "the reference backend multiplies int8 with packed weights only";
   }
-  for (const DType dtype : {DType::float32, DType::bfloat16, DType::int8}) {
-    if (needs.dtype == dtype) return std::nullopt;
-  }
-  return "the reference backend computes in float32, bfloat16 or int8, not in " +
-         std::string(dtypeName(needs.dtype));
+  if (needs.dtype != DType::int32) return std::nullopt;
+  return "the reference backend computes in float32, float16, bfloat16 or int8, not in int32";
 }
 
 }  // namespace reference

@@ -22,7 +22,8 @@ class ScopeTimer {
   Clock::time_point start_ = Clock::now();
 };
 
-class ReferenceOps final : public HostOps {
+/// Not final: a test may look on.
+class ReferenceOps : public HostOps {
  public:
   std::string_view name() const override { return "reference"; }
   std::unique_ptr<Ops> makeAnother() const override { return makeReferenceOps(); }

@@ -24,6 +24,13 @@ WGQA_TEST(decodePlanTakesTensorCoresWhereSizesLetIt) {
   CHECK(with([](auto& p) { p.cacheType = DType::int8; }) == DecodeKernel::tensor);
   CHECK(with([](auto& p) { p.headDim = 128; }) == DecodeKernel::tensor);
   CHECK(with([](auto& p) { p.blockTokens = 8; }) == DecodeKernel::tensor);
+  CHECK(with([](auto& p) { p.queryType = p.cacheType = DType::float16; }) == DecodeKernel::tensor);
+  CHECK(with([](auto& p) {
+          p.queryType = DType::float16;
+          p.cacheType = DType::int8;
+        }) == DecodeKernel::tensor);
+  CHECK(with([](auto& p) { p.queryType = DType::float16; }) == DecodeKernel::scalar);
+  CHECK(with([](auto& p) { p.cacheType = DType::float16; }) == DecodeKernel::scalar);
   CHECK(with([](auto& p) { p.queryType = DType::float32; }) == DecodeKernel::scalar);
   CHECK(with([](auto& p) { p.cacheType = DType::float32; }) == DecodeKernel::scalar);
   CHECK(with([](auto& p) { p.headDim = 80; }) == DecodeKernel::scalar);

@@ -89,11 +89,11 @@ Attended attend(CudaOps& ops, const TensorView& q, const TensorView& k, const Te
   return {downloaded(ops, out.view()), downloaded(ops, logSumExp.view())};
 }
 
-void checkChunks(CudaOps& ops, bool causal) {
+void checkChunks(CudaOps& ops, DType dtype, bool causal) {
   Random random(1);
-  const DeviceTensor q(ops, DType::bfloat16, {kKeys, kHeads, kHeadDim}, random);
-  const DeviceTensor k(ops, DType::bfloat16, {kKeys, 1, kHeadDim}, random);
-  const DeviceTensor v(ops, DType::bfloat16, {kKeys, 1, kHeadDim}, random);
+  const DeviceTensor q(ops, dtype, {kKeys, kHeads, kHeadDim}, random);
+  const DeviceTensor k(ops, dtype, {kKeys, 1, kHeadDim}, random);
+  const DeviceTensor v(ops, dtype, {kKeys, 1, kHeadDim}, random);
   const DeviceTensor table(ops, DType::float32, {32, kHeads}, random);
   const Attended all = attend(ops, q.view(), k.view(), v.view(), table.view(), 0, kKeys, causal);
   for (const auto& [first, count] : {std::pair{0, 1}, {3, 100}, {127, 2}, {150, 180}, {329, 1}}) {
@@ -111,8 +111,10 @@ void checkChunks(CudaOps& ops, bool causal) {
 WGQA_TEST(attentionOfSomeQueriesIsThatOfAll) {
   for (const CudaTestDevice& on : cudaAttentionTestDevices()) {
     CudaOps ops(*on.device);
-    checkChunks(ops, false);
-    checkChunks(ops, true);
+    for (const DType dtype : {DType::bfloat16, DType::float16}) {
+      checkChunks(ops, dtype, false);
+      checkChunks(ops, dtype, true);
+    }
   }
 }
 

@@ -2,10 +2,13 @@
 // one.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "ops/cuda/device.h"
+#include "ops/ops.h"
 
 namespace wgqa::test {
 
@@ -18,5 +21,11 @@ std::vector<CudaTestDevice> cudaTestDevices();
 /// And the emulated one of compute capability 9.0, which differs from the other in its attention
 /// over whole sequences of bfloat16 numbers.
 std::vector<CudaTestDevice> cudaAttentionTestDevices();
+
+using MakeOps = std::function<std::unique_ptr<Ops>()>;
+
+/// Runs `body` on every device, and says which one it was that failed.
+void onEachDevice(const std::function<void(const MakeOps&)>& body,
+                  const std::vector<CudaTestDevice>& devices = cudaTestDevices());
 
 }  // namespace wgqa::test

@@ -72,13 +72,14 @@ void copyUnderWay(TestArguments p) {
   if (threadIndex() == 31) data->after = shared[0];
 }
 
-// One product of a [16, 16] by b [16, 8], both row-major bfloat16 in shared memory.
+// One product of a [16, 16] by b [16, 8], both row-major and of type T, in shared memory.
 struct ProductData {
   std::uint16_t a[16 * 16];
   std::uint16_t b[16 * 8];
   float out[16 * 8];
 };
 
+template <typename T>
 void tensorProduct(TestArguments p) {
   auto* data = static_cast<ProductData*>(p.data);
   auto* a = dynamicShared<std::uint16_t>();
@@ -92,7 +93,7 @@ void tensorProduct(TestArguments p) {
   std::uint32_t bWords[4];
   loadMatricesTransposed(bWords, b + lane % 16 * 8);
   float sums[4] = {};
-  multiplyAdd16x8x16(sums, aWords, {bWords[0], bWords[1]});
+  T::multiplyAdd(sums, aWords, {bWords[0], bWords[1]});
   for (int i = 0; i < 4; ++i) {
     data->out[(lane / 4 + 8 * (i / 2)) * 8 + 2 * (lane % 4) + i % 2] = sums[i];
   }
@@ -148,11 +149,19 @@ WGQA_TEST(emulationDeliversCopiesWhenTheyAreWaitedFor) {
   CHECK_EQUAL(data.after, 7u);
 }
 
-WGQA_TEST(emulationMultipliesMatrices) {
+template <typename T>
+std::uint16_t bitsOf(int value) {
+  T element;
+  round(static_cast<float>(value), element);
+  return element.bits;
+}
+
+template <typename T>
+void checkProduct() {
   ProductData data{};
-  for (int i = 0; i < 16 * 16; ++i) data.a[i] = toBFloat16(static_cast<float>(i % 13 - 6)).bits;
-  for (int i = 0; i < 16 * 8; ++i) data.b[i] = toBFloat16(static_cast<float>(i % 7 - 3)).bits;
-  run<tensorProduct>(1, 32, (16 * 16 + 16 * 8) * sizeof(std::uint16_t), &data);
+  for (int i = 0; i < 16 * 16; ++i) data.a[i] = bitsOf<T>(i % 13 - 6);
+  for (int i = 0; i < 16 * 8; ++i) data.b[i] = bitsOf<T>(i % 7 - 3);
+  run<tensorProduct<T>>(1, 32, (16 * 16 + 16 * 8) * sizeof(std::uint16_t), &data);
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       int sum = 0;
@@ -160,6 +169,16 @@ WGQA_TEST(emulationMultipliesMatrices) {
       CHECK_EQUAL(data.out[row * 8 + column], static_cast<float>(sum));
     }
   }
+}
+
+WGQA_TEST(emulationMultipliesMatrices) {
+  checkProduct<BFloat16Element>();
+  checkProduct<Float16Element>();
+}
+
+WGQA_TEST(emulationPairsNumbers) {
+  CHECK_EQUAL(BFloat16Element::pairBits(1.0f, -2.0f), 0xc0003f80u);
+  CHECK_EQUAL(Float16Element::pairBits(1.0f, -2.0f), 0xc0003c00u);
 }
 
 }  // namespace

@@ -22,18 +22,6 @@ constexpr double kLogits = 1e-5;
 constexpr double kGradient = 2e-5;
 constexpr std::int64_t kCacheBytes = 1 << 20;
 
-using MakeOps = std::function<std::unique_ptr<Ops>()>;
-
-// Runs `body` on every device, and says which one it was that failed.
-void onEachDevice(const std::function<void(const MakeOps&)>& body,
-                  const std::vector<CudaTestDevice>& devices = cudaTestDevices()) {
-  for (const CudaTestDevice& on : devices) {
-    const int before = failuresOfRunningTest();
-    body([&device = *on.device] { return std::make_unique<CudaOps>(device); });
-    if (failuresOfRunningTest() > before) note("on " + on.name);
-  }
-}
-
 // Heads of the size that the tensor cores' kernels take.
 std::unique_ptr<T5Model> wideModel(std::unique_ptr<Ops> ops, DType dtype) {
   T5Config config = smallConfig(true);
@@ -56,7 +44,7 @@ WGQA_TEST(cudaModelGivesTheLogitsOfTheReference) {
 WGQA_TEST(cudaModelInASmallerTypeErrsAsMuchAsRoundingDoes) {
   const SmallBatch batch;
   const auto exact = logitsOf(*wideModel(makeReferenceOps(), DType::float32), batch);
-  for (const DType dtype : {DType::bfloat16, DType::int8}) {
+  for (const DType dtype : {DType::float16, DType::bfloat16, DType::int8}) {
     const auto rounded = logitsOf(*wideModel(makeReferenceOps(), dtype), batch);
     const double allowed = 2.0 * relativeError(rounded, exact);
     onEachDevice(
@@ -239,7 +227,8 @@ WGQA_TEST(cudaModelDecodesAloneAsAmongOthers) {
   onEachDevice([](const MakeOps& makeOps) {
     for (const auto& [weights, cache] :
          {std::pair{DType::float32, DType::float32}, std::pair{DType::bfloat16, DType::bfloat16},
-          std::pair{DType::int8, DType::bfloat16}}) {
+          std::pair{DType::int8, DType::bfloat16}, std::pair{DType::float16, DType::float16},
+          std::pair{DType::float32, DType::float16}, std::pair{DType::float16, DType::int8}}) {
       const auto base = wideModel(makeOps(), weights);
       ConvertOptions convert;
       convert.kvHeads = 2;

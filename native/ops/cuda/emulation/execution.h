@@ -128,6 +128,9 @@ inline std::uint16_t float16Bits(float x) { return emulation::float16Bits(x); }
 inline std::uint32_t bfloat16PairBits(float low, float high) {
   return bfloat16Bits(low) | std::uint32_t{bfloat16Bits(high)} << 16;
 }
+inline std::uint32_t float16PairBits(float low, float high) {
+  return float16Bits(low) | std::uint32_t{float16Bits(high)} << 16;
+}
 inline float fromBFloat16Bits(std::uint16_t bits) { return emulation::fromBFloat16Bits(bits); }
 inline float fromFloat16Bits(std::uint16_t bits) { return emulation::fromFloat16Bits(bits); }
 inline std::uint32_t floatBits(float x) { return std::bit_cast<std::uint32_t>(x); }
@@ -141,6 +144,7 @@ namespace emulation {
 struct Fragments {
   std::uint32_t a[4];
   std::uint32_t b[2];
+  float (*widen)(std::uint16_t bits);  // of an element
 };
 /// The lane's four elements of a * b, each summed in the order of k.
 void multiplyFragments(const Fragments& own, float (&product)[4]);
@@ -161,16 +165,26 @@ inline void loadMatrices(std::uint32_t (&out)[4], const void* row, bool transpos
   }
 }
 
+inline void multiplyAdd(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                        float (*widen)(std::uint16_t bits)) {
+  Fragments own;
+  std::memcpy(own.a, a, sizeof(a));
+  std::memcpy(own.b, b, sizeof(b));
+  own.widen = widen;
+  float product[4];
+  multiplyFragments(own, product);
+  for (int i = 0; i < 4; ++i) d[i] += product[i];
+}
+
 }  // namespace emulation
 
 inline void multiplyAdd16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
                                const std::uint32_t (&b)[2]) {
-  emulation::Fragments own;
-  std::memcpy(own.a, a, sizeof(a));
-  std::memcpy(own.b, b, sizeof(b));
-  float product[4];
-  emulation::multiplyFragments(own, product);
-  for (int i = 0; i < 4; ++i) d[i] += product[i];
+  emulation::multiplyAdd(d, a, b, emulation::fromBFloat16Bits);
+}
+inline void multiplyAddFloat16(float (&d)[4], const std::uint32_t (&a)[4],
+                               const std::uint32_t (&b)[2]) {
+  emulation::multiplyAdd(d, a, b, emulation::fromFloat16Bits);
 }
 
 inline void loadMatrices(std::uint32_t (&out)[4], const void* row) {

@@ -263,11 +263,11 @@ void multiplyShown(const unsigned char* shown, float (&product)[16][8]) {
     const auto own = laneValue<Fragments>(shown, lane);
     for (int i = 0; i < 8; ++i) {
       const auto bits = static_cast<std::uint16_t>(own.a[i / 2] >> (16 * (i % 2)));
-      a[lane / 4 + 8 * (i / 2 % 2)][2 * (lane % 4) + i % 2 + 8 * (i / 4)] = fromBFloat16Bits(bits);
+      a[lane / 4 + 8 * (i / 2 % 2)][2 * (lane % 4) + i % 2 + 8 * (i / 4)] = own.widen(bits);
     }
     for (int i = 0; i < 4; ++i) {
       const auto bits = static_cast<std::uint16_t>(own.b[i / 2] >> (16 * (i % 2)));
-      b[2 * (lane % 4) + i % 2 + 8 * (i / 2)][lane / 4] = fromBFloat16Bits(bits);
+      b[2 * (lane % 4) + i % 2 + 8 * (i / 2)][lane / 4] = own.widen(bits);
     }
   }
   for (int row = 0; row < 16; ++row) {

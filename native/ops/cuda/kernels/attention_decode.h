@@ -6,6 +6,7 @@
 // which a last kernel joins (Dao et al. 2023, "Flash-Decoding").
 #pragma once
 
+#include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/kernel.h"
 #include "ops/cuda/kernels/relative_bias.h"
 
@@ -44,7 +45,7 @@ struct AttentionDecodeArguments {
   std::int32_t headDim;
   std::int32_t blockTokens;
   std::int32_t splitKeys;
-  std::int32_t writesBFloat16;
+  FloatType outType;
 };
 
 /// A warp per head (x times 4) of a sequence (y).
@@ -57,21 +58,33 @@ struct DecodeCombineArguments {
   std::int32_t headDim;
   std::int32_t splits;
   std::int32_t splitKeys;
-  std::int32_t writesBFloat16;
+  FloatType outType;
 };
 
-// [queries float32, bfloat16][cache float32, bfloat16, int8].
-inline constexpr Kernel<AttentionDecodeArguments> kDecodeScalar[2][3] = {
+// [queries float32, float16, bfloat16][cache float32, float16, bfloat16, int8].
+inline constexpr Kernel<AttentionDecodeArguments> kDecodeScalar[3][4] = {
     {{"attentionDecodeScalar<float32, float32>"},
+     {"attentionDecodeScalar<float32, float16>"},
      {"attentionDecodeScalar<float32, bfloat16>"},
      {"attentionDecodeScalar<float32, int8>"}},
+    {{"attentionDecodeScalar<float16, float32>"},
+     {"attentionDecodeScalar<float16, float16>"},
+     {"attentionDecodeScalar<float16, bfloat16>"},
+     {"attentionDecodeScalar<float16, int8>"}},
     {{"attentionDecodeScalar<bfloat16, float32>"},
+     {"attentionDecodeScalar<bfloat16, float16>"},
      {"attentionDecodeScalar<bfloat16, bfloat16>"},
      {"attentionDecodeScalar<bfloat16, int8>"}}};
-// [headDim 64, 128][cache bfloat16, int8].
-inline constexpr Kernel<AttentionDecodeArguments> kDecodeTensor[2][2] = {
-    {{"attentionDecodeTensor<64, bfloat16>"}, {"attentionDecodeTensor<64, int8>"}},
-    {{"attentionDecodeTensor<128, bfloat16>"}, {"attentionDecodeTensor<128, int8>"}}};
+// [headDim 64, 128][queries float16, bfloat16][cache of the queries' type, int8].
+inline constexpr Kernel<AttentionDecodeArguments> kDecodeTensor[2][2][2] = {
+    {{{"attentionDecodeTensor<64, float16, float16>"},
+      {"attentionDecodeTensor<64, float16, int8>"}},
+     {{"attentionDecodeTensor<64, bfloat16, bfloat16>"},
+      {"attentionDecodeTensor<64, bfloat16, int8>"}}},
+    {{{"attentionDecodeTensor<128, float16, float16>"},
+      {"attentionDecodeTensor<128, float16, int8>"}},
+     {{"attentionDecodeTensor<128, bfloat16, bfloat16>"},
+      {"attentionDecodeTensor<128, bfloat16, int8>"}}}};
 inline constexpr Kernel<DecodeCombineArguments> kDecodeCombine{"attentionDecodeCombine"};
 
 // ---------------------------------------------------------------------------- scalar

@@ -26,7 +26,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 8) attentionDecodeCombine(DecodeCom
       sum += partials[static_cast<std::int64_t>(split) * p.headDim + d] *
              exp2f(softmaxes[split].max - most);
     }
-    roundTo(sum / total, p.out, row * p.headDim + d, p.writesBFloat16 != 0);
+    roundTo(sum / total, p.out, row * p.headDim + d, p.outType);
   }
 }
 

@@ -163,8 +163,7 @@ WGQA_DEVICE void writeResult(const Shared& shared, const AttentionDecodeArgument
       if (i % p.headDim == 0) p.softmaxes[row * gridX() + blockX()] = softmax;
       continue;
     }
-    roundTo(shared.sums[i] / softmax.sum, p.out, row * p.headDim + i % p.headDim,
-            p.writesBFloat16 != 0);
+    roundTo(shared.sums[i] / softmax.sum, p.out, row * p.headDim + i % p.headDim, p.outType);
   }
 }
 
@@ -191,12 +190,20 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 4) attentionDecodeScalar(AttentionD
 }  // namespace
 
 std::vector<KernelEntry> attentionDecodeScalarKernels() {
+  using Float16 = Float16Element;
+  using BFloat16 = BFloat16Element;
   return {kernelEntry<attentionDecodeScalar<float, float>>(kDecodeScalar[0][0]),
-          kernelEntry<attentionDecodeScalar<float, BFloat16Element>>(kDecodeScalar[0][1]),
-          kernelEntry<attentionDecodeScalar<float, std::int8_t>>(kDecodeScalar[0][2]),
-          kernelEntry<attentionDecodeScalar<BFloat16Element, float>>(kDecodeScalar[1][0]),
-          kernelEntry<attentionDecodeScalar<BFloat16Element, BFloat16Element>>(kDecodeScalar[1][1]),
-          kernelEntry<attentionDecodeScalar<BFloat16Element, std::int8_t>>(kDecodeScalar[1][2])};
+          kernelEntry<attentionDecodeScalar<float, Float16>>(kDecodeScalar[0][1]),
+          kernelEntry<attentionDecodeScalar<float, BFloat16>>(kDecodeScalar[0][2]),
+          kernelEntry<attentionDecodeScalar<float, std::int8_t>>(kDecodeScalar[0][3]),
+          kernelEntry<attentionDecodeScalar<Float16, float>>(kDecodeScalar[1][0]),
+          kernelEntry<attentionDecodeScalar<Float16, Float16>>(kDecodeScalar[1][1]),
+          kernelEntry<attentionDecodeScalar<Float16, BFloat16>>(kDecodeScalar[1][2]),
+          kernelEntry<attentionDecodeScalar<Float16, std::int8_t>>(kDecodeScalar[1][3]),
+          kernelEntry<attentionDecodeScalar<BFloat16, float>>(kDecodeScalar[2][0]),
+          kernelEntry<attentionDecodeScalar<BFloat16, Float16>>(kDecodeScalar[2][1]),
+          kernelEntry<attentionDecodeScalar<BFloat16, BFloat16>>(kDecodeScalar[2][2]),
+          kernelEntry<attentionDecodeScalar<BFloat16, std::int8_t>>(kDecodeScalar[2][3])};
 }
 
 }  // namespace wgqa::cuda

@@ -19,7 +19,7 @@ WGQA_DEVICE int unitPlace(int row, int unit) {
   return row * kUnits + (kUnits == 4 ? unit ^ (row / 2 % 4) : unit ^ (row % 8));
 }
 
-// Where a copied unit goes: bfloat16 where it is read, int8 as it lies, to be widened.
+// Where a copied unit goes: 16-bit numbers where they are read, int8 as it lies, to be widened.
 template <int kUnits, typename Cache>
 WGQA_DEVICE int copyPlace(int row, int unit) {
   if constexpr (sizeof(Cache) == 1) {
@@ -34,7 +34,7 @@ template <int kHeadDim, typename Cache>
 struct WarpTile {
   static constexpr int kKeys = kWarpKeys<kHeadDim>;
   static constexpr int kLaneKeys = kKeys / kWarpThreads;
-  static constexpr int kTileBytes = 2 * kKeys * kHeadDim;  // of keys, or of values, in bfloat16
+  static constexpr int kTileBytes = 2 * kKeys * kHeadDim;  // of keys, or of values, in 16 bits
   static constexpr int kCopied = 16 / sizeof(Cache);       // numbers of one copy
 
   const AttentionDecodeArguments& p;
@@ -133,10 +133,10 @@ WGQA_DEVICE void copyValues(const WarpTile<kHeadDim, Cache>& tile,
   }
 }
 
-// The integers of a row of kUnits * 8 numbers in shared memory, as bfloat16 in a permuted tile:
-// exact, since eight bits hold them. The tile begins where the integers do: all are read before the
-// first is written.
-template <int kRows, int kUnits>
+// The integers of a row of kUnits * 8 numbers in shared memory, as T in a permuted tile: exact,
+// since eight bits hold them. The tile begins where the integers do: all are read before the first
+// is written.
+template <typename T, int kRows, int kUnits>
 WGQA_DEVICE void widenTile(unsigned char* tile) {
   constexpr int kPieces = kRows * kUnits / kWarpThreads;  // of eight numbers, of a lane
   Vector<std::int8_t, 8> pieces[kPieces];
@@ -148,7 +148,7 @@ WGQA_DEVICE void widenTile(unsigned char* tile) {
   WGQA_UNROLL
   for (int i = 0; i < kPieces; ++i) {
     const int at = i * kWarpThreads + laneIndex();
-    Vector<BFloat16Element, 8> wide;
+    Vector<T, 8> wide;
     WGQA_UNROLL
     for (int j = 0; j < 8; ++j) {
       round(static_cast<float>(pieces[i].elements[j]), wide.elements[j]);
@@ -159,11 +159,11 @@ WGQA_DEVICE void widenTile(unsigned char* tile) {
 }
 
 // Sixteen query heads as an operand: lanes hold rows l / 4 and l / 4 + 8.
-template <int kHeadDim>
+template <int kHeadDim, typename T>
 WGQA_DEVICE void loadQueries(std::uint32_t (&out)[kHeadDim / 16][4],
                              const AttentionDecodeArguments& p, int sequence, int firstHead,
                              int heads) {
-  const auto* q = static_cast<const BFloat16Element*>(p.q) +
+  const auto* q = static_cast<const T*>(p.q) +
                   (static_cast<std::int64_t>(sequence) * p.heads + firstHead) * kHeadDim;
   WGQA_UNROLL
   for (int k = 0; k < kHeadDim / 16; ++k) {
@@ -177,7 +177,7 @@ WGQA_DEVICE void loadQueries(std::uint32_t (&out)[kHeadDim / 16][4],
 }
 
 // sums [16 heads, keys] = queries * keys, in fragments of 16 x 8.
-template <int kHeadDim, int kKeys>
+template <int kHeadDim, int kKeys, typename T>
 WGQA_DEVICE void multiplyKeys(float (&sums)[kKeys / 8][4],
                               const std::uint32_t (&queries)[kHeadDim / 16][4],
                               const unsigned char* keys) {
@@ -189,14 +189,14 @@ WGQA_DEVICE void multiplyKeys(float (&sums)[kKeys / 8][4],
       std::uint32_t b[4];
       loadMatricesTransposed(b,
                              keys + 16 * unitPlace<kKeys / 8>(16 * k + lane % 16, n + lane / 16));
-      multiplyAdd16x8x16(sums[n], queries[k], {b[0], b[1]});
-      multiplyAdd16x8x16(sums[n + 1], queries[k], {b[2], b[3]});
+      T::multiplyAdd(sums[n], queries[k], {b[0], b[1]});
+      T::multiplyAdd(sums[n + 1], queries[k], {b[2], b[3]});
     }
   }
 }
 
 // sums [16 heads, headDim] += weights * values.
-template <int kHeadDim, int kKeys>
+template <int kHeadDim, int kKeys, typename T>
 WGQA_DEVICE void multiplyValues(float (&sums)[kHeadDim / 8][4],
                                 const float (&weights)[kKeys / 8][4], const unsigned char* values) {
   const int lane = laneIndex();
@@ -204,16 +204,15 @@ WGQA_DEVICE void multiplyValues(float (&sums)[kHeadDim / 8][4],
   for (int k = 0; k < kKeys / 16; ++k) {
     const auto& low = weights[2 * k];
     const auto& high = weights[2 * k + 1];
-    const std::uint32_t a[4] = {bfloat16PairBits(low[0], low[1]), bfloat16PairBits(low[2], low[3]),
-                                bfloat16PairBits(high[0], high[1]),
-                                bfloat16PairBits(high[2], high[3])};
+    const std::uint32_t a[4] = {T::pairBits(low[0], low[1]), T::pairBits(low[2], low[3]),
+                                T::pairBits(high[0], high[1]), T::pairBits(high[2], high[3])};
     WGQA_UNROLL
     for (int n = 0; n < kHeadDim / 8; n += 2) {
       std::uint32_t b[4];
       loadMatricesTransposed(
           b, values + 16 * unitPlace<kHeadDim / 8>(16 * k + lane % 16, n + lane / 16));
-      multiplyAdd16x8x16(sums[n], a, {b[0], b[1]});
-      multiplyAdd16x8x16(sums[n + 1], a, {b[2], b[3]});
+      T::multiplyAdd(sums[n], a, {b[0], b[1]});
+      T::multiplyAdd(sums[n + 1], a, {b[2], b[3]});
     }
   }
 }
@@ -366,15 +365,27 @@ WGQA_DEVICE void joinWarps(const WarpResults& results, const AttentionDecodeArgu
       p.partials[(row * gridX() + blockX()) * kHeadDim + d] = sum;
       if (d == 0) p.softmaxes[row * gridX() + blockX()] = {most, total};
     } else {
-      roundTo(sum / total, p.out, row * kHeadDim + d, p.writesBFloat16 != 0);
+      roundTo(sum / total, p.out, row * kHeadDim + d, p.outType);
     }
   }
 }
 
+// What values are in the product with the weights. Weights times an int8 value's scale may leave
+// the range of float16, in which they would meet its integers.
+template <typename Cache>
+struct ValueOf {
+  using Type = Cache;
+};
+template <>
+struct ValueOf<std::int8_t> {
+  using Type = BFloat16Element;
+};
+
 // Two blocks side by side keep 128 KiB under way, three times what a multiprocessor of an H100
 // takes in while it waits for memory.
-template <int kHeadDim, typename Cache>
+template <int kHeadDim, typename Query, typename Cache>
 WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 2) attentionDecodeTensor(AttentionDecodeArguments p) {
+  using Value = typename ValueOf<Cache>::Type;
   using Tile = WarpTile<kHeadDim, Cache>;
   constexpr int kKeys = Tile::kKeys;
   const int length = p.lengths[blockZ()];
@@ -408,7 +419,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 2) attentionDecodeTensor(AttentionD
   commitCopies();
   waitForCopies<1>();
   warpBarrier();
-  if constexpr (sizeof(Cache) == 1) widenTile<kHeadDim, kKeys / 8>(tile.keys);
+  if constexpr (sizeof(Cache) == 1) widenTile<Query, kHeadDim, kKeys / 8>(tile.keys);
   bool hasValues = false;
   for (int head = p.groupHeads[tile.kvHead]; head < p.groupHeads[tile.kvHead + 1];
        head += kTensorHeads) {
@@ -417,8 +428,8 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 2) attentionDecodeTensor(AttentionD
     float weights[kKeys / 8][4] = {};
     {
       std::uint32_t queries[kHeadDim / 16][4];
-      loadQueries<kHeadDim>(queries, p, tile.sequence, head, heads);
-      multiplyKeys<kHeadDim, kKeys>(weights, queries, tile.keys);
+      loadQueries<kHeadDim, Query>(queries, p, tile.sequence, head, heads);
+      multiplyKeys<kHeadDim, kKeys, Query>(weights, queries, tile.keys);
     }
     const RowBias bias = rowBias(p.bias, head, heads, tile.first + tile.count - 1 - (length - 1));
     finishScores<kHeadDim, Cache>(weights, tile, own, bias, length);
@@ -426,12 +437,12 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 2) attentionDecodeTensor(AttentionD
     if (!hasValues) {
       waitForCopies<0>();
       warpBarrier();
-      if constexpr (sizeof(Cache) == 1) widenTile<kKeys, kHeadDim / 8>(tile.values);
+      if constexpr (sizeof(Cache) == 1) widenTile<Value, kKeys, kHeadDim / 8>(tile.values);
       hasValues = true;
     }
     if constexpr (sizeof(Cache) == 1) scaleWeights<kHeadDim, Cache>(weights, own);
     float sums[kHeadDim / 8][4] = {};
-    if (tile.count > 0) multiplyValues<kHeadDim, kKeys>(sums, weights, tile.values);
+    if (tile.count > 0) multiplyValues<kHeadDim, kKeys, Value>(sums, weights, tile.values);
     keepResult<kHeadDim>(results, sums, rows);
     blockBarrier();
     joinWarps<kHeadDim>(results, p, tile.sequence, head, heads);
@@ -442,10 +453,16 @@ WGQA_KERNEL void WGQA_BOUNDS(kDecodeThreads, 2) attentionDecodeTensor(AttentionD
 }  // namespace
 
 std::vector<KernelEntry> attentionDecodeTensorKernels() {
-  return {kernelEntry<attentionDecodeTensor<64, BFloat16Element>>(kDecodeTensor[0][0]),
-          kernelEntry<attentionDecodeTensor<64, std::int8_t>>(kDecodeTensor[0][1]),
-          kernelEntry<attentionDecodeTensor<128, BFloat16Element>>(kDecodeTensor[1][0]),
-          kernelEntry<attentionDecodeTensor<128, std::int8_t>>(kDecodeTensor[1][1])};
+  using Float16 = Float16Element;
+  using BFloat16 = BFloat16Element;
+  return {kernelEntry<attentionDecodeTensor<64, Float16, Float16>>(kDecodeTensor[0][0][0]),
+          kernelEntry<attentionDecodeTensor<64, Float16, std::int8_t>>(kDecodeTensor[0][0][1]),
+          kernelEntry<attentionDecodeTensor<64, BFloat16, BFloat16>>(kDecodeTensor[0][1][0]),
+          kernelEntry<attentionDecodeTensor<64, BFloat16, std::int8_t>>(kDecodeTensor[0][1][1]),
+          kernelEntry<attentionDecodeTensor<128, Float16, Float16>>(kDecodeTensor[1][0][0]),
+          kernelEntry<attentionDecodeTensor<128, Float16, std::int8_t>>(kDecodeTensor[1][0][1]),
+          kernelEntry<attentionDecodeTensor<128, BFloat16, BFloat16>>(kDecodeTensor[1][1][0]),
+          kernelEntry<attentionDecodeTensor<128, BFloat16, std::int8_t>>(kDecodeTensor[1][1][1])};
 }
 
 }  // namespace wgqa::cuda

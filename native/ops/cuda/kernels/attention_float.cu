@@ -126,7 +126,7 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1) attentionFloat(Attentio
         rows.total[i] > 0.0f ? rows.most[i] + logf(rows.total[i]) : kMinusInfinity;
   }
   storeFloatSums<kHeadDim>(sums, factors, firstColumn, shape.headDim, pair.queries, queryStride,
-                           p.writesBFloat16 != 0, p.out, query);
+                           p.outType, p.out, query);
 }
 
 }  // namespace

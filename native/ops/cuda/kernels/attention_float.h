@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/cuda/kernels/attention_shape.h"
+#include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/kernel.h"
 
 namespace wgqa::cuda {
@@ -28,7 +29,7 @@ struct AttentionFloatArguments {
   const float* v;    // as k
   void* out;         // [queryTokens, heads, headDim]
   float* logSumExp;  // [queryTokens, heads], or null
-  std::int32_t writesBFloat16;
+  FloatType outType;
 };
 
 struct AttentionFloatBackwardArguments {
@@ -45,7 +46,7 @@ struct AttentionFloatBackwardArguments {
   void* gradV;                     // as k
   float* biasPartials;             // [tiles of queries, buckets, heads]
   const std::int32_t* groupHeads;  // [kvHeads + 1]: first query head of each K/V head
-  std::int32_t writesBFloat16;
+  FloatType gradType;
 };
 
 /// A warp per row.

@@ -179,9 +179,8 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
     blockBarrier();
   }
   const float factors[4] = {shape.scale, shape.scale, shape.scale, shape.scale};
-  const bool isBFloat16 = p.writesBFloat16 != 0;
   storeFloatSums<kHeadDim>(sums, factors, firstColumn, shape.headDim, pair.queries, queryStride,
-                           isBFloat16, p.gradQ, query);
+                           p.gradType, p.gradQ, query);
   blockBarrier();  // where there is no key, nobody has waited for the bias' gradient to be zeros
   if (shape.bias.table != nullptr && blockZ() == 0) writeBiasPartial<kHeadDim>(p, head, shared);
 }
@@ -230,11 +229,10 @@ WGQA_KERNEL void WGQA_BOUNDS(kFloatThreads<kHeadDim>, 1)
   }
   const float scales[4] = {shape.scale, shape.scale, shape.scale, shape.scale};
   const float ones[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-  const bool isBFloat16 = p.writesBFloat16 != 0;
   storeFloatSums<kHeadDim>(keySums, scales, firstColumn, shape.headDim, pair.keys, keyStride,
-                           isBFloat16, p.gradK, key);
+                           p.gradType, p.gradK, key);
   storeFloatSums<kHeadDim>(valueSums, ones, firstColumn, shape.headDim, pair.keys, keyStride,
-                           isBFloat16, p.gradV, key);
+                           p.gradType, p.gradV, key);
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ class Attending {
       barriers.keys.letPass(i);
       barriers.values.letPass(i);
     }
-    storeAttended(p_, blockTile(p_), warp_.row, rows_, out_);
+    storeAttended<BFloat16Element>(p_, blockTile(p_), warp_.row, rows_, out_);
   }
 
  private:

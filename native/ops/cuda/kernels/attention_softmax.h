@@ -120,7 +120,7 @@ WGQA_DEVICE void storeLogSumExp(const Arguments& p, const QueryTile& tile, int w
 
 /// What a warp has summed of `out` becomes the result of its rows, from the tile's row `warpRow`
 /// on.
-template <typename Arguments, int kRowTiles, int kColumnTiles>
+template <typename T, typename Arguments, int kRowTiles, int kColumnTiles>
 WGQA_DEVICE void storeAttended(const Arguments& p, const QueryTile& tile, int warpRow,
                                SoftmaxRows<2 * kRowTiles>& rows,
                                const float (&out)[kRowTiles][kColumnTiles][4]) {
@@ -132,7 +132,7 @@ WGQA_DEVICE void storeAttended(const Arguments& p, const QueryTile& tile, int wa
   }
   storeLogSumExp<kRowTiles>(p, tile, warpRow, rows);
   const int row = tile.first + warpRow;
-  storeFragment(
+  storeFragment<T>(
       out, factors, p.out, p.outIsFloat32,
       {queryElement(p.shape, tile, warpRow), std::int64_t{p.shape.heads} * p.shape.headDim, -row,
        tile.queries - row, p.shape.headDim});

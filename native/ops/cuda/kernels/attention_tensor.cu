@@ -9,15 +9,15 @@
 namespace wgqa::cuda {
 namespace {
 
-template <int kHeadDim, bool kDropout, typename Tiles = AttentionTensorTiles<kHeadDim>>
-WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const WarpQueries& warp,
+template <int kHeadDim, bool kDropout, typename T, typename Tiles = AttentionTensorTiles<kHeadDim>>
+WGQA_DEVICE void attendKeys(const AttentionTensorArguments<T>& p, const WarpQueries& warp,
                             int firstKey, const unsigned char* shared,
                             SoftmaxRows<2 * Tiles::kRowTiles>& rows,
                             float (&out)[Tiles::kRowTiles][kHeadDim / 8][4]) {
   const int place = firstKey % (Tiles::kKeys * Tiles::kStages) * TileLayout<kHeadDim>::kRowBytes;
   float scores[Tiles::kRowTiles][Tiles::kStepKeys / 8][4] = {};
-  multiplyRows<kHeadDim>({shared, warp.row * TileLayout<kHeadDim>::kRowBytes},
-                         {shared + Tiles::kKeysAt, place}, scores);
+  multiplyRows<kHeadDim, T>({shared, warp.row * TileLayout<kHeadDim>::kRowBytes},
+                            {shared + Tiles::kKeysAt, place}, scores);
   const auto* window = reinterpret_cast<const float*>(shared + Tiles::kBiasAt);
   const ScoreTerms terms =
       addBias<true>(p.shape.bias, window, p.shape.scale * kLog2E, firstKey - warp.position, scores);
@@ -34,13 +34,13 @@ WGQA_DEVICE void attendKeys(const AttentionTensorArguments& p, const WarpQueries
         p.shape.dropout, warp.dropoutRow, p.shape.heads, firstKey);
     applyKept(kept, 1.0f, scores);
   }
-  multiplyFragment<kHeadDim>(scores, {shared + Tiles::kValuesAt, place}, out);
+  multiplyFragment<kHeadDim, T>(scores, {shared + Tiles::kValuesAt, place}, out);
 }
 
 // The next keys are under way while the block works on those before: one barrier for each tile.
-template <int kHeadDim, bool kDropout>
+template <int kHeadDim, bool kDropout, typename T>
 WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim == 64 ? 3 : 2)
-    attentionTensor(AttentionTensorArguments p) {
+    attentionTensor(AttentionTensorArguments<T> p) {
   using Tiles = AttentionTensorTiles<kHeadDim>;
   auto* shared = dynamicShared<unsigned char>();
   const QueryTile tile = blockTile(p);
@@ -69,16 +69,20 @@ WGQA_KERNEL void WGQA_BOUNDS(AttentionTensorTiles<kHeadDim>::kThreads, kHeadDim 
     }
   }
   waitForCopies<0>();
-  storeAttended(p, blockTile(p), warp.row, rows, out);
+  storeAttended<T>(p, blockTile(p), warp.row, rows, out);
 }
 
 }  // namespace
 
 std::vector<KernelEntry> attentionTensorKernels() {
-  return {kernelEntry<attentionTensor<64, false>>(kAttentionTensor64),
-          kernelEntry<attentionTensor<128, false>>(kAttentionTensor128),
-          kernelEntry<attentionTensor<64, true>>(kAttentionTensorDropout64),
-          kernelEntry<attentionTensor<128, true>>(kAttentionTensorDropout128)};
+  using BFloat16 = BFloat16Element;
+  using Float16 = Float16Element;
+  return {kernelEntry<attentionTensor<64, false, BFloat16>>(kAttentionTensor64),
+          kernelEntry<attentionTensor<128, false, BFloat16>>(kAttentionTensor128),
+          kernelEntry<attentionTensor<64, true, BFloat16>>(kAttentionTensorDropout64),
+          kernelEntry<attentionTensor<128, true, BFloat16>>(kAttentionTensorDropout128),
+          kernelEntry<attentionTensor<64, false, Float16>>(kAttentionTensorFloat16Of64),
+          kernelEntry<attentionTensor<128, false, Float16>>(kAttentionTensorFloat16Of128)};
 }
 
 }  // namespace wgqa::cuda

@@ -30,22 +30,30 @@ struct AttentionTensorTiles {
 };
 
 /// Block x: query head x % heads of tile x / heads. Rows are aligned to 16 bytes.
+template <typename T>
 struct AttentionTensorArguments {
   AttentionShapeArguments shape;
   const SequenceTile* tiles;  // of kQueries rows; those before a sequence's first query are none
-  const BFloat16Element* q;   // [queryTokens, heads, headDim]
-  const BFloat16Element* k;   // [keyTokens, kvHeads, headDim]
-  const BFloat16Element* v;   // [keyTokens, kvHeads, headDim]
-  void* out;                  // [queryTokens, heads, headDim] float32 | bfloat16
+  const T* q;                 // [queryTokens, heads, headDim]
+  const T* k;                 // [keyTokens, kvHeads, headDim]
+  const T* v;                 // [keyTokens, kvHeads, headDim]
+  void* out;                  // [queryTokens, heads, headDim] float32 | T
   float* logSumExp;           // [queryTokens, heads], or null
   bool outIsFloat32;
 };
 
-inline constexpr Kernel<AttentionTensorArguments> kAttentionTensor64{"attentionTensor<64>"};
-inline constexpr Kernel<AttentionTensorArguments> kAttentionTensor128{"attentionTensor<128>"};
-inline constexpr Kernel<AttentionTensorArguments> kAttentionTensorDropout64{
+template <typename T>
+using AttentionTensorKernel = Kernel<AttentionTensorArguments<T>>;
+inline constexpr AttentionTensorKernel<BFloat16Element> kAttentionTensor64{"attentionTensor<64>"};
+inline constexpr AttentionTensorKernel<BFloat16Element> kAttentionTensor128{"attentionTensor<128>"};
+inline constexpr AttentionTensorKernel<BFloat16Element> kAttentionTensorDropout64{
     "attentionTensor<64, dropout>"};
-inline constexpr Kernel<AttentionTensorArguments> kAttentionTensorDropout128{
+inline constexpr AttentionTensorKernel<BFloat16Element> kAttentionTensorDropout128{
     "attentionTensor<128, dropout>"};
+// Without dropout: nothing is trained in float16.
+inline constexpr AttentionTensorKernel<Float16Element> kAttentionTensorFloat16Of64{
+    "attentionTensor<64, float16>"};
+inline constexpr AttentionTensorKernel<Float16Element> kAttentionTensorFloat16Of128{
+    "attentionTensor<128, float16>"};
 
 }  // namespace wgqa::cuda

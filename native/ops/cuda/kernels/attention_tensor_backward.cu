@@ -191,8 +191,9 @@ WGQA_KERNEL void WGQA_BOUNDS(QueryGradientTiles<kHeadDim>::kThreads, 2)
 
 // ---------------------------------------------------------------------------- keys
 
-WGQA_DEVICE TileRows ownKeyRows(const AttentionShapeArguments& shape, const KeyTile& tile,
-                                const BFloat16Element* tensor) {
+WGQA_DEVICE TileRows<BFloat16Element> ownKeyRows(const AttentionShapeArguments& shape,
+                                                 const KeyTile& tile,
+                                                 const BFloat16Element* tensor) {
   return {tensor + keyElement(shape, tile.keyOffset + tile.first, tile.kvHead),
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - tile.first, shape.headDim};
 }
@@ -217,8 +218,8 @@ WGQA_DEVICE void copyQueries(const AttentionTensorBackwardArguments& p, const Ke
   const AttentionShapeArguments& shape = p.shape;
   const std::int64_t token = std::int64_t{tile.queryOffset} + cursor.query;
   const std::int64_t element = (token * shape.heads + cursor.head) * shape.headDim;
-  TileRows rows{p.q + element, std::int64_t{shape.heads} * shape.headDim, 0,
-                tile.queries - cursor.query, shape.headDim};
+  TileRows<BFloat16Element> rows{p.q + element, std::int64_t{shape.heads} * shape.headDim, 0,
+                                 tile.queries - cursor.query, shape.headDim};
   unsigned char* to = shared + stage * Tiles::kTileBytes;
   copyTile<Tiles::kQueries, kHeadDim, Tiles::kThreads>(to + Tiles::kQueriesAt, rows);
   rows.first = p.gradOut + element;

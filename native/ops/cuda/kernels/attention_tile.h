@@ -60,14 +60,16 @@ WGQA_DEVICE std::int64_t keyElement(const AttentionShapeArguments& shape, int ke
   return (std::int64_t{keyToken} * shape.kvHeads + kvHead) * shape.headDim;
 }
 
-WGQA_DEVICE TileRows queryRows(const AttentionShapeArguments& shape, const QueryTile& tile,
-                               const BFloat16Element* tensor) {
+template <typename T>
+WGQA_DEVICE TileRows<T> queryRows(const AttentionShapeArguments& shape, const QueryTile& tile,
+                                  const T* tensor) {
   return {tensor + queryElement(shape, tile, 0), std::int64_t{shape.heads} * shape.headDim,
           -tile.first, tile.queries - tile.first, shape.headDim};
 }
 
-WGQA_DEVICE TileRows keyRows(const AttentionShapeArguments& shape, const QueryTile& tile,
-                             const BFloat16Element* tensor, int firstKey) {
+template <typename T>
+WGQA_DEVICE TileRows<T> keyRows(const AttentionShapeArguments& shape, const QueryTile& tile,
+                                const T* tensor, int firstKey) {
   return {tensor + keyElement(shape, tile.keyOffset + firstKey, tile.kvHead),
           std::int64_t{shape.kvHeads} * shape.headDim, 0, tile.keys - firstKey, shape.headDim};
 }

@@ -5,13 +5,30 @@
 
 namespace wgqa::cuda {
 
-/// Storage of a bfloat16 number.
+/// Storage of a bfloat16 number, and what tensor cores do with such numbers.
 struct BFloat16Element {
   std::uint16_t bits;
+
+  /// Two of them in a word, `low` in its lower half.
+  WGQA_DEVICE static std::uint32_t pairBits(float low, float high) {
+    return bfloat16PairBits(low, high);
+  }
+  WGQA_DEVICE static void multiplyAdd(float (&d)[4], const std::uint32_t (&a)[4],
+                                      const std::uint32_t (&b)[2]) {
+    multiplyAdd16x8x16(d, a, b);
+  }
 };
-/// Storage of an IEEE 754 binary16 number.
+/// The same of IEEE 754 binary16.
 struct Float16Element {
   std::uint16_t bits;
+
+  WGQA_DEVICE static std::uint32_t pairBits(float low, float high) {
+    return float16PairBits(low, high);
+  }
+  WGQA_DEVICE static void multiplyAdd(float (&d)[4], const std::uint32_t (&a)[4],
+                                      const std::uint32_t (&b)[2]) {
+    multiplyAddFloat16(d, a, b);
+  }
 };
 
 WGQA_DEVICE float widen(float x) { return x; }
@@ -23,12 +40,17 @@ WGQA_DEVICE void round(float x, float& out) { out = x; }
 WGQA_DEVICE void round(float x, BFloat16Element& out) { out.bits = bfloat16Bits(x); }
 WGQA_DEVICE void round(float x, Float16Element& out) { out.bits = float16Bits(x); }
 
-/// Writes an element of a tensor of either type.
-WGQA_DEVICE void roundTo(float x, void* tensor, std::int64_t element, bool isBFloat16) {
-  if (isBFloat16) {
-    round(x, static_cast<BFloat16Element*>(tensor)[element]);
-  } else {
+/// Of a tensor whose type a kernel learns when it runs.
+enum class FloatType : std::int32_t { float32, float16, bfloat16 };
+
+/// Writes an element of such a tensor.
+WGQA_DEVICE void roundTo(float x, void* tensor, std::int64_t element, FloatType type) {
+  if (type == FloatType::float32) {
     static_cast<float*>(tensor)[element] = x;
+  } else if (type == FloatType::float16) {
+    round(x, static_cast<Float16Element*>(tensor)[element]);
+  } else {
+    round(x, static_cast<BFloat16Element*>(tensor)[element]);
   }
 }
 

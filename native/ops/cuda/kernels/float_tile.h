@@ -106,7 +106,7 @@ WGQA_DEVICE void storeFloatScores(const float (&scores)[4][4], float* tile) {
 template <int kHeadDim>
 WGQA_DEVICE void storeFloatSums(const float (&sums)[4][FloatTile<kHeadDim>::kSums],
                                 const float (&factors)[4], int first, int headDim, int count,
-                                std::int64_t stride, bool writesBFloat16, void* tensor,
+                                std::int64_t stride, FloatType type, void* tensor,
                                 std::int64_t at) {
   using Tile = FloatTile<kHeadDim>;
   WGQA_UNROLL
@@ -117,7 +117,7 @@ WGQA_DEVICE void storeFloatSums(const float (&sums)[4][FloatTile<kHeadDim>::kSum
     for (int j = 0; j < Tile::kSums; ++j) {
       const int column = first + Tile::x() + j * Tile::kSide;
       if (column >= headDim) continue;
-      roundTo(sums[i][j] * factors[i], tensor, at + row * stride + column, writesBFloat16);
+      roundTo(sums[i][j] * factors[i], tensor, at + row * stride + column, type);
     }
   }
 }

@@ -78,8 +78,10 @@ WGQA_DEVICE void quantiseRows(const Tile& tile, const KvAppendArguments& p, floa
   }
 }
 
-WGQA_DEVICE void storeElement(float x, float& to) { to = x; }
-WGQA_DEVICE void storeElement(float x, BFloat16Element& to) { round(x, to); }
+template <typename Cache>
+WGQA_DEVICE void storeElement(float x, Cache& to) {
+  round(x, to);
+}
 WGQA_DEVICE void storeElement(float x, std::int8_t& to) { to = static_cast<std::int8_t>(x); }
 
 template <typename Cache>
@@ -172,12 +174,20 @@ WGQA_KERNEL void WGQA_BOUNDS(256, 4) copyBlocks(CopyBlocksArguments p) {
 }  // namespace
 
 std::vector<KernelEntry> kvCacheKernels() {
+  using Float16 = Float16Element;
+  using BFloat16 = BFloat16Element;
   return {kernelEntry<kvAppend<float, float>>(kKvAppend[0][0]),
-          kernelEntry<kvAppend<float, BFloat16Element>>(kKvAppend[0][1]),
-          kernelEntry<kvAppend<float, std::int8_t>>(kKvAppend[0][2]),
-          kernelEntry<kvAppend<BFloat16Element, float>>(kKvAppend[1][0]),
-          kernelEntry<kvAppend<BFloat16Element, BFloat16Element>>(kKvAppend[1][1]),
-          kernelEntry<kvAppend<BFloat16Element, std::int8_t>>(kKvAppend[1][2]),
+          kernelEntry<kvAppend<float, Float16>>(kKvAppend[0][1]),
+          kernelEntry<kvAppend<float, BFloat16>>(kKvAppend[0][2]),
+          kernelEntry<kvAppend<float, std::int8_t>>(kKvAppend[0][3]),
+          kernelEntry<kvAppend<Float16, float>>(kKvAppend[1][0]),
+          kernelEntry<kvAppend<Float16, Float16>>(kKvAppend[1][1]),
+          kernelEntry<kvAppend<Float16, BFloat16>>(kKvAppend[1][2]),
+          kernelEntry<kvAppend<Float16, std::int8_t>>(kKvAppend[1][3]),
+          kernelEntry<kvAppend<BFloat16, float>>(kKvAppend[2][0]),
+          kernelEntry<kvAppend<BFloat16, Float16>>(kKvAppend[2][1]),
+          kernelEntry<kvAppend<BFloat16, BFloat16>>(kKvAppend[2][2]),
+          kernelEntry<kvAppend<BFloat16, std::int8_t>>(kKvAppend[2][3]),
           kernelEntry<copyBlocks>(kCopyBlocks)};
 }
 

@@ -44,12 +44,19 @@ struct CopyBlocksArguments {
   std::int64_t blockBytes;
 };
 
-// [input float32, bfloat16][cache float32, bfloat16, int8].
-inline constexpr Kernel<KvAppendArguments> kKvAppend[2][3] = {
-    {{"kvAppend<float32, float32>"}, {"kvAppend<float32, bfloat16>"}, {"kvAppend<float32, int8>"}},
-    {{"kvAppend<bfloat16, float32>"},
-     {"kvAppend<bfloat16, bfloat16>"},
-     {"kvAppend<bfloat16, int8>"}}};
+// [input float32, float16, bfloat16][cache float32, float16, bfloat16, int8].
+inline constexpr Kernel<KvAppendArguments> kKvAppend[3][4] = {{{"kvAppend<float32, float32>"},
+                                                               {"kvAppend<float32, float16>"},
+                                                               {"kvAppend<float32, bfloat16>"},
+                                                               {"kvAppend<float32, int8>"}},
+                                                              {{"kvAppend<float16, float32>"},
+                                                               {"kvAppend<float16, float16>"},
+                                                               {"kvAppend<float16, bfloat16>"},
+                                                               {"kvAppend<float16, int8>"}},
+                                                              {{"kvAppend<bfloat16, float32>"},
+                                                               {"kvAppend<bfloat16, float16>"},
+                                                               {"kvAppend<bfloat16, bfloat16>"},
+                                                               {"kvAppend<bfloat16, int8>"}}};
 inline constexpr Kernel<CopyBlocksArguments> kCopyBlocks{"copyBlocks"};
 
 }  // namespace wgqa::cuda

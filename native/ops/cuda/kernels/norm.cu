@@ -301,10 +301,12 @@ constexpr NormBackwardTile kWide = kNormWideTile;
 }  // namespace
 
 std::vector<KernelEntry> normKernels() {
-  return {kernelEntry<rmsNorm<false, float>>(kRmsNormFloat32[0]),
-          kernelEntry<rmsNorm<true, float>>(kRmsNormFloat32[1]),
-          kernelEntry<rmsNorm<false, BFloat16Element>>(kRmsNormBFloat16[0]),
-          kernelEntry<rmsNorm<true, BFloat16Element>>(kRmsNormBFloat16[1]),
+  return {kernelEntry<rmsNorm<false, float>>(kRmsNorm[0][0]),
+          kernelEntry<rmsNorm<true, float>>(kRmsNorm[0][1]),
+          kernelEntry<rmsNorm<false, Float16Element>>(kRmsNorm[1][0]),
+          kernelEntry<rmsNorm<true, Float16Element>>(kRmsNorm[1][1]),
+          kernelEntry<rmsNorm<false, BFloat16Element>>(kRmsNorm[2][0]),
+          kernelEntry<rmsNorm<true, BFloat16Element>>(kRmsNorm[2][1]),
           kernelEntry<rmsNormBackward<false, kWide.rows, kWide.groups>>(kRmsNormBackwardWide[0]),
           kernelEntry<rmsNormBackward<true, kWide.rows, kWide.groups>>(kRmsNormBackwardWide[1]),
           kernelEntry<rmsNormBackward<true, kNarrow.rows, kNarrow.groups>>(kRmsNormBackwardNarrow),

@@ -63,11 +63,12 @@ inline constexpr int kSumSlicesWarps = 8;
 inline constexpr std::int64_t kSumSlicesBytes =
     kSumSlicesWarps * 32 * static_cast<std::int64_t>(sizeof(float));
 
+// [out float32, float16, bfloat16][rows aligned to their elements, to 16 bytes].
+inline constexpr Kernel<RmsNormArguments> kRmsNorm[3][2] = {
+    {{"rmsNorm<float32, elements>"}, {"rmsNorm<float32, vectors>"}},
+    {{"rmsNorm<float16, elements>"}, {"rmsNorm<float16, vectors>"}},
+    {{"rmsNorm<bfloat16, elements>"}, {"rmsNorm<bfloat16, vectors>"}}};
 // [rows aligned to their elements, to 16 bytes].
-inline constexpr Kernel<RmsNormArguments> kRmsNormFloat32[] = {{"rmsNorm<float32, elements>"},
-                                                               {"rmsNorm<float32, vectors>"}};
-inline constexpr Kernel<RmsNormArguments> kRmsNormBFloat16[] = {{"rmsNorm<bfloat16, elements>"},
-                                                                {"rmsNorm<bfloat16, vectors>"}};
 inline constexpr Kernel<RmsNormBackwardArguments> kRmsNormBackwardWide[] = {
     {"rmsNormBackward<wide, elements>"}, {"rmsNormBackward<wide, vectors>"}};
 inline constexpr Kernel<RmsNormBackwardArguments> kRmsNormBackwardNarrow{

@@ -1,4 +1,5 @@
-// Tiles of bfloat16 rows in shared memory, and products of them on tensor cores (mma.m16n8k16).
+// Tiles of rows of 16-bit numbers in shared memory, and products of them on tensor cores
+// (mma.m16n8k16).
 //
 // A warp's sums are fragments [row tiles][column tiles][4] of 16 x 8: element i of a lane is at row
 // laneRow() + 8 (i / 2) and column laneColumn() + i % 2 of its 16 x 8.
@@ -38,8 +39,9 @@ struct TileLayout {
 
 /// The rows of a tensor that a tile gets: row i lies at first + i * stride. Rows outside of
 /// [begin, end) and columns from `columns` (a multiple of 8) on are zeros.
+template <typename T>
 struct TileRows {
-  const BFloat16Element* first;
+  const T* first;
   std::int64_t stride;
   int begin;
   int end;
@@ -47,15 +49,15 @@ struct TileRows {
 };
 
 /// All threads of the block begin to copy a tile.
-template <int kRows, int kColumns, int kThreads>
-WGQA_DEVICE void copyTile(unsigned char* tile, const TileRows& rows) {
+template <int kRows, int kColumns, int kThreads, typename T>
+WGQA_DEVICE void copyTile(unsigned char* tile, const TileRows<T>& rows) {
   using Layout = TileLayout<kColumns>;
   constexpr int kRowsAtOnce = kThreads / Layout::kChunks;
   static_assert(kRowsAtOnce % 8 == 0 && kRows % kRowsAtOnce == 0);
   const int firstRow = threadIndex() / Layout::kChunks;
   const int chunk = threadIndex() % Layout::kChunks;
   const bool isColumn = chunk * 8 < rows.columns;
-  const BFloat16Element* from = rows.first + firstRow * rows.stride + chunk * 8;
+  const T* from = rows.first + firstRow * rows.stride + chunk * 8;
   unsigned char* to = tile + Layout::offset(firstRow, chunk);
   WGQA_UNROLL
   for (int i = 0; i < kRows; i += kRowsAtOnce) {
@@ -72,7 +74,7 @@ struct TileView {
 };
 
 /// sums += a b^T, both rows of tiles of kColumns columns.
-template <int kColumns, int kRowTiles, int kColumnTiles>
+template <int kColumns, typename T = BFloat16Element, int kRowTiles, int kColumnTiles>
 WGQA_DEVICE void multiplyRows(const TileView& a, const TileView& b,
                               float (&sums)[kRowTiles][kColumnTiles][4]) {
   using Layout = TileLayout<kColumns>;
@@ -91,15 +93,15 @@ WGQA_DEVICE void multiplyRows(const TileView& a, const TileView& b,
       loadMatrices(columns, b.base + Layout::chunksOn(laneB, 2 * k) + n * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
-        multiplyAdd16x8x16(sums[m][n], rows[m], {columns[0], columns[1]});
-        multiplyAdd16x8x16(sums[m][n + 1], rows[m], {columns[2], columns[3]});
+        T::multiplyAdd(sums[m][n], rows[m], {columns[0], columns[1]});
+        T::multiplyAdd(sums[m][n + 1], rows[m], {columns[2], columns[3]});
       }
     }
   }
 }
 
-/// sums += a b: `a` a fragment, rounded to bfloat16; b rows of a tile.
-template <int kColumns, int kRowTiles, int kInnerTiles>
+/// sums += a b: `a` a fragment, rounded to the type of b, rows of a tile.
+template <int kColumns, typename T = BFloat16Element, int kRowTiles, int kInnerTiles>
 WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4], const TileView& b,
                                   float (&sums)[kRowTiles][kColumns / 8][4]) {
   using Layout = TileLayout<kColumns>;
@@ -112,7 +114,7 @@ WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4], c
       WGQA_UNROLL
       for (int i = 0; i < 4; ++i) {
         const float(&pair)[4] = a[m][k + i / 2];
-        rows[m][i] = bfloat16PairBits(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+        rows[m][i] = T::pairBits(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
       }
     }
     WGQA_UNROLL
@@ -122,8 +124,8 @@ WGQA_DEVICE void multiplyFragment(const float (&a)[kRowTiles][kInnerTiles][4], c
                              b.base + Layout::chunksOn(laneB, n) + k * 8 * Layout::kRowBytes);
       WGQA_UNROLL
       for (int m = 0; m < kRowTiles; ++m) {
-        multiplyAdd16x8x16(sums[m][n], rows[m], {columns[0], columns[1]});
-        multiplyAdd16x8x16(sums[m][n + 1], rows[m], {columns[2], columns[3]});
+        T::multiplyAdd(sums[m][n], rows[m], {columns[0], columns[1]});
+        T::multiplyAdd(sums[m][n + 1], rows[m], {columns[2], columns[3]});
       }
     }
   }
@@ -158,25 +160,25 @@ WGQA_DEVICE void storeFragment(const float (&values)[kRowTiles][kColumnTiles][4]
   }
 }
 
-/// The same in bfloat16: neighbouring lanes change pairs, so that each writes four numbers and a
+/// The same in 16 bits: neighbouring lanes change pairs, so that each writes four numbers and a
 /// warp whole sectors.
-template <int kRowTiles, int kColumnTiles>
+template <int kRowTiles, int kColumnTiles, typename T>
 WGQA_DEVICE void storeFragment(const float (&values)[kRowTiles][kColumnTiles][4],
-                               const float (&factors)[2 * kRowTiles], BFloat16Element* tensor,
+                               const float (&factors)[2 * kRowTiles], T* tensor,
                                const FragmentPlace& place) {
   const bool isOdd = laneIndex() % 2 == 1;
   WGQA_UNROLL
   for (int r = 0; r < 2 * kRowTiles; ++r) {
     const int row = laneRow() + 8 * r;
     const bool isRow = row >= place.begin && row < place.end;
-    BFloat16Element* to = tensor + place.first + row * place.stride + laneIndex() % 4 / 2 * 4;
+    T* to = tensor + place.first + row * place.stride + laneIndex() % 4 / 2 * 4;
     WGQA_UNROLL
     for (int n = 0; n < kColumnTiles; n += 2) {
       std::uint32_t pairs[2];
       WGQA_UNROLL
       for (int i = 0; i < 2; ++i) {
         const float* pair = &values[r / 2][n + i][r % 2 * 2];
-        pairs[i] = bfloat16PairBits(factors[r] * pair[0], factors[r] * pair[1]);
+        pairs[i] = T::pairBits(factors[r] * pair[0], factors[r] * pair[1]);
       }
       const std::uint32_t other = shuffleXor(isOdd ? pairs[0] : pairs[1], 1);
       const int column = 8 * n + (isOdd ? 8 : 0);
@@ -187,15 +189,15 @@ WGQA_DEVICE void storeFragment(const float (&values)[kRowTiles][kColumnTiles][4]
   }
 }
 
-/// To a tensor of either type.
-template <int kRowTiles, int kColumnTiles>
+/// To a tensor of float32 or of T.
+template <typename T = BFloat16Element, int kRowTiles, int kColumnTiles>
 WGQA_DEVICE void storeFragment(const float (&values)[kRowTiles][kColumnTiles][4],
                                const float (&factors)[2 * kRowTiles], void* tensor, bool isFloat32,
                                const FragmentPlace& place) {
   if (isFloat32) {
     storeFragment(values, factors, static_cast<float*>(tensor), place);
   } else {
-    storeFragment(values, factors, static_cast<BFloat16Element*>(tensor), place);
+    storeFragment(values, factors, static_cast<T*>(tensor), place);
   }
 }
 

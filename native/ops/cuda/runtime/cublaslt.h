@@ -28,6 +28,8 @@ struct CublasLt {
   static constexpr std::int32_t kPlain = 0;       // CUBLAS_OP_N
   static constexpr std::int32_t kTransposed = 1;  // CUBLAS_OP_T
   static constexpr int kMaxWorkspaceBytes = 1;    // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
+  static constexpr int kReductionSchemes = 3;     // CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK
+  static constexpr int kInComputeType = 2;        // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
   static constexpr int kMinAlignmentA = 5;        // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES
   static constexpr int kMinAlignmentB = 6;
   static constexpr int kMinAlignmentC = 7;

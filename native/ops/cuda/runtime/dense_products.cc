@@ -116,6 +116,9 @@ struct DenseProducts::Plan {
                       "setting a preference");
     };
     set(CublasLt::kMaxWorkspaceBytes, std::uint64_t{kWorkspaceBytes});
+    // Parts of a sum may meet in float32 only: the other schemes round them to the result's type,
+    // in whose range they need not be.
+    set(CublasLt::kReductionSchemes, std::uint32_t{CublasLt::kInComputeType});
     set(CublasLt::kMinAlignmentA, alignmentOf(p.b));
     set(CublasLt::kMinAlignmentB, alignmentOf(p.a));
     set(CublasLt::kMinAlignmentC, alignmentOf(p.out));
