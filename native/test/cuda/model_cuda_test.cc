@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "model/t5_calibration.h"
 #include "model/t5_convert.h"
 #include "ops/cuda/cuda_ops.h"
 #include "test/cuda/cuda_devices.h"
