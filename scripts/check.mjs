@@ -1,12 +1,21 @@
 // Every formatter and linter, one on each core; fails if any found something, and says which at the end.
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { BUILD, ROOT } from './lib/native-build.mjs';
 import { findProgram, run } from './lib/process.mjs';
 
 const NATIVE_FILES = '{native,bench/native}/**/*.{h,cc,cu}';
-const SANITIZED_BUILD = path.join(BUILD, 'sanitize');
+const COMPILE_COMMANDS = path.join(BUILD, 'lint');
+
+/** @param {string} preset */
+async function configured(preset) {
+  /** @type {string[]} */
+  const lines = [];
+  const onLine = (/** @type {string} */ line) => lines.push(line);
+  const status = await run('cmake', ['--preset', preset], { cwd: ROOT, onLine });
+  if (status !== 0) console.log(lines.join('\n'));
+  return status === 0;
+}
 
 // The longest first; run-clang-tidy, which takes all cores, last.
 const checks = [
@@ -21,10 +30,10 @@ const checks = [
 ];
 if (!findProgram('run-clang-tidy')) {
   console.log('clang-tidy: skipped, it is not installed');
-} else if (!existsSync(path.join(SANITIZED_BUILD, 'compile_commands.json'))) {
-  console.log('clang-tidy: skipped, it needs the compile commands that `npm test` leaves');
+} else if (!findProgram('cmake') || !(await configured('lint'))) {
+  console.log('clang-tidy: skipped, it needs the compile commands of `cmake --preset lint`');
 } else {
-  const args = ['-quiet', '-p', SANITIZED_BUILD, '/native/'];
+  const args = ['-quiet', '-p', COMPILE_COMMANDS, '/native/'];
   checks.push({ name: 'clang-tidy', command: 'run-clang-tidy', args });
 }
 
