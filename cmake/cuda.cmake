@@ -13,6 +13,7 @@ if(WGQA_TESTS)
   endforeach()
   add_library(wgqa_ops_cuda_emulated STATIC ${sources})
   target_link_libraries(wgqa_ops_cuda_emulated PUBLIC wgqa_options wgqa_ops_cuda)
+  wgqa_precompile_headers(wgqa_ops_cuda_emulated)
 endif()
 
 # ---------------------------------------------------------------------------- by nvcc

@@ -8,6 +8,7 @@
 #include "addon/abort_flag.h"
 #include "addon/arguments.h"
 #include "addon/batch_arguments.h"
+#include "model/t5_calibration.h"
 #include "model/t5_convert.h"
 #include "model/t5_inference.h"
 

@@ -16,20 +16,25 @@ inline constexpr int kPhiloxRounds = 10;
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 
 /// Four random words for `counter` under the 64-bit key `seed`.
-inline PhiloxBlock philox(std::uint64_t seed, PhiloxBlock counter) {
+inline PhiloxBlock philox(std::uint64_t seed, const PhiloxBlock& counter) {
   auto key0 = static_cast<std::uint32_t>(seed);
   auto key1 = static_cast<std::uint32_t>(seed >> 32);
+  // Sanitizers check each access to an array: most of a test of a large operation's time.
+  std::uint32_t word0 = counter[0];
+  std::uint32_t word1 = counter[1];
+  std::uint32_t word2 = counter[2];
+  std::uint32_t word3 = counter[3];
   for (int round = 0; round < kPhiloxRounds; ++round) {
-    const std::uint64_t product0 = std::uint64_t{kPhiloxMultiplier0} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{kPhiloxMultiplier1} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
-               static_cast<std::uint32_t>(product0)};
+    const std::uint64_t product0 = std::uint64_t{kPhiloxMultiplier0} * word0;
+    const std::uint64_t product1 = std::uint64_t{kPhiloxMultiplier1} * word2;
+    word0 = static_cast<std::uint32_t>(product1 >> 32) ^ word1 ^ key0;
+    word1 = static_cast<std::uint32_t>(product1);
+    word2 = static_cast<std::uint32_t>(product0 >> 32) ^ word3 ^ key1;
+    word3 = static_cast<std::uint32_t>(product0);
     key0 += kPhiloxWeyl0;
     key1 += kPhiloxWeyl1;
   }
-  return counter;
+  return {word0, word1, word2, word3};
 }
 
 /// A field of random 32-bit words addressed by (row, column): word column % 4 of the block whose

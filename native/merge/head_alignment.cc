@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "merge/head_groups.h"
+#include "merge/matrix_products.h"
 #include "merge/singular_values.h"
 
 namespace wgqa {
@@ -35,7 +36,7 @@ class GroupAlignment {
   Matrix othersTimes(std::int64_t head, std::int64_t end) const {
     Matrix sum = Matrix::Zero(gram_.headDim(), gram_.headDim());
     for (std::int64_t other = begin_; other < end; ++other) {
-      if (other != head) sum += rotations_[other] * gram_.between(other, head);
+      if (other != head) sum += product(rotations_[other], gram_.between(other, head));
     }
     return sum;
   }

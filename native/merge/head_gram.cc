@@ -1,14 +1,14 @@
 #include "merge/head_gram.h"
 
+#include "merge/matrix_products.h"
+
 namespace wgqa {
 
 HeadGram::HeadGram(const Matrix& projection, std::int64_t headDim, const Matrix* inputs)
-    : headDim_(headDim) {
-  if (inputs == nullptr) {
-    values_ = projection * projection.transpose();
-  } else {
-    values_ = (projection * *inputs) * projection.transpose();
-  }
-}
+    : headDim_(headDim),
+      values_(productWithTransposed(inputs == nullptr ? projection : product(projection, *inputs),
+                                    projection)) {}
+
+double HeadGram::squaredNorm(std::int64_t head) const { return between(head, head).trace(); }
 
 }  // namespace wgqa

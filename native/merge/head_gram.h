@@ -22,7 +22,7 @@ class HeadGram {
   auto between(std::int64_t first, std::int64_t second) const {
     return values_.block(first * headDim_, second * headDim_, headDim_, headDim_);
   }
-  double squaredNorm(std::int64_t head) const { return between(head, head).trace(); }
+  double squaredNorm(std::int64_t head) const;
 
  private:
   std::int64_t headDim_;

@@ -11,6 +11,11 @@
 
 namespace wgqa {
 
+/// Which heads of a module share a K/V head.
+enum class HeadGrouping : std::uint8_t { neighbouring, similarity };
+/// What is done to heads before they are merged.
+enum class HeadAlignment : std::uint8_t { none, orthogonal };
+
 /// Starting values of merge weights.
 enum class MergeInit : std::uint8_t {
   mean,          // mean pooling

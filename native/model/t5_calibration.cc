@@ -98,6 +98,8 @@ class MomentCollector final : public AttentionInputObserver {
 
 }  // namespace
 
+Matrix InputMoments::covariance() const { return secondMoment - mean * mean.transpose(); }
+
 const InputMoments& T5Calibration::queryInputs(AttentionModule module, std::int64_t layer) const {
   return inputs_[static_cast<int>(module)][static_cast<std::size_t>(layer)];
 }

@@ -16,7 +16,7 @@ struct InputMoments {
   Eigen::VectorXd mean;  // [dModel]
 
   /// Of what differs from token to token. Softmax ignores what all keys have in common.
-  Matrix covariance() const { return secondMoment - mean * mean.transpose(); }
+  Matrix covariance() const;
 };
 
 class T5Calibration {

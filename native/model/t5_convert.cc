@@ -4,9 +4,12 @@
 #include <string>
 
 #include "merge/least_squares.h"
+#include "merge/matrix_products.h"
 #include "model/host_result.h"
 #include "model/parameter_rewrite.h"
+#include "model/t5_calibration.h"
 #include "model/t5_derived.h"
+#include "model/t5_heads.h"
 
 namespace wgqa {
 namespace {
@@ -151,9 +154,9 @@ class Conversion {
     std::vector<Matrix> valueReaders;
     for (std::int64_t head = 0; head < config_.heads; ++head) {
       const Matrix q = attention.q.middleRows(head * config_.dKv, config_.dKv);
-      keyReaders.emplace_back(q * queries * q.transpose());
+      keyReaders.push_back(productWithTransposed(product(q, queries), q));
       const Matrix o = attention.o.middleCols(head * config_.dKv, config_.dKv);
-      valueReaders.emplace_back(o.transpose() * o);
+      valueReaders.push_back(productOfTransposed(o, o));
     }
     addLeastSquaresWeight(module, layer, prefix + ".k", keyReaders,
                           keyGram(attention.k, config_, module, layer, calibration_));

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "merge/head_groups.h"
-#include "model/t5_calibration.h"
-#include "model/t5_heads.h"
 #include "model/t5_model.h"
 
 namespace wgqa {
+
+class T5Calibration;
 
 struct ConvertOptions {
   std::int64_t kvHeads = 1;

@@ -5,6 +5,7 @@
 #include "merge/head_alignment.h"
 #include "merge/head_groups.h"
 #include "merge/head_similarity.h"
+#include "merge/matrix_products.h"
 
 namespace wgqa {
 namespace {
@@ -43,7 +44,7 @@ void rotateRows(Matrix& matrix, std::span<const Matrix> rotations) {
   std::int64_t row = 0;
   for (const Matrix& rotation : rotations) {
     auto head = matrix.middleRows(row, rotation.rows());
-    head = (rotation * head).eval();
+    head = product(rotation, head);
     row += rotation.rows();
   }
 }

@@ -3,15 +3,11 @@
 #pragma once
 
 #include "merge/head_gram.h"
+#include "merge/head_groups.h"
 #include "model/parameter_rewrite.h"
 #include "model/t5_calibration.h"
 
 namespace wgqa {
-
-/// Which heads of a module share a K/V head.
-enum class HeadGrouping : std::uint8_t { neighbouring, similarity };
-/// What is done to heads before they are merged.
-enum class HeadAlignment : std::uint8_t { none, orthogonal };
 
 struct HeadPreparation {
   HeadGrouping grouping = HeadGrouping::neighbouring;

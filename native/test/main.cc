@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <exception>
+#include <sstream>
 #include <vector>
 
 #include "test/harness.h"
@@ -80,6 +82,46 @@ void fail(const std::string& message, const std::source_location& where) {
 }
 
 void note(const std::string& message) { std::printf("  note: %s\n", message.c_str()); }
+
+std::string describeInteger(long long value) { return std::to_string(value); }
+std::string describeInteger(unsigned long long value) { return std::to_string(value); }
+
+std::string describeNumber(double value) {
+  std::ostringstream text;
+  text.precision(17);
+  text << value;
+  return text.str();
+}
+
+void failComparison(const char* text, const std::string& actual, const std::string& expected,
+                    const std::source_location& where) {
+  fail(std::string(text) + ": got " + actual + ", expected " + expected, where);
+}
+
+void checkNear(double actual, double expected, double tolerance, const char* text,
+               const std::source_location& where) {
+  if (actual == expected || std::abs(actual - expected) <= tolerance) return;
+  failComparison(text, describe(actual), describe(expected) + " within " + describe(tolerance),
+                 where);
+}
+
+void checkThrows(ErrorCode code, const std::function<void()>& body, const char* text,
+                 const std::source_location& where) {
+  const std::string expected = std::string(", expected ") + errorCodeName(code);
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.code() == code) return;
+    fail(std::string(text) + ": threw " + errorCodeName(error.code()) + " (" + error.what() + ")" +
+             expected,
+         where);
+    return;
+  } catch (const std::exception& error) {
+    fail(std::string(text) + ": threw a foreign exception: " + error.what(), where);
+    return;
+  }
+  fail(std::string(text) + ": did not throw" + expected, where);
+}
 
 int failuresOfRunningTest() { return failures; }
 

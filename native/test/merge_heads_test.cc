@@ -1,15 +1,16 @@
 // Alignment, similarity and least squares of heads, against plain loops and exhaustive search.
-#include <Eigen/QR>
 #include <algorithm>
 #include <numeric>
 
-#include "base/random_normal.h"
+#include "base/philox.h"
 #include "harness.h"
 #include "merge/head_alignment.h"
 #include "merge/head_groups.h"
 #include "merge/head_similarity.h"
 #include "merge/least_squares.h"
+#include "merge/matrix_products.h"
 #include "merge/singular_values.h"
+#include "random_matrices.h"
 
 namespace wgqa::test {
 namespace {
@@ -17,26 +18,9 @@ namespace {
 // Double throughout: what is left is rounding of sums of some hundred terms.
 constexpr double kRounding = 1e-10;
 
-Matrix randomMatrix(std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
-  Matrix matrix(rows, columns);
-  const RandomField random{seed, 0};
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t column = 0; column < columns; ++column) {
-      matrix(row, column) =
-          normalAt(random, static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(column));
-    }
-  }
-  return matrix;
-}
-
-Matrix randomRotation(std::int64_t size, std::uint64_t seed) {
-  const Eigen::MatrixXd random = randomMatrix(size, size, seed);
-  return Eigen::HouseholderQR<Eigen::MatrixXd>(random).householderQ();
-}
-
 Matrix positive(std::int64_t size, std::uint64_t seed) {
   const Matrix root = randomMatrix(size, size + 3, seed);
-  return root * root.transpose();
+  return productWithTransposed(root, root);
 }
 
 double distance(const Matrix& a, const Matrix& b) { return (a - b).norm() / (1.0 + b.norm()); }
@@ -56,7 +40,7 @@ WGQA_TEST(mergeHeadGramHoldsSecondMoments) {
     }
   }
   CHECK(distance(HeadGram(projection, 2, nullptr).between(1, 2),
-                 projection.middleRows(2, 2) * projection.middleRows(4, 2).transpose()) <
+                 projection.middleRows(2, 2).lazyProduct(projection.middleRows(4, 2).transpose())) <
         kRounding);
 }
 
@@ -66,17 +50,18 @@ WGQA_TEST(mergeAlignmentUndoesRotations) {
   Matrix projection(4 * kHeadDim, 9);
   for (int i = 0; i < 4; ++i) {
     projection.middleRows(i * kHeadDim, kHeadDim) =
-        randomRotation(kHeadDim, 10 + static_cast<std::uint64_t>(i)) * head;
+        product(randomRotation(kHeadDim, 10 + static_cast<std::uint64_t>(i)), head);
   }
   const Matrix inputs = positive(9, 4);
   const std::vector<std::int32_t> groups = {0, 0, 1, 1};
   const auto rotations = alignHeads(HeadGram(projection, kHeadDim, &inputs), groups);
   for (int i = 0; i < 4; ++i) {
-    CHECK(distance(rotations[i] * rotations[i].transpose(), Matrix::Identity(4, 4)) < kRounding);
+    CHECK(distance(productWithTransposed(rotations[i], rotations[i]), Matrix::Identity(4, 4)) <
+          kRounding);
   }
   for (const int i : {0, 2}) {
     CHECK(distance(rotations[i], Matrix::Identity(4, 4)) < kRounding);
-    CHECK(distance(rotations[i + 1] * projection.middleRows((i + 1) * kHeadDim, kHeadDim),
+    CHECK(distance(product(rotations[i + 1], projection.middleRows((i + 1) * kHeadDim, kHeadDim)),
                    projection.middleRows(i * kHeadDim, kHeadDim)) < kRounding);
   }
 }
@@ -87,8 +72,8 @@ double agreement(const Matrix& projection, std::span<const Matrix> rotations) {
   double sum = 0.0;
   for (std::size_t i = 0; i < rotations.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      const Matrix a = rotations[i] * projection.middleRows(i * headDim, headDim);
-      const Matrix b = rotations[j] * projection.middleRows(j * headDim, headDim);
+      const Matrix a = product(rotations[i], projection.middleRows(i * headDim, headDim));
+      const Matrix b = product(rotations[j], projection.middleRows(j * headDim, headDim));
       sum += a.cwiseProduct(b).sum();
     }
   }
@@ -106,7 +91,7 @@ WGQA_TEST(mergeAlignmentCannotBeImprovedByTurningOneHead) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
       const Matrix step = 0.05 * randomMatrix(3, 3, 100 + seed);
       const Matrix turn = Matrix::Identity(3, 3) + (step - step.transpose());
-      rotations[head] = nearestOrthogonal(turn) * own;
+      rotations[head] = product(nearestOrthogonal(turn), own);
       // The last sweep gained up to 1e-6 of the whole.
       CHECK(agreement(projection, rotations) < best + 1e-5 * std::abs(best));
     }
@@ -143,7 +128,7 @@ WGQA_TEST(mergeSimilarityOrdersPlantedGroups) {
   const Matrix a = randomMatrix(3, 8, 50);
   const Matrix b = randomMatrix(3, 8, 51);
   Matrix projection(12, 8);
-  projection << a, randomRotation(3, 52) * b, b, randomRotation(3, 53) * a;
+  projection << a, product(randomRotation(3, 52), b), b, product(randomRotation(3, 53), a);
   const HeadGram gram(projection, 3, nullptr);
   const Matrix distances = headDistances(gram, true);
   CHECK(similarHeadOrder(distances, 2) == (std::vector<std::int32_t>{0, 3, 1, 2}));
@@ -168,7 +153,7 @@ double sampledError(const Matrix& projection, const Matrix& inputs, std::span<co
       if (kvHeadOf[j] != kvHeadOf[i]) continue;
       difference -= weights[j] * projection.middleRows(j * headDim, headDim);
     }
-    sum += (roots[i] * difference * inputs).squaredNorm();
+    sum += product(product(roots[i], difference), inputs).squaredNorm();
   }
   return sum / static_cast<double>(inputs.cols());
 }
@@ -176,7 +161,7 @@ double sampledError(const Matrix& projection, const Matrix& inputs, std::span<co
 struct LeastSquaresProblem {
   Matrix projection = randomMatrix(5 * 3, 7, 60);
   Matrix inputs = randomMatrix(7, 40, 61);
-  Matrix moments = inputs * inputs.transpose() / 40.0;
+  Matrix moments = productWithTransposed(inputs, inputs) / 40.0;
   HeadGram gram{projection, 3, &moments};
   std::vector<std::int32_t> groups = {0, 0, 0, 1, 1};
   std::vector<Matrix> roots;
@@ -185,7 +170,7 @@ struct LeastSquaresProblem {
   LeastSquaresProblem() {
     for (std::uint64_t head = 0; head < 5; ++head) {
       roots.push_back(randomMatrix(4, 3, 70 + head));
-      readers.emplace_back(roots.back().transpose() * roots.back());
+      readers.push_back(productOfTransposed(roots.back(), roots.back()));
     }
   }
 };

@@ -36,7 +36,7 @@ std::string nameOf(const ModelKind& kind) {
          " K/V heads" + (kind.merged ? " merged" : "") + ", " + std::string(dtypeName(kind.dtype));
 }
 
-std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const Backend& backend) {
+std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const ModelBackend& backend) {
   auto model = smallModel(kind.gated, backend.make(), kind.dtype);
   if (kind.kvHeads == model->config().heads) return model;
   ConvertOptions options;

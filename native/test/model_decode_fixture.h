@@ -15,12 +15,12 @@ namespace wgqa::test {
 using Tokens = std::vector<std::int32_t>;
 
 /// A backend, by name: for tests that run on each.
-struct Backend {
+struct ModelBackend {
   std::string name;
   std::unique_ptr<Ops> (*make)();
 };
-inline const std::vector<Backend> kBackends = {{"cpu", makeCpuOps},
-                                               {"reference", makeReferenceOps}};
+inline const std::vector<ModelBackend> kBackends = {{"cpu", makeCpuOps},
+                                                    {"reference", makeReferenceOps}};
 
 /// A kind of small model: architecture, K/V heads and element type.
 struct ModelKind {
@@ -30,7 +30,7 @@ struct ModelKind {
   DType dtype = DType::float32;
 };
 std::string nameOf(const ModelKind& kind);
-std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const Backend& backend);
+std::unique_ptr<T5Model> modelOf(const ModelKind& kind, const ModelBackend& backend);
 /// Both architectures, multi-head, grouped and with merge weights, in each floating type.
 std::vector<ModelKind> modelKinds();
 

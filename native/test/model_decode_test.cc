@@ -45,7 +45,7 @@ std::vector<std::vector<std::byte>> contentsOf(const PagedMemory& memory, std::s
 // Calls visit(model, kind) for each kind of model on each backend.
 template <typename Visit>
 void forEachModel(const Visit& visit) {
-  for (const Backend& backend : kBackends) {
+  for (const ModelBackend& backend : kBackends) {
     for (const ModelKind& kind : modelKinds()) {
       if (backend.make()->whyUnsupported({kind.dtype})) continue;  // float16 on the CPU
       const int failures = failuresOfRunningTest();

@@ -1,14 +1,16 @@
 // What conversion does with heads before it merges them: grouping, alignment, and merge weights
 // from least squares, with the calibration that they look at.
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 
-#include "base/random_normal.h"
 #include "harness.h"
 #include "merge/least_squares.h"
+#include "merge/matrix_products.h"
+#include "model/t5_calibration.h"
 #include "model/t5_convert.h"
+#include "model/t5_heads.h"
 #include "model_fixture.h"
+#include "random_matrices.h"
 
 namespace wgqa::test {
 namespace {
@@ -54,15 +56,6 @@ WGQA_TEST(conversionPreparingHeadsChangesNoLogits) {
 
 using FloatMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-FloatMatrix rotation(std::int64_t size, std::uint64_t seed) {
-  Eigen::MatrixXd random(size, size);
-  for (int i = 0; i < random.size(); ++i) {
-    random.data()[i] = normalAt(RandomField{seed, 0}, 0, static_cast<std::uint32_t>(i));
-  }
-  return Eigen::MatrixXd(Eigen::HouseholderQR<Eigen::MatrixXd>(random).householderQ())
-      .cast<float>();
-}
-
 // Heads 2 and 3 of each K and V become heads 1 and 0, turned: nothing is lost if heads of equal
 // content share, once they are turned back.
 std::unique_ptr<T5Model> modelOfTwins(bool turned) {
@@ -78,9 +71,10 @@ std::unique_ptr<T5Model> modelOfTwins(bool turned) {
         Eigen::Map<FloatMatrix> matrix(view.as<float>(), view.shape[0], view.shape[1]);
         for (const int head : {2, 3}) {
           const FloatMatrix twin = matrix.middleRows((3 - head) * headDim, headDim);
-          const FloatMatrix turn =
-              turned ? rotation(headDim, seed++) : FloatMatrix::Identity(headDim, headDim);
-          matrix.middleRows(head * headDim, headDim) = turn * twin;
+          const Matrix turn =
+              turned ? randomRotation(headDim, seed++) : Matrix::Identity(headDim, headDim);
+          matrix.middleRows(head * headDim, headDim) =
+              product(turn, twin.cast<double>()).cast<float>();
         }
       }
     }
@@ -221,7 +215,8 @@ WGQA_TEST(conversionLeastSquaresWeightsAreThoseOfTheHeads) {
   std::vector<Matrix> readers;
   for (int head = 0; head < 4; ++head) {
     const Matrix q = attention.q.middleRows(head * config.dKv, config.dKv);
-    readers.emplace_back(q * calibration.queryInputs(module, 1).secondMoment * q.transpose());
+    readers.push_back(
+        productWithTransposed(product(q, calibration.queryInputs(module, 1).secondMoment), q));
   }
   const Parameter& weight = converted->parameters().at(prefix + ".k.merge_weight");
   const std::span<const float> weights(weight.view().as<float>(), 4);

@@ -74,7 +74,7 @@ class OneThread {
 
 // Runs `engine` with two encoder-decoders on threads of their own, and meanwhile `owner` on this
 // one, again and again.
-void runTogether(T5Model& model, const Backend& backend,
+void runTogether(T5Model& model, const ModelBackend& backend,
                  const std::function<void(EncoderDecoder&)>& engine,
                  const std::function<void()>& owner) {
   constexpr int kEngines = 2;
@@ -100,7 +100,8 @@ struct Outcomes {
   std::vector<std::vector<float>> logits;  // of either set over encodings of either
 };
 
-Outcomes outcomesOf(T5Model& model, const Backend& backend, const std::array<Values, 2>& sets) {
+Outcomes outcomesOf(T5Model& model, const ModelBackend& backend,
+                    const std::array<Values, 2>& sets) {
   Outcomes outcomes;
   const auto decoder = model.makeEncoderDecoder(backend.make());
   for (std::size_t i = 0; i < 2; ++i) {
@@ -117,7 +118,7 @@ Outcomes outcomesOf(T5Model& model, const Backend& backend, const std::array<Val
 
 WGQA_TEST(modelCallsSeeAllOfAnUpdateOrNothing) {
   const OneThread alone;
-  for (const Backend& backend : kBackends) {
+  for (const ModelBackend& backend : kBackends) {
     for (const ModelKind& kind : {ModelKind{false, 4, false}, ModelKind{true, 2, true},
                                   ModelKind{true, 4, false, DType::bfloat16}}) {
       const auto model = modelOf(kind, backend);
@@ -147,7 +148,7 @@ WGQA_TEST(modelTrainsWhileEnginesDecode) {
   const OneThread alone;
   const SmallBatch batch;
   const TeacherForcedBatch view = batch.view();
-  for (const Backend& backend : kBackends) {
+  for (const ModelBackend& backend : kBackends) {
     const ModelKind kind{true, 2, true};
     const auto model = modelOf(kind, backend);
     const auto quietModel = modelOf(kind, backend);

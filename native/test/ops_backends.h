@@ -13,7 +13,9 @@ namespace wgqa::test {
 struct Backend {
   std::string name;
   std::function<std::unique_ptr<Ops>()> make;
-  int randomCases = 0;       // of each operation
+  int randomCases = 0;  // of each operation
+  /// Whether it may compute otherwise with two of the host's threads than with one.
+  bool dependsOnThreads = true;
   std::string onlyOps = {};  // those whose names begin so
   /// Sets up what the backend runs under, for as long as the result lives.
   std::function<std::shared_ptr<void>()> enter = [] { return nullptr; };

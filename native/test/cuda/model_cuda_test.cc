@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "model/t5_calibration.h"
 #include "model/t5_convert.h"
 #include "ops/cuda/cuda_ops.h"
 #include "test/cuda/cuda_devices.h"
@@ -222,32 +223,52 @@ WGQA_TEST(cudaModelKeepsWhatIsWritten) {
 }
 
 // What the requests of a crowd get alone they get among others, preempted and resumed, too.
-WGQA_TEST(cudaModelDecodesAloneAsAmongOthers) {
-  constexpr int kRequests = 10;
-  onEachDevice([](const MakeOps& makeOps) {
-    for (const auto& [weights, cache] :
-         {std::pair{DType::float32, DType::float32}, std::pair{DType::bfloat16, DType::bfloat16},
-          std::pair{DType::int8, DType::bfloat16}, std::pair{DType::float16, DType::float16},
-          std::pair{DType::float32, DType::float16}, std::pair{DType::float16, DType::int8}}) {
-      const auto base = wideModel(makeOps(), weights);
-      ConvertOptions convert;
-      convert.kvHeads = 2;
-      const auto grouped = convertModel(*base, convert, makeOps());
-      const auto encoderDecoder = grouped->makeEncoderDecoder(makeOps());
-      std::mt19937 random(7);
-      EngineOptions options;
-      options.cacheDtype = cache;
-      options.maxBatchTokens = 24;
-      const std::int64_t blockBytes = kvElementsPerToken(encoderDecoder->cacheShape()) *
-                                      options.blockTokens *
-                                      static_cast<std::int64_t>(bytesOf(cache));
-      options.maxCacheBytes = 10 * blockBytes;
-      Crowd crowd(*encoderDecoder, 3, options);
+void decodeAloneAndAmongOthers(DType weights, DType cache) {
+  constexpr int kRequests = 6;
+  constexpr std::uint32_t kMostCrowds = 4;  // until one is preempted
+  onEachDevice([&](const MakeOps& makeOps) {
+    const auto base = wideModel(makeOps(), weights);
+    ConvertOptions convert;
+    convert.kvHeads = 2;
+    const auto grouped = convertModel(*base, convert, makeOps());
+    const auto encoderDecoder = grouped->makeEncoderDecoder(makeOps());
+    std::mt19937 random(7);
+    EngineOptions options;
+    options.cacheDtype = cache;
+    options.maxBatchTokens = 24;
+    const std::int64_t blockBytes = kvElementsPerToken(encoderDecoder->cacheShape()) *
+                                    options.blockTokens * static_cast<std::int64_t>(bytesOf(cache));
+    options.maxCacheBytes = 6 * blockBytes;
+    std::int64_t preemptions = 0;
+    for (std::uint32_t seed = 3; preemptions == 0 && seed < 3 + kMostCrowds; ++seed) {
+      Crowd crowd(*encoderDecoder, seed, options);
       for (int i = 0; i < kRequests; ++i) crowd.add(randomRequest(random));
       crowd.run(true);
       crowd.check(kCacheBytes);
+      preemptions = crowd.scheduler().stats().preemptions;
     }
+    CHECK(preemptions > 0);
   });
+}
+
+// A test each, so that those who share the tests share these.
+WGQA_TEST(cudaModelInFloat32DecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::float32, DType::float32);
+}
+WGQA_TEST(cudaModelInFloat32WithAFloat16CacheDecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::float32, DType::float16);
+}
+WGQA_TEST(cudaModelInBFloat16DecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::bfloat16, DType::bfloat16);
+}
+WGQA_TEST(cudaModelInFloat16DecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::float16, DType::float16);
+}
+WGQA_TEST(cudaModelInFloat16WithAnInt8CacheDecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::float16, DType::int8);
+}
+WGQA_TEST(cudaModelInInt8DecodesAloneAsAmongOthers) {
+  decodeAloneAndAmongOthers(DType::int8, DType::bfloat16);
 }
 
 std::vector<GeneratedSequence> decodeWith(T5Model& model, std::unique_ptr<Ops> ops,

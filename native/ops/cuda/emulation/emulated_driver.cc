@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -187,17 +188,29 @@ void setElement(void* data, ElementType type, std::int64_t index, double value) 
   }
 }
 
+// A stored matrix as [rows, columns] numbers.
+std::vector<double> matrix(const void* data, ElementType type, std::int64_t rows,
+                           std::int64_t columns, std::int64_t stride, bool transposed) {
+  std::vector<double> numbers;
+  numbers.reserve(static_cast<std::size_t>(rows * columns));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t place = transposed ? column * stride + row : row * stride + column;
+      numbers.push_back(element(data, type, place));
+    }
+  }
+  return numbers;
+}
+
 void multiplyNow(const DenseProduct& p) {
-  const auto at = [](bool transposed, std::int64_t stride, std::int64_t row, std::int64_t column) {
-    return transposed ? column * stride + row : row * stride + column;
-  };
+  const auto a = matrix(p.a, p.input, p.rows, p.inner, p.aStride, p.aTransposed);
+  // Its columns one after the other.
+  const auto b = matrix(p.b, p.input, p.columns, p.inner, p.bStride, !p.bTransposed);
   for (std::int64_t row = 0; row < p.rows; ++row) {
     for (std::int64_t column = 0; column < p.columns; ++column) {
-      double sum = 0.0;
-      for (std::int64_t k = 0; k < p.inner; ++k) {
-        sum += element(p.a, p.input, at(p.aTransposed, p.aStride, row, k)) *
-               element(p.b, p.input, at(p.bTransposed, p.bStride, k, column));
-      }
+      const double sum =
+          std::inner_product(a.begin() + row * p.inner, a.begin() + (row + 1) * p.inner,
+                             b.begin() + column * p.inner, 0.0);
       const std::int64_t place = row * p.outStride + column;
       const double before = p.beta == 0.0f ? 0.0 : p.beta * element(p.out, p.output, place);
       setElement(p.out, p.output, place, p.alpha * sum + before);
