@@ -45,11 +45,12 @@ TensorView partOfBlocks(std::byte* blocks, const BlockShape& shape, std::int64_t
 
 LayerCache layerCache(std::byte* blocks, const BlockShape& shape, DType dtype, std::int64_t count) {
   const std::int64_t side = shape.bytesPerSide();
-  LayerCache cache{
-      .keys = partOfBlocks(blocks, shape, 0, dtype,
-                           {count, shape.kvHeads, shape.headDim, shape.blockTokens}),
-      .values = partOfBlocks(blocks, shape, side, dtype,
-                             {count, shape.kvHeads, shape.blockTokens, shape.headDim})};
+  LayerCache cache{.keys = partOfBlocks(blocks, shape, 0, dtype,
+                                        {count, shape.kvHeads, shape.headDim, shape.blockTokens}),
+                   .values = partOfBlocks(blocks, shape, side, dtype,
+                                          {count, shape.kvHeads, shape.blockTokens, shape.headDim}),
+                   .keyScales = {},
+                   .valueScales = {}};
   if (shape.scaleBytes == 0) return cache;
   const auto scales = [&](std::int64_t offset) {
     return partOfBlocks(blocks, shape, 2 * side + offset, DType::float32,

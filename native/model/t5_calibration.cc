@@ -112,7 +112,7 @@ T5Calibration calibrate(T5Model& model, std::span<const TeacherForcedBatch> batc
                         const AbortFlag* abort) {
   if (batches.empty()) throw invalidArgument("calibration", "one batch or more", "none");
   T5Calibration calibration(model.config());
-  T5Layers layers(model.config(), linearInput(model.computeDtype()), model.ops().makeAnother());
+  T5Layers layers(model.config(), model.computeDtype(), model.ops().makeAnother());
   MomentCollector collector(model.config(), layers.ops());
   for (const TeacherForcedBatch& batch : batches) {
     layers.arena().reset();

@@ -42,7 +42,7 @@ constexpr std::int64_t kLossRows = 256;
 T5Inference::T5Inference(T5Model& model, std::shared_ptr<Ops> ops)
     : model_(model),
       config_(model.config()),
-      layers_(model.config(), linearInput(model.computeDtype()), std::move(ops)) {}
+      layers_(model.config(), model.computeDtype(), std::move(ops)) {}
 
 // ---------------------------------------------------------------------------- teacher forcing
 

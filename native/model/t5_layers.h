@@ -26,12 +26,12 @@ struct KeyValue {
 /// Used by one thread at a time. Every row's result depends on its own sequence alone.
 class T5Layers {
  public:
-  /// `dtype`: what enters products, linearInput() of the packed weights' type.
-  T5Layers(const T5Config& config, DType dtype, std::shared_ptr<Ops> ops)
+  /// `compute`: the packed weights' type.
+  T5Layers(const T5Config& config, DType compute, std::shared_ptr<Ops> ops)
       : config_(config),
-        dtype_(dtype),
+        dtype_(linearInput(compute)),
         ops_(std::move(ops)),
-        attentionInput_(ops_->attentionInput(dtype)),
+        attentionInput_(ops_->attentionInput(compute)),
         arena_(ops_->memory()) {}
 
   const T5Config& config() const { return config_; }

@@ -7,7 +7,7 @@ namespace wgqa {
 T5Teacher::T5Teacher(T5Model& teacher, T5Model& student)
     : model_(teacher),
       ops_(teacher.ops().makeAnother()),
-      layers_(teacher.config(), linearInput(teacher.computeDtype()), ops_) {
+      layers_(teacher.config(), teacher.computeDtype(), ops_) {
   const auto require = [](bool holds, const std::string& allowed, const std::string& given) {
     if (!holds) throw invalidArgument("distillation.teacher", allowed, given);
   };

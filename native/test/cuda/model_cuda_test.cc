@@ -7,6 +7,7 @@
 
 #include "model/t5_calibration.h"
 #include "model/t5_convert.h"
+#include "model/t5_layers.h"
 #include "ops/cuda/cuda_ops.h"
 #include "test/cuda/cuda_devices.h"
 #include "test/decode_crowd.h"
@@ -23,10 +24,12 @@ constexpr double kLogits = 1e-5;
 constexpr double kGradient = 2e-5;
 constexpr std::int64_t kCacheBytes = 1 << 20;
 
+constexpr std::int64_t kWideHeadDim = 64;
+
 // Heads of the size that the tensor cores' kernels take.
 std::unique_ptr<T5Model> wideModel(std::unique_ptr<Ops> ops, DType dtype) {
   T5Config config = smallConfig(true);
-  config.dKv = 64;
+  config.dKv = kWideHeadDim;
   return std::make_unique<T5Model>(config, initialT5Parameters(config, 7), std::move(ops), dtype);
 }
 
@@ -55,6 +58,19 @@ WGQA_TEST(cudaModelInASmallerTypeErrsAsMuchAsRoundingDoes) {
         },
         cudaAttentionTestDevices());
   }
+}
+
+// Tensor cores take 16-bit queries, keys and values, also beside int8 weights.
+WGQA_TEST(cudaAttentionTakes16BitInputs) {
+  const auto inputBeside = [](DType weights) {
+    const T5Layers layers(smallConfig(true), weights,
+                          std::make_shared<CudaOps>(*cudaTestDevices().front().device));
+    return layers.attentionInput();
+  };
+  CHECK(inputBeside(DType::int8) == DType::bfloat16);
+  CHECK(inputBeside(DType::bfloat16) == DType::bfloat16);
+  CHECK(inputBeside(DType::float16) == DType::float16);
+  CHECK(inputBeside(DType::float32) == DType::float32);
 }
 
 WGQA_TEST(cudaModelConvertsAndFolds) {
@@ -238,7 +254,7 @@ void decodeAloneAndAmongOthers(DType weights, DType cache) {
     options.maxBatchTokens = 24;
     const std::int64_t blockBytes = kvElementsPerToken(encoderDecoder->cacheShape()) *
                                     options.blockTokens * static_cast<std::int64_t>(bytesOf(cache));
-    options.maxCacheBytes = 6 * blockBytes;
+    options.maxCacheBytes = 5 * blockBytes;
     std::int64_t preemptions = 0;
     for (std::uint32_t seed = 3; preemptions == 0 && seed < 3 + kMostCrowds; ++seed) {
       Crowd crowd(*encoderDecoder, seed, options);
