@@ -2,6 +2,7 @@
 // Node, docs/cuda.md has the commands one by one.
 //
 //   node scripts/gpu.mjs test | bench
+import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { BUILD, ROOT, buildPreset } from './lib/native-build.mjs';
@@ -29,13 +30,21 @@ async function test() {
 
 async function bench() {
   mkdirSync(RESULTS, { recursive: true });
+  const json = (/** @type {string} */ name) => ['--json', path.join(RESULTS, `${name}.json`)];
   for (const name of ['attention', 'model']) {
-    await must(
-      path.join(PROGRAMS, `bench_cuda_${name}`),
-      '--json',
-      path.join(RESULTS, `${name}.json`),
-    );
+    await must(path.join(PROGRAMS, `bench_cuda_${name}`), ...json(name));
   }
+  if (!hasPyTorch()) {
+    console.log('PyTorch: skipped, python3 cannot import it and transformers');
+    return;
+  }
+  for (const name of ['pytorch_attention', 'pytorch_t5']) {
+    await must('python3', path.join(ROOT, `bench/native/cuda/${name}.py`), ...json(name));
+  }
+}
+
+function hasPyTorch() {
+  return spawnSync('python3', ['-c', 'import torch, transformers']).status === 0;
 }
 
 const tasks = { test, bench };

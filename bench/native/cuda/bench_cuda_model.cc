@@ -39,10 +39,10 @@ T5Config flanT5Xl(std::int64_t kvHeads) {
 // Greedy requests without an end token, each with a source of its own.
 class GenerationProblem {
  public:
-  GenerationProblem(std::int64_t kvHeads, std::int64_t batch)
+  GenerationProblem(std::int64_t kvHeads, std::int64_t batch, DType weights)
       : batch_(batch),
         model_(flanT5Xl(kvHeads), initialT5Parameters(flanT5Xl(kvHeads), 1), makeCudaOps(),
-               DType::bfloat16),
+               weights),
         encoderDecoder_(model_.makeEncoderDecoder(makeCudaOps())),
         scheduler_(*encoderDecoder_, {.blockTokens = 64,
                                       .maxCacheBytes = std::int64_t{24} << 30,
@@ -76,22 +76,31 @@ class GenerationProblem {
   RequestId last_ = 0;
 };
 
+void measureGeneration(std::int64_t kvHeads, const Published& published, DType weights,
+                       const Options& options, std::vector<Ratio>& ratios) {
+  const auto problem = std::make_shared<GenerationProblem>(kvHeads, published.batch, weights);
+  const auto tokens = static_cast<double>(published.batch * kNewTokens);
+  std::vector<Subject> subjects = {{.name = "Flan-T5-XL's shape, " + std::to_string(kvHeads) +
+                                            " of 32 K/V heads, " + std::string(dtypeName(weights)) +
+                                            ", batch " + std::to_string(published.batch),
+                                    .work = tokens,
+                                    .run = [problem] { problem->run(); }}};
+  measureInterleaved(subjects, options.repetitions);
+  const Subject peer{
+      .name = "TensorRT-LLM, published, 32 K/V heads, bfloat16",
+      .work = tokens,
+      .times = std::vector<double>(subjects.front().times.size(), published.milliseconds / 1000.0)};
+  ratios.push_back(ratioOf(subjects.front(), peer, "tokens/s"));
+}
+
 void measureGeneration(const Options& options, std::vector<Ratio>& ratios) {
   for (const std::int64_t kvHeads : {32, 8}) {
-    for (const auto& [batch, milliseconds] : kPublished) {
-      const auto problem = std::make_shared<GenerationProblem>(kvHeads, batch);
-      const auto tokens = static_cast<double>(batch * kNewTokens);
-      std::vector<Subject> subjects = {{.name = "Flan-T5-XL's shape, " + std::to_string(kvHeads) +
-                                                " of 32 K/V heads, batch " + std::to_string(batch),
-                                        .work = tokens,
-                                        .run = [problem] { problem->run(); }}};
-      measureInterleaved(subjects, options.repetitions);
-      const Subject published{
-          .name = "TensorRT-LLM, published",
-          .work = tokens,
-          .times = std::vector<double>(subjects.front().times.size(), milliseconds / 1000.0)};
-      ratios.push_back(ratioOf(subjects.front(), published, "tokens/s"));
+    for (const Published& published : kPublished) {
+      measureGeneration(kvHeads, published, DType::bfloat16, options, ratios);
     }
+  }
+  for (const DType weights : {DType::float16, DType::int8}) {
+    measureGeneration(8, kPublished[1], weights, options, ratios);
   }
 }
 

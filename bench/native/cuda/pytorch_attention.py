@@ -7,12 +7,9 @@ events; operations are counted as in the C++ program (2 products forward, 5 back
     python3 bench/native/cuda/pytorch_attention.py [--json FILE] [--repetitions N]
 """
 
-import argparse
-import json
-import statistics
-
 import torch
 import torch.nn.functional as functional
+from pytorch_timing import main, milliseconds
 
 SEQUENCES, TOKENS, HEADS, HEAD_DIM = 8, 2048, 32, 64
 BUCKETS, MAX_DISTANCE = 32, 128
@@ -32,21 +29,6 @@ def relative_buckets(tokens: int) -> torch.Tensor:
         * (half - exact)
     ).long()
     return base + torch.where(distance < exact, distance, far.clamp(max=half - 1))
-
-
-def milliseconds(run, repetitions: int) -> float:
-    """Median time of `run`, after warming up."""
-    for _ in range(3):
-        run()
-    times = []
-    for _ in range(repetitions):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        run()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
 
 
 def paths(bias_table: torch.Tensor, buckets: torch.Tensor):
@@ -94,16 +76,5 @@ def measure(repetitions: int) -> list[dict]:
     return results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json")
-    parser.add_argument("--repetitions", type=int, default=15)
-    options = parser.parse_args()
-    results = measure(options.repetitions)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "results": results}, file, indent=2)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, repetitions=15)
