@@ -8,7 +8,7 @@ namespace wgqa::cuda {
 namespace {
 
 template <int kHeadDim, bool kDropout>
-void attend(const AttentionPrefill& p, Kernel<AttentionHopperArguments> kernel, Session& session) {
+void attend(const AttentionPrefill& p, AttentionHopperKernel kernel, Session& session) {
   using Tiles = AttentionHopperTiles<kHeadDim, kDropout>;
   const AttentionShapeArguments shape =
       attentionShapeArguments(p.shape, p.k.shape[1], p.q.shape[2], session);
@@ -29,12 +29,17 @@ void attend(const AttentionPrefill& p, Kernel<AttentionHopperArguments> kernel, 
 
 void attentionPrefillHopper(const AttentionPrefill& p, Session& session) {
   const bool isNarrow = p.q.shape[2] <= 64;
+  const bool isFloat16 = p.q.dtype == DType::float16;
   if (p.shape.dropout.threshold() == 0) {
-    if (isNarrow) return attend<64, false>(p, kAttentionHopper64[0], session);
-    return attend<128, false>(p, kAttentionHopper128[0], session);
+    if (isNarrow) {
+      return attend<64, false>(p, isFloat16 ? kAttentionHopperFloat16Of64 : kAttentionHopper64,
+                               session);
+    }
+    return attend<128, false>(p, isFloat16 ? kAttentionHopperFloat16Of128 : kAttentionHopper128,
+                              session);
   }
-  if (isNarrow) return attend<64, true>(p, kAttentionHopper64[1], session);
-  attend<128, true>(p, kAttentionHopper128[1], session);
+  if (isNarrow) return attend<64, true>(p, kAttentionHopperDropout64, session);
+  attend<128, true>(p, kAttentionHopperDropout128, session);
 }
 
 }  // namespace wgqa::cuda

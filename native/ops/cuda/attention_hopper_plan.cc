@@ -20,11 +20,10 @@ std::int64_t mostBiasFloats(const RelativeBias& bias) {
   return bias.given() ? biasWindowFloats(static_cast<int>(mostReach(bias))) : 0;
 }
 
-// There are instances for bfloat16, and the copy engine knows no empty tensor.
+// The copy engine knows no empty tensor.
 bool hasInstructions(const DeviceProperties& device, const ConstTensorView& q,
                      const ConstTensorView& k) {
-  return device.computeCapability == kHopper && q.dtype == DType::bfloat16 && q.elements() > 0 &&
-         k.elements() > 0;
+  return device.computeCapability == kHopper && q.elements() > 0 && k.elements() > 0;
 }
 
 }  // namespace
@@ -32,6 +31,8 @@ bool hasInstructions(const DeviceProperties& device, const ConstTensorView& q,
 bool takesHopper(const AttentionPrefill& p, const DeviceProperties& device) {
   const std::int64_t headDim = p.q.shape[2];
   if (!hasInstructions(device, p.q, p.k)) return false;
+  if (p.q.dtype != DType::bfloat16 && p.shape.dropout.threshold() != 0) return false;
+  if (p.out.dtype != DType::float32 && p.out.dtype != p.q.dtype) return false;
   if (!takesTensorCores(p.shape, headDim, {p.q, p.k, p.v, p.out})) return false;
   // With dropout tiles are no larger.
   const std::int64_t bias = mostBiasFloats(p.shape.bias);
@@ -43,6 +44,7 @@ bool takesHopper(const AttentionPrefill& p, const DeviceProperties& device) {
 bool takesHopper(const AttentionPrefillBackward& p, const DeviceProperties& device) {
   const std::int64_t headDim = p.q.shape[2];
   if (!hasInstructions(device, p.q, p.k) || headDim > kHopperGradientColumns) return false;
+  if (p.q.dtype != DType::bfloat16) return false;
   if (!takesTensorCores(p.shape, headDim,
                         {p.q, p.k, p.v, p.out, p.gradOut, p.gradQ, p.gradK, p.gradV})) {
     return false;

@@ -10,7 +10,8 @@ namespace wgqa::cuda {
 /// What the tensor cores' other kernels take (takesTensorCores()), on a device that has Hopper's
 /// instructions: no later generation has them either.
 bool takesHopper(const AttentionPrefill& p, const DeviceProperties& device);
-/// Of heads of at most 64 numbers: for larger ones there are not registers for both gradients.
+/// Of bfloat16, and heads of at most 64 numbers: for larger ones there are not registers for both
+/// gradients.
 bool takesHopper(const AttentionPrefillBackward& p, const DeviceProperties& device);
 
 /// A dense tensor of [tokens, heads, headDim] bfloat16 numbers, not empty, copied by so many

@@ -12,8 +12,15 @@
 namespace wgqa::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr std::int64_t kColumnsPerBlock = 4 * kThreads;
+// Threads that take four columns each: whole warps of a row, 256 at most.
+int rowThreads(std::int64_t columns) {
+  return threadsOf(std::clamp<std::int64_t>(divideUp(columns, 4 * kWarpThreadCount), 1, 8));
+}
+
+// A block for so many columns of each row.
+Grid rowBlocks(std::int64_t rows, std::int64_t columns) {
+  return {rows, divideUp(columns, 4 * rowThreads(columns))};
+}
 
 std::int64_t padded(std::int64_t count) {
   return divideUp(count, kQuantisedAlignment) * kQuantisedAlignment;
@@ -31,7 +38,7 @@ struct QuantisedRows {
 
 void quantise(const ConstTensorView& rows, const QuantisedRows& to, Session& session) {
   session.launch(kQuantiseRows[floatIndex(rows.dtype)], {paddedRows(rows.shape[0])},
-                 {kThreads, 2 * kReduceBytes},
+                 {rowThreads(rows.shape[1]), 2 * kReduceBytes},
                  {.rows = rows.data,
                   .stored = to.integers,
                   .scales = to.scales,
@@ -83,8 +90,8 @@ void multiply(const Linear& p, const QuantisedRows& x, Session& session) {
                              .output = ElementType::int32,
                              .alpha = 1.0f,
                              .beta = 0.0f});
-  session.launch(kScaleSums[computeIndex(p.out.dtype)],
-                 {p.x.shape[0], divideUp(weight.outFeatures, kColumnsPerBlock)}, {kThreads},
+  session.launch(kScaleSums[computeIndex(p.out.dtype)], rowBlocks(p.x.shape[0], weight.outFeatures),
+                 {rowThreads(weight.outFeatures)},
                  {.sums = sums,
                   .rowScales = x.scales,
                   .columnScales = weight.scales(),
@@ -113,7 +120,7 @@ struct Float16Rows {
                                                           x.shape[0] * padded(x.shape[1])),
                           DType::float16, x.shape[0], x.shape[1])),
         scales(session.scratch<float>(Session::Scratch::second, x.shape[0])) {
-    session.launch(kQuantiseRowsToFloat16, {x.shape[0]}, {kThreads, 2 * kReduceBytes},
+    session.launch(kQuantiseRowsToFloat16, {x.shape[0]}, {rowThreads(x.shape[1]), 2 * kReduceBytes},
                    {.rows = x.data,
                     .stored = rows.as<Float16Element>(),
                     .scales = scales,
@@ -148,7 +155,7 @@ void linearOfFloatRows(const Linear& p, Session& session) {
       paddedMatrix(session.scratch<float>(Session::Scratch::third, rows * padded(columns)),
                    DType::float32, rows, columns);
   linear({.x = x.rows, .weight = p.weight, .out = sums}, session);
-  session.launch(kScaleFloatSums, {rows, divideUp(columns, kColumnsPerBlock)}, {kThreads},
+  session.launch(kScaleFloatSums, rowBlocks(rows, columns), {rowThreads(columns)},
                  {.sums = sums.as<float>(),
                   .rowScales = x.scales,
                   .columnScales = nullptr,

@@ -243,6 +243,11 @@ WGQA_TEST(hopperTakesWhatItsTilesHaveRoomFor) {
   AttentionPrefill empty = forward(64);
   empty.k = TensorView(nullptr, DType::bfloat16, {0, 1, 64});
   CHECK(!takesHopper(empty, device));
+  AttentionPrefill dropping = forward(64);
+  dropping.shape.dropout.rate = 0.1f;
+  CHECK(takesHopper(dropping, device));
+  dropping.q.dtype = DType::float16;
+  CHECK(!takesHopper(dropping, device));
   const float table[32] = {};
   AttentionPrefill farBias = forward(128);
   farBias.shape.bias = {ConstTensorView(table, DType::float32, {32, 1}), true, 200000};

@@ -97,8 +97,8 @@ void rowProducts(HopperTestArguments p) {
   const auto* shared = dynamicShared<unsigned char>();
   float sums[1][8][4];
   beginProducts();
-  beginRowProducts<Tile, Tile>(Tile::matrix(shared, 0), Tile::matrix(shared + Tile::kBytes, 0),
-                               flat(sums));
+  beginRowProducts<BFloat16Element, Tile, Tile>(Tile::matrix(shared, 0),
+                                                Tile::matrix(shared + Tile::kBytes, 0), flat(sums));
   commitProducts();
   waitForProducts<0>(flat(sums));
   storeSums(*p.data, sums);
@@ -116,11 +116,12 @@ void fragmentProducts(HopperTestArguments p) {
     }
   }
   std::uint32_t rounded[4][4];
-  roundFragment(a, rounded);
+  roundFragment<BFloat16Element>(a, rounded);
   float sums[1][16][4];
   for (auto& group : sums[0]) std::fill(group, group + 4, 1.0f);
   beginProducts();
-  beginFragmentProducts<Tile>(rounded, Tile::matrix(shared + Tile::kBytes, 0), flat(sums));
+  beginFragmentProducts<BFloat16Element, Tile>(rounded, Tile::matrix(shared + Tile::kBytes, 0),
+                                               flat(sums));
   commitProducts();
   waitForProducts<0>(flat(sums));
   float second[1][8][4];  // the columns of the second panel
@@ -128,35 +129,33 @@ void fragmentProducts(HopperTestArguments p) {
   storeSums(*p.data, second);
 }
 
-void readBeforeTheWait(HopperTestArguments p) {
+// Begins the product of a tile with itself.
+void beginSquare(HopperTestArguments p, float (&sums)[1][8][4]) {
   waitFor(loadTiles(*p.data, 0), 0);
   const auto* shared = dynamicShared<unsigned char>();
-  float sums[1][8][4];
   beginProducts();
-  beginRowProducts<Tile, Tile>(Tile::matrix(shared, 0), Tile::matrix(shared, 0), flat(sums));
+  beginRowProducts<BFloat16Element, Tile, Tile>(Tile::matrix(shared, 0), Tile::matrix(shared, 0),
+                                                flat(sums));
   commitProducts();
+}
+
+void readBeforeTheWait(HopperTestArguments p) {
+  float sums[1][8][4];
+  beginSquare(p, sums);
   storeSums(*p.data, sums);
   waitForProducts<0>(flat(sums));
 }
 
 void writeBeforeTheWait(HopperTestArguments p) {
-  waitFor(loadTiles(*p.data, 0), 0);
-  const auto* shared = dynamicShared<unsigned char>();
   float sums[1][8][4];
-  beginProducts();
-  beginRowProducts<Tile, Tile>(Tile::matrix(shared, 0), Tile::matrix(shared, 0), flat(sums));
-  commitProducts();
+  beginSquare(p, sums);
   sums[0][0][0] = 0.0f;
   waitForProducts<0>(flat(sums));
 }
 
 void neverWait(HopperTestArguments p) {
-  waitFor(loadTiles(*p.data, 0), 0);
-  const auto* shared = dynamicShared<unsigned char>();
   float sums[1][8][4];
-  beginProducts();
-  beginRowProducts<Tile, Tile>(Tile::matrix(shared, 0), Tile::matrix(shared, 0), flat(sums));
-  commitProducts();
+  beginSquare(p, sums);
 }
 
 void readBoxesUnasked(HopperTestArguments p) {

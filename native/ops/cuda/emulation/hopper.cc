@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "ops/cuda/emulation/products.h"
 
 namespace wgqa::cuda {
 namespace {
@@ -126,36 +125,26 @@ namespace emulation {
 
 void waitForProducts(int left) { productsOfThread().wait(left); }
 
-void multiplyRowsAsync(float* sums, int columns, bool adds, SharedMatrix a, SharedMatrix b) {
+void multiplyAsync(Product product, SharedMatrix a, SharedMatrix b) {
   warpBarrier();
-  productsOfThread().add({.sums = sums,
-                          .columns = columns,
-                          .adds = adds,
-                          .aIsShared = true,
-                          .rowsOfB = true,
-                          .a = {a.descriptor},
-                          .fragment = {},
-                          .b = {b.descriptor}});
+  product.aIsShared = true;
+  product.a = {a.descriptor};
+  product.b = {b.descriptor};
+  productsOfThread().add(product);
 }
 
 // The four lanes of a row have its 16 numbers between them.
-void multiplyFragmentAsync(float* sums, int columns, bool adds, const std::uint32_t (&a)[4],
-                           SharedMatrix b, bool rowsOfB) {
-  Product product{.sums = sums,
-                  .columns = columns,
-                  .adds = adds,
-                  .aIsShared = false,
-                  .rowsOfB = rowsOfB,
-                  .a = {},
-                  .fragment = {},
-                  .b = {b.descriptor}};
+void multiplyAsync(Product product, const std::uint32_t (&a)[4], SharedMatrix b) {
+  product.aIsShared = false;
+  product.b = {b.descriptor};
   const unsigned char* shown = showToWarp(a, sizeof(a));
   for (int place = 0; place < 4; ++place) {
     std::uint32_t words[4];
     std::memcpy(words, shown + (laneIndex() / 4 * 4 + place) * kSlotBytes, sizeof(words));
     for (int i = 0; i < 8; ++i) {
       const auto bits = static_cast<std::uint16_t>(words[i / 2] >> (16 * (i % 2)));
-      product.fragment[i / 2 % 2][2 * place + i % 2 + i / 4 * 8] = fromBFloat16Bits(bits);
+      product.fragment[i / 2 % 2][2 * place + i % 2 + i / 4 * 8] =
+          product.isBFloat16 ? fromBFloat16Bits(bits) : fromFloat16Bits(bits);
     }
   }
   productsOfThread().add(product);

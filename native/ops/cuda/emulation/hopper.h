@@ -4,6 +4,8 @@
 #pragma once
 
 #include "ops/cuda/emulation/execution.h"
+#include "ops/cuda/emulation/products.h"
+#include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/tensor_map.h"
 
 #define WGQA_CONSTANT_ARGUMENTS(Type) const Type&
@@ -69,22 +71,33 @@ void waitForProducts(float (&)[kCount]) {
 }
 
 namespace emulation {
-void multiplyRowsAsync(float* sums, int columns, bool adds, SharedMatrix a, SharedMatrix b);
-void multiplyFragmentAsync(float* sums, int columns, bool adds, const std::uint32_t (&a)[4],
-                           SharedMatrix b, bool rowsOfB);
+void multiplyAsync(Product product, SharedMatrix a, SharedMatrix b);
+void multiplyAsync(Product product, const std::uint32_t (&a)[4], SharedMatrix b);
 }  // namespace emulation
 
-template <bool kAdds, int kCount>
+template <typename T, bool kAdds, int kCount>
 void multiplyRowsAsync(float (&sums)[kCount], SharedMatrix a, SharedMatrix b) {
-  emulation::multiplyRowsAsync(sums, 2 * kCount, kAdds, a, b);
-}
-template <int kCount>
-void multiplyFragmentAsync(float (&sums)[kCount], const std::uint32_t (&a)[4], SharedMatrix b) {
-  emulation::multiplyFragmentAsync(sums, 2 * kCount, true, a, b, false);
+  emulation::multiplyAsync({.sums = sums,
+                            .columns = 2 * kCount,
+                            .isBFloat16 = isBFloat16<T>,
+                            .adds = kAdds,
+                            .rowsOfB = true},
+                           a, b);
 }
 template <bool kAdds, int kCount>
 void multiplyFragmentRowsAsync(float (&sums)[kCount], const std::uint32_t (&a)[4], SharedMatrix b) {
-  emulation::multiplyFragmentAsync(sums, 2 * kCount, kAdds, a, b, true);
+  emulation::multiplyAsync(
+      {.sums = sums, .columns = 2 * kCount, .isBFloat16 = true, .adds = kAdds, .rowsOfB = true}, a,
+      b);
+}
+template <typename T, int kCount>
+void multiplyFragmentAsync(float (&sums)[kCount], const std::uint32_t (&a)[4], SharedMatrix b) {
+  emulation::multiplyAsync({.sums = sums,
+                            .columns = 2 * kCount,
+                            .isBFloat16 = isBFloat16<T>,
+                            .adds = true,
+                            .rowsOfB = false},
+                           a, b);
 }
 
 }  // namespace wgqa::cuda

@@ -12,23 +12,23 @@ namespace {
 constexpr std::uint32_t kUnderWay = 0x7fc0beef;  // a NaN
 
 // The 16-byte chunks of each 128 bytes are permuted by the number of those in 1,024.
-float elementAt(int offset) {
+float elementAt(int offset, bool isBFloat16) {
   const int permuted = offset ^ (offset >> 7 & 7) << 4;
   std::uint16_t bits = 0;
   std::memcpy(&bits, self().shared + permuted, sizeof(bits));
-  return fromBFloat16Bits(bits);
+  return isBFloat16 ? fromBFloat16Bits(bits) : fromFloat16Bits(bits);
 }
 
-// Element `inner` of row `row`, where a row's 16 inner numbers are neighbours: "K-major".
-float ofRow(const MatrixDescriptor& matrix, int row, int inner) {
-  return elementAt(matrix.first() + row / 8 * matrix.strideBytes() + row % 8 * 128 + 2 * inner);
+// Where element `inner` of row `row` is, where a row's 16 inner numbers are neighbours: "K-major".
+int ofRow(const MatrixDescriptor& matrix, int row, int inner) {
+  return matrix.first() + row / 8 * matrix.strideBytes() + row % 8 * 128 + 2 * inner;
 }
 
-// Element `inner` of column `column`, where the columns of an inner number are neighbours:
+// Where element `inner` of column `column` is, where the columns of an inner number are neighbours:
 // "MN-major".
-float ofColumn(const MatrixDescriptor& matrix, int column, int inner) {
-  return elementAt(matrix.first() + column / 64 * matrix.leadingBytes() +
-                   inner / 8 * matrix.strideBytes() + inner % 8 * 128 + 2 * (column % 64));
+int ofColumn(const MatrixDescriptor& matrix, int column, int inner) {
+  return matrix.first() + column / 64 * matrix.leadingBytes() + inner / 8 * matrix.strideBytes() +
+         inner % 8 * 128 + 2 * (column % 64);
 }
 
 void multiplyNow(const Product& product, float* sums) {
@@ -37,15 +37,17 @@ void multiplyNow(const Product& product, float* sums) {
   float a[2][16];
   for (int k = 0; k < 16; ++k) {
     for (int r = 0; r < 2; ++r) {
-      a[r][k] = product.aIsShared ? ofRow(product.a, row + 8 * r, k) : product.fragment[r][k];
+      a[r][k] = product.aIsShared ? elementAt(ofRow(product.a, row + 8 * r, k), product.isBFloat16)
+                                  : product.fragment[r][k];
     }
   }
   for (int i = 0; i < product.columns / 4; ++i) {
     const int column = i / 2 * 8 + 2 * (lane % 4) + i % 2;
     float added[2] = {};
     for (int k = 0; k < 16; ++k) {
-      const float b =
+      const int place =
           product.rowsOfB ? ofRow(product.b, column, k) : ofColumn(product.b, column, k);
+      const float b = elementAt(place, product.isBFloat16);
       added[0] += a[0][k] * b;
       added[1] += a[1][k] * b;
     }
@@ -102,6 +104,11 @@ void ProductQueue::writeBack() {
   });
 }
 
-void ProductQueue::clear() { *this = {}; }
+void ProductQueue::clear() {
+  begun_ = false;
+  uncommitted_.clear();
+  groups_.clear();
+  hidden_.clear();
+}
 
 }  // namespace wgqa::cuda::emulation

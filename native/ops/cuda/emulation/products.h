@@ -23,12 +23,13 @@ struct MatrixDescriptor {
 struct Product {
   float* sums;  // as the thread's registers
   int columns;
-  bool adds;       // to what the sums hold
-  bool aIsShared;  // rows of a matrix in shared memory; else two of them are in `fragment`
-  bool rowsOfB;    // b's rows are the columns of the result; else they are the inner numbers
-  MatrixDescriptor a;
-  float fragment[2][16];
-  MatrixDescriptor b;
+  bool isBFloat16;  // else float16
+  bool adds;        // to what the sums hold
+  bool rowsOfB;     // b's rows are the columns of the result; else they are the inner numbers
+  MatrixDescriptor b = {};
+  bool aIsShared = false;  // rows of matrix `a`; else the thread's two are in `fragment`
+  MatrixDescriptor a = {};
+  float fragment[2][16] = {};
 };
 
 /// Products are done when they are waited for: from the call until then, the sums hold NaN.

@@ -62,10 +62,9 @@ WGQA_DEVICE QueryCursor after(const QueryCursor& cursor, int step, int firstQuer
 
 // Where rows are keys and columns queries; `columns`: of the lane's first column.
 
-/// Scores become probabilities.
-template <int kRowTiles, int kColumnTiles>
-WGQA_DEVICE void exponentiateColumns(const ScoreTerms& terms, const QueryStatistics* columns,
-                                     float (&scores)[kRowTiles][kColumnTiles][4]) {
+/// step(m, n, i, query) for element i of fragment m, n and the statistics of its column.
+template <int kRowTiles, int kColumnTiles, typename Step>
+WGQA_DEVICE void forEachScore(const QueryStatistics* columns, const Step& step) {
   WGQA_UNROLL
   for (int n = 0; n < kColumnTiles; ++n) {
     const auto pair = loadVector<4>(reinterpret_cast<const float*>(columns + 8 * n));
@@ -73,12 +72,21 @@ WGQA_DEVICE void exponentiateColumns(const ScoreTerms& terms, const QueryStatist
     for (int m = 0; m < kRowTiles; ++m) {
       WGQA_UNROLL
       for (int i = 0; i < 4; ++i) {
-        float& score = scores[m][n][i];
-        const float logSum = pair.elements[i % 2 * 2];
-        score = fastExp2(fusedMultiplyAdd(score, terms.factor, terms.offset - logSum));
+        step(m, n, i, QueryStatistics{pair.elements[i % 2 * 2], pair.elements[i % 2 * 2 + 1]});
       }
     }
   }
+}
+
+/// Scores become probabilities.
+template <int kRowTiles, int kColumnTiles>
+WGQA_DEVICE void exponentiateColumns(const ScoreTerms& terms, const QueryStatistics* columns,
+                                     float (&scores)[kRowTiles][kColumnTiles][4]) {
+  forEachScore<kRowTiles, kColumnTiles>(
+      columns, [&](int m, int n, int i, const QueryStatistics& query) {
+        scores[m][n][i] =
+            fastExp2(fusedMultiplyAdd(scores[m][n][i], terms.factor, terms.offset - query.logSum));
+      });
 }
 
 /// The gradients of probabilities become those of scores.
@@ -86,18 +94,10 @@ template <int kRowTiles, int kColumnTiles>
 WGQA_DEVICE void differentiateColumns(const QueryStatistics* columns,
                                       const float (&probabilities)[kRowTiles][kColumnTiles][4],
                                       float (&grads)[kRowTiles][kColumnTiles][4]) {
-  WGQA_UNROLL
-  for (int n = 0; n < kColumnTiles; ++n) {
-    const auto pair = loadVector<4>(reinterpret_cast<const float*>(columns + 8 * n));
-    WGQA_UNROLL
-    for (int m = 0; m < kRowTiles; ++m) {
-      WGQA_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const float delta = pair.elements[i % 2 * 2 + 1];
-        grads[m][n][i] = probabilities[m][n][i] * (grads[m][n][i] - delta);
-      }
-    }
-  }
+  forEachScore<kRowTiles, kColumnTiles>(
+      columns, [&](int m, int n, int i, const QueryStatistics& query) {
+        grads[m][n][i] = probabilities[m][n][i] * (grads[m][n][i] - query.delta);
+      });
 }
 
 /// Of a warp, from the tile's row `warpRow` on.

@@ -58,7 +58,7 @@ WGQA_DEVICE void copyTiles(const AttentionHopperArguments& p, const QueryTile& t
 // queries
 
 /// A warpgroup's 64 queries: of each lane, two rows.
-template <int kHeadDim, bool kDropout>
+template <int kHeadDim, bool kDropout, typename T>
 class Attending {
   using Tiles = AttentionHopperTiles<kHeadDim, kDropout>;
   using Scores = float[Tiles::kPieces][1][Tiles::kPieceKeys / 8][4];
@@ -84,7 +84,7 @@ class Attending {
       barriers.keys.letPass(i);
       barriers.values.letPass(i);
     }
-    storeAttended<BFloat16Element>(p_, blockTile(p_), warp_.row, rows_, out_);
+    storeAttended<T>(p_, blockTile(p_), warp_.row, rows_, out_);
   }
 
  private:
@@ -96,7 +96,7 @@ class Attending {
     waitForProducts<0>(flat(scores));
     shared_.barriers().keys.release(0);
     weigh(0, scores, ratios);  // nothing is summed yet
-    roundFragment(scores, probabilities);
+    roundFragment<T>(scores, probabilities);
     for (int i = 1; i < tiles_; ++i) {
       beginScores(i, scores);
       beginOutputs(i - 1, probabilities);
@@ -106,7 +106,7 @@ class Attending {
       waitForProducts<0>(flat(out_));
       shared_.barriers().values.release(i - 1);
       if (isRaised) scaleRows(ratios, out_);
-      roundFragment(scores, probabilities);
+      roundFragment<T>(scores, probabilities);
     }
     beginOutputs(tiles_ - 1, probabilities);
     waitForProducts<0>(flat(out_));
@@ -116,7 +116,7 @@ class Attending {
   WGQA_DEVICE void beginScores(int i, Scores& scores) {
     shared_.barriers().keys.waitUntilFull(i);
     beginProducts();
-    beginRowProducts<typename Tiles::Queries, typename Tiles::Keys>(
+    beginRowProducts<T, typename Tiles::Queries, typename Tiles::Keys>(
         Tiles::Queries::matrix(shared_.base, groupRow_), Tiles::Keys::matrix(shared_.keys(i), 0),
         flat(scores));
     commitProducts();
@@ -129,7 +129,7 @@ class Attending {
     const int left = warp_.keys - i * Tiles::kKeys;
     if (left < Tiles::kKeys) Tiles::Keys::clearRows(shared_.values(i), left, Tiles::kKeys);
     beginProducts();
-    beginFragmentProducts<typename Tiles::Keys>(
+    beginFragmentProducts<T, typename Tiles::Keys>(
         probabilities, Tiles::Keys::matrix(shared_.values(i), 0), flat(out_));
     commitProducts();
   }
@@ -182,7 +182,7 @@ class Attending {
   float out_[1][kHeadDim / 8][4] = {};
 };
 
-template <int kHeadDim, bool kDropout>
+template <int kHeadDim, bool kDropout, typename T>
 WGQA_KERNEL void WGQA_BOUNDS((AttentionHopperTiles<kHeadDim, kDropout>::kThreads), 1)
     attentionHopper(WGQA_CONSTANT_ARGUMENTS(AttentionHopperArguments) p) {
   if constexpr (kHasHopper) {
@@ -204,7 +204,7 @@ WGQA_KERNEL void WGQA_BOUNDS((AttentionHopperTiles<kHeadDim, kDropout>::kThreads
       if (threadIndex() == 0) copyTiles<Tiles>(p, tile, tiles, shared);
     } else {
       takeRegisters<Tiles::kMultiplierRegisters>();
-      Attending<kHeadDim, kDropout>(p, tile, shared).run(tiles);
+      Attending<kHeadDim, kDropout, T>(p, tile, shared).run(tiles);
     }
   }
 }
@@ -212,10 +212,14 @@ WGQA_KERNEL void WGQA_BOUNDS((AttentionHopperTiles<kHeadDim, kDropout>::kThreads
 }  // namespace
 
 std::vector<KernelEntry> attentionHopperKernels() {
-  return {kernelEntry<attentionHopper<64, false>>(kAttentionHopper64[0]),
-          kernelEntry<attentionHopper<64, true>>(kAttentionHopper64[1]),
-          kernelEntry<attentionHopper<128, false>>(kAttentionHopper128[0]),
-          kernelEntry<attentionHopper<128, true>>(kAttentionHopper128[1])};
+  using BFloat16 = BFloat16Element;
+  using Float16 = Float16Element;
+  return {kernelEntry<attentionHopper<64, false, BFloat16>>(kAttentionHopper64),
+          kernelEntry<attentionHopper<64, true, BFloat16>>(kAttentionHopperDropout64),
+          kernelEntry<attentionHopper<64, false, Float16>>(kAttentionHopperFloat16Of64),
+          kernelEntry<attentionHopper<128, false, BFloat16>>(kAttentionHopper128),
+          kernelEntry<attentionHopper<128, true, BFloat16>>(kAttentionHopperDropout128),
+          kernelEntry<attentionHopper<128, false, Float16>>(kAttentionHopperFloat16Of128)};
 }
 
 }  // namespace wgqa::cuda

@@ -43,14 +43,18 @@ struct AttentionHopperArguments {
   TensorMap v;  // as k
   AttentionShapeArguments shape;
   const SequenceTile* tiles;  // of kQueries rows; those before a sequence's first query are none
-  void* out;                  // [queryTokens, heads, headDim] float32 | bfloat16
+  void* out;                  // [queryTokens, heads, headDim] float32 | q's type
   float* logSumExp;           // [queryTokens, heads], or null
   bool outIsFloat32;
 };
 
-inline constexpr Kernel<AttentionHopperArguments> kAttentionHopper64[2] = {
-    {"attentionHopper<64>"}, {"attentionHopper<64, dropout>"}};
-inline constexpr Kernel<AttentionHopperArguments> kAttentionHopper128[2] = {
-    {"attentionHopper<128>"}, {"attentionHopper<128, dropout>"}};
+using AttentionHopperKernel = Kernel<AttentionHopperArguments>;
+inline constexpr AttentionHopperKernel kAttentionHopper64{"attentionHopper<64>"};
+inline constexpr AttentionHopperKernel kAttentionHopper128{"attentionHopper<128>"};
+inline constexpr AttentionHopperKernel kAttentionHopperDropout64{"attentionHopper<64, dropout>"};
+inline constexpr AttentionHopperKernel kAttentionHopperDropout128{"attentionHopper<128, dropout>"};
+inline constexpr AttentionHopperKernel kAttentionHopperFloat16Of64{"attentionHopper<64, float16>"};
+inline constexpr AttentionHopperKernel kAttentionHopperFloat16Of128{
+    "attentionHopper<128, float16>"};
 
 }  // namespace wgqa::cuda

@@ -36,7 +36,7 @@ using Rounded = std::uint32_t[HopperGradientTiles::kColumns / 16][4];
 using Sums = float[1][kHopperGradientColumns / 8][4];
 
 WGQA_DEVICE void round(const Scores& values, Rounded& rounded) {
-  roundFragment(
+  roundFragment<BFloat16Element>(
       reinterpret_cast<const float(&)[1][1][HopperGradientTiles::kColumns / 8][4]>(values),
       rounded);
 }
@@ -155,7 +155,8 @@ class QueryGradient {
 
   WGQA_DEVICE void beginQueries(int i, const Rounded& rounded) {
     beginProducts();
-    beginFragmentProducts<Tiles::Keys>(rounded, Tiles::Keys::matrix(keys(i), 0), flat(gradQ_));
+    beginFragmentProducts<BFloat16Element, Tiles::Keys>(rounded, Tiles::Keys::matrix(keys(i), 0),
+                                                        flat(gradQ_));
     commitProducts();
   }
 
@@ -389,10 +390,10 @@ class KeyGradient {
 
   WGQA_DEVICE void beginKeys(int i, const Rounded& probabilities, const Rounded& rounded) {
     beginProducts();
-    beginFragmentProducts<Tiles::Queries>(probabilities, Tiles::Queries::matrix(gradOut(i), 0),
-                                          flat(gradV_));
-    beginFragmentProducts<Tiles::Queries>(rounded, Tiles::Queries::matrix(queries(i), 0),
-                                          flat(gradK_));
+    beginFragmentProducts<BFloat16Element, Tiles::Queries>(
+        probabilities, Tiles::Queries::matrix(gradOut(i), 0), flat(gradV_));
+    beginFragmentProducts<BFloat16Element, Tiles::Queries>(
+        rounded, Tiles::Queries::matrix(queries(i), 0), flat(gradK_));
     commitProducts();
   }
 

@@ -1,6 +1,8 @@
 // Element types of tensors on the device: storage, and conversion from and to float.
 #pragma once
 
+#include <type_traits>
+
 #include "ops/cuda/kernels/execution.h"
 
 namespace wgqa::cuda {
@@ -30,6 +32,10 @@ struct Float16Element {
     multiplyAddFloat16(d, a, b);
   }
 };
+
+/// Of the two 16-bit types.
+template <typename T>
+inline constexpr bool isBFloat16 = std::is_same_v<T, BFloat16Element>;
 
 WGQA_DEVICE float widen(float x) { return x; }
 WGQA_DEVICE float widen(BFloat16Element x) { return fromBFloat16Bits(x.bits); }

@@ -6,7 +6,7 @@
 // are empty, and the host does not launch them.
 #pragma once
 
-#include "ops/cuda/kernels/execution.h"
+#include "ops/cuda/kernels/elements.h"
 #include "ops/cuda/kernels/tensor_map.h"
 
 #ifdef __CUDACC__

@@ -142,61 +142,73 @@ WGQA_DEVICE void waitForProducts(float (&sums)[kCount]) {
   "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43," \
   "%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 
+// Of `type` "bf16" or "f16"; scale-d is `adds`, a value of 0 or 1 at the operand of that number.
+#define WGQA_MULTIPLY_ROWS(type, columns, places, sums, a_, b_, adds_)                     \
+  asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, %" #adds_                           \
+               ", 0;\nwgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type \
+               " " places ", %" #a_ ", %" #b_ ", adds, 1, 1, 0, 0;\n}\n"                   \
+               : sums                                                                      \
+               : "l"(a.descriptor), "l"(b.descriptor), "n"(kAdds))
+#define WGQA_MULTIPLY_FRAGMENT(type, columns, places, sums, a0, a1, a2, a3, b_, adds_, transposed) \
+  asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, %" #adds_                                   \
+               ", 0;\nwgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type         \
+               " " places ", {%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b_                         \
+               ", adds, 1, 1, " #transposed ";\n}\n"                                               \
+               : sums                                                                              \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kAdds))
+
 // A warpgroup's sums [64, columns]: warp w has rows 16 w to 16 w + 15 as mma's fragments have them
-// (tensor_tile.h), eight columns after the other.
+// (tensor_tile.h), eight columns after the other. T: BFloat16Element | Float16Element.
 
 /// sums = a b^T, or += if kAdds: 16 columns of 64 rows `a` and of `2 * kCount` rows `b`.
-template <bool kAdds>
+template <typename T, bool kAdds>
 WGQA_DEVICE void multiplyRowsAsync(float (&sums)[32], SharedMatrix a, SharedMatrix b) {
-  asm volatile(
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGQA_PLACES_32
-      ", %32, %33, adds, 1, 1, 0, 0;\n}\n"
-      : WGQA_SUMS_32
-      : "l"(a.descriptor), "l"(b.descriptor), "n"(kAdds));
+  if constexpr (isBFloat16<T>) {
+    WGQA_MULTIPLY_ROWS("bf16", 64, WGQA_PLACES_32, WGQA_SUMS_32, 32, 33, 34);
+  } else {
+    WGQA_MULTIPLY_ROWS("f16", 64, WGQA_PLACES_32, WGQA_SUMS_32, 32, 33, 34);
+  }
 }
-template <bool kAdds>
+template <typename T, bool kAdds>
 WGQA_DEVICE void multiplyRowsAsync(float (&sums)[64], SharedMatrix a, SharedMatrix b) {
-  asm volatile(
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " WGQA_PLACES_64
-      ", %64, %65, adds, 1, 1, 0, 0;\n}\n"
-      : WGQA_SUMS_64
-      : "l"(a.descriptor), "l"(b.descriptor), "n"(kAdds));
+  if constexpr (isBFloat16<T>) {
+    WGQA_MULTIPLY_ROWS("bf16", 128, WGQA_PLACES_64, WGQA_SUMS_64, 64, 65, 66);
+  } else {
+    WGQA_MULTIPLY_ROWS("f16", 128, WGQA_PLACES_64, WGQA_SUMS_64, 64, 65, 66);
+  }
 }
 
-/// The same of 64 rows `a` in registers, as mma's operand has them.
+/// The same of 64 rows `a` in registers, as mma's operand has them, in bfloat16.
 template <bool kAdds>
 WGQA_DEVICE void multiplyFragmentRowsAsync(float (&sums)[32], const std::uint32_t (&a)[4],
                                            SharedMatrix b) {
-  asm volatile(
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGQA_PLACES_32
-      ", {%32,%33,%34,%35}, %36, adds, 1, 1, 0;\n}\n"
-      : WGQA_SUMS_32
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kAdds));
+  WGQA_MULTIPLY_FRAGMENT("bf16", 64, WGQA_PLACES_32, WGQA_SUMS_32, 32, 33, 34, 35, 36, 37, 0);
 }
 
 /// sums += a b: 16 columns of 64 rows `a` in registers, as mma's operand has them; 16 rows of `b`.
+template <typename T>
 WGQA_DEVICE void multiplyFragmentAsync(float (&sums)[32], const std::uint32_t (&a)[4],
                                        SharedMatrix b) {
-  asm volatile(
-      "{\n.reg .pred adds;\nsetp.eq.b32 adds, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGQA_PLACES_32
-      ", {%32,%33,%34,%35}, %36, adds, 1, 1, 1;\n}\n"
-      : WGQA_SUMS_32
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor));
+  constexpr bool kAdds = true;
+  if constexpr (isBFloat16<T>) {
+    WGQA_MULTIPLY_FRAGMENT("bf16", 64, WGQA_PLACES_32, WGQA_SUMS_32, 32, 33, 34, 35, 36, 37, 1);
+  } else {
+    WGQA_MULTIPLY_FRAGMENT("f16", 64, WGQA_PLACES_32, WGQA_SUMS_32, 32, 33, 34, 35, 36, 37, 1);
+  }
 }
+template <typename T>
 WGQA_DEVICE void multiplyFragmentAsync(float (&sums)[64], const std::uint32_t (&a)[4],
                                        SharedMatrix b) {
-  asm volatile(
-      "{\n.reg .pred adds;\nsetp.eq.b32 adds, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " WGQA_PLACES_64
-      ", {%64,%65,%66,%67}, %68, adds, 1, 1, 1;\n}\n"
-      : WGQA_SUMS_64
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor));
+  constexpr bool kAdds = true;
+  if constexpr (isBFloat16<T>) {
+    WGQA_MULTIPLY_FRAGMENT("bf16", 128, WGQA_PLACES_64, WGQA_SUMS_64, 64, 65, 66, 67, 68, 69, 1);
+  } else {
+    WGQA_MULTIPLY_FRAGMENT("f16", 128, WGQA_PLACES_64, WGQA_SUMS_64, 64, 65, 66, 67, 68, 69, 1);
+  }
 }
 
+#undef WGQA_MULTIPLY_ROWS
+#undef WGQA_MULTIPLY_FRAGMENT
 #undef WGQA_SUMS_8
 #undef WGQA_SUMS_32
 #undef WGQA_SUMS_64

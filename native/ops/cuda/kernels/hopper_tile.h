@@ -1,4 +1,4 @@
-// Tiles of bfloat16 rows as the copy engine brings them, and a warpgroup's products of them.
+// Tiles of 16-bit rows as the copy engine brings them, and a warpgroup's products of them.
 //
 // A warpgroup's sums are 64 rows, of which warp w has rows 16 w to 16 w + 15 as one fragment
 // [1][column tiles][4] (tensor_tile.h).
@@ -100,28 +100,29 @@ WGQA_DEVICE float (&flat(float (&values)[kA][kB][kC]))[kA * kB * kC] {
 }
 
 /// Begins sums = a b^T: 64 rows of a tile A, all rows of a tile B of as many columns.
-template <typename TileA, typename TileB, int kCount>
+template <typename T, typename TileA, typename TileB, int kCount>
 WGQA_DEVICE void beginRowProducts(SharedMatrix a, SharedMatrix b, float (&sums)[kCount]) {
   static_assert(TileA::kPanels == TileB::kPanels);
-  multiplyRowsAsync<false>(sums, a, b);
+  multiplyRowsAsync<T, false>(sums, a, b);
   WGQA_UNROLL
   for (int step = 1; step < 4 * TileA::kPanels; ++step) {
-    multiplyRowsAsync<true>(sums, bytesOn(a, TileA::columnsOn(step)),
-                            bytesOn(b, TileB::columnsOn(step)));
+    multiplyRowsAsync<T, true>(sums, bytesOn(a, TileA::columnsOn(step)),
+                               bytesOn(b, TileB::columnsOn(step)));
   }
 }
 
 /// Begins sums += a b: `a` of 64 rows in registers, 16 columns a step; b the rows of a tile.
-template <typename TileB, int kSteps, int kCount>
+template <typename T, typename TileB, int kSteps, int kCount>
 WGQA_DEVICE void beginFragmentProducts(const std::uint32_t (&a)[kSteps][4], SharedMatrix b,
                                        float (&sums)[kCount]) {
   WGQA_UNROLL
   for (int step = 0; step < kSteps; ++step) {
-    multiplyFragmentAsync(sums, a[step], bytesOn(b, TileB::rowsOn(step)));
+    multiplyFragmentAsync<T>(sums, a[step], bytesOn(b, TileB::rowsOn(step)));
   }
 }
 
-/// Begins sums = a b^T: `a` of 64 rows in registers, 16 columns a step; all rows of a tile B.
+/// Begins sums = a b^T in bfloat16: `a` of 64 rows in registers, 16 columns a step; all rows of a
+/// tile B.
 template <typename TileB, int kSteps, int kCount>
 WGQA_DEVICE void beginRowProducts(const std::uint32_t (&a)[kSteps][4], SharedMatrix b,
                                   float (&sums)[kCount]) {
@@ -145,8 +146,8 @@ WGQA_DEVICE void loadFragment(const unsigned char* tile, int row, std::uint32_t 
   }
 }
 
-/// A fragment [pieces][1][column tiles][4] rounded to bfloat16, 16 columns a step.
-template <int kPieces, int kColumnTiles>
+/// A fragment [pieces][1][column tiles][4] rounded to T, 16 columns a step.
+template <typename T, int kPieces, int kColumnTiles>
 WGQA_DEVICE void roundFragment(const float (&values)[kPieces][1][kColumnTiles][4],
                                std::uint32_t (&rounded)[kPieces * kColumnTiles / 2][4]) {
   constexpr int kPieceSteps = kColumnTiles / 2;
@@ -155,7 +156,7 @@ WGQA_DEVICE void roundFragment(const float (&values)[kPieces][1][kColumnTiles][4
     WGQA_UNROLL
     for (int i = 0; i < 4; ++i) {
       const float(&four)[4] = values[step / kPieceSteps][0][step % kPieceSteps * 2 + i / 2];
-      rounded[step][i] = bfloat16PairBits(four[i % 2 * 2], four[i % 2 * 2 + 1]);
+      rounded[step][i] = T::pairBits(four[i % 2 * 2], four[i % 2 * 2 + 1]);
     }
   }
 }
