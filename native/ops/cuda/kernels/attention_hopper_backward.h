@@ -1,4 +1,5 @@
-// Arguments and tiles of the kernels in attention_hopper_backward.cu: heads of at most 64 numbers.
+// Arguments and tiles of the kernels in attention_hopper_query_gradient.cu and
+// attention_hopper_key_gradient.cu: heads of at most 64 numbers.
 #pragma once
 
 #include "ops/cuda/kernels/attention_tensor_backward.h"

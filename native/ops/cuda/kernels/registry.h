@@ -13,7 +13,8 @@ std::vector<KernelEntry> attentionDecodeTensorKernels();
 std::vector<KernelEntry> attentionFloatKernels();
 std::vector<KernelEntry> attentionFloatBackwardKernels();
 std::vector<KernelEntry> attentionHopperKernels();
-std::vector<KernelEntry> attentionHopperBackwardKernels();
+std::vector<KernelEntry> attentionHopperKeyGradientKernels();
+std::vector<KernelEntry> attentionHopperQueryGradientKernels();
 std::vector<KernelEntry> attentionTensorKernels();
 std::vector<KernelEntry> attentionTensorBackwardKernels();
 std::vector<KernelEntry> chooseTokensKernels();
@@ -36,7 +37,8 @@ inline std::vector<KernelEntry> allKernels() {
                               attentionFloatKernels,
                               attentionFloatBackwardKernels,
                               attentionHopperKernels,
-                              attentionHopperBackwardKernels,
+                              attentionHopperKeyGradientKernels,
+                              attentionHopperQueryGradientKernels,
                               attentionTensorKernels,
                               attentionTensorBackwardKernels,
                               chooseTokensKernels,
