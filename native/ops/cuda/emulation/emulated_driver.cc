@@ -201,8 +201,8 @@ std::vector<double> matrix(const void* data, ElementType type, std::int64_t rows
   return numbers;
 }
 
-// sums [columns] += row [inner] b [inner, columns], between our own copies: most of the emulation's
-// time with each access checked.
+// sums [columns] += row [inner] b [inner, columns], between our own copies: with each access
+// checked, tests of products take twice as long.
 __attribute__((no_sanitize("address", "undefined"))) void addRowProduct(
     const double* row, const double* b, std::int64_t inner, std::int64_t columns, double* sums) {
   for (std::int64_t k = 0; k < inner; ++k) {
