@@ -39,23 +39,37 @@ HWY_INLINE WordVector wordForAll(const std::byte* x) {
   return hn::Set(WordTag(), word);
 }
 
-// Lines of a part after the running one that each step of a tile asks for: two tiles ask for all of
-// float32's, one for all of a shorter type's.
+// Lines of the next part that a tile asks for at each word: two tiles ask for all of it, or one.
 template <class Word>
 constexpr std::int64_t aheadLines() {
-  const std::int64_t stepBytes = Word::kVectors * kLanes * kWordBytes / Word::kWideWords;
-  return std::max<std::int64_t>(1, stepBytes / (2 * kLineBytes));
+  constexpr std::int64_t kStepBytes = Word::kVectors * kLanes * kWordBytes;
+  return std::max<std::int64_t>(1, kStepBytes / (2 * kLineBytes));
 }
 
-// Adds a part to the sums of kRows rows. Loaded holds what the weight's words are widened to.
-template <class Word, class Loaded, int kRows>
+// Wide words as they lie in a block, or in a part that was widened.
+template <class Word>
+struct InBlock {
+  static constexpr std::int64_t kStep = Word::kVectors * kLanes;
+  static HWY_INLINE WordVector load(const std::uint32_t* weight, int vector, int index) {
+    return Word::widened(hn::LoadU(WordTag(), weight + vector * kLanes), index);
+  }
+};
+
+template <class Word>
+struct Widened {
+  static constexpr std::int64_t kStep = Word::kVectors * kLanes * Word::kWideWords;
+  static HWY_INLINE WordVector load(const std::uint32_t* weight, int vector, int index) {
+    return hn::Load(WordTag(), weight + (index * Word::kVectors + vector) * kLanes);
+  }
+};
+
+// Adds a part to the sums of kRows rows.
+template <class Word, class Place, int kRows>
 HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte* ahead,
                         void* blockSums) {
-  using Sum = typename Word::Sum;
   constexpr int kVectors = Word::kVectors;
   constexpr std::int64_t kFeatures = kVectors * kLanes;
-  const WordTag words;
-  Sum sum[kRows][kVectors];
+  typename Word::Sum sum[kRows][kVectors];
   HWY_UNROLL(8)
   for (int row = 0; row < kRows; ++row) {
     HWY_UNROLL(4)
@@ -63,24 +77,22 @@ HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte
   }
   const std::byte* x = part.x + firstRow * part.xStride;
   const auto* weight = reinterpret_cast<const std::uint32_t*>(part.weight);
-  const std::int64_t steps = part.words * Word::kWideWords / Loaded::kWideWords;
-  for (std::int64_t k = 0; k < steps; ++k, weight += kFeatures) {
-    WordVector loaded[kVectors];
-    HWY_UNROLL(4)
-    for (int i = 0; i < kVectors; ++i) loaded[i] = hn::LoadU(words, weight + i * kLanes);
+  for (std::int64_t k = 0; k < part.words; ++k, weight += Place::kStep) {
     HWY_UNROLL(2)
-    for (int index = 0; index < Loaded::kWideWords; ++index, x += kWordBytes) {
-      for (std::int64_t line = 0; line < aheadLines<Word>(); ++line, ahead += kLineBytes) {
-        hwy::Prefetch(ahead);
-      }
+    for (int line = 0; line < aheadLines<Word>(); ++line) hwy::Prefetch(ahead + line * kLineBytes);
+    ahead += aheadLines<Word>() * kLineBytes;
+    HWY_UNROLL(2)
+    for (int index = 0; index < Word::kWideWords; ++index, x += kWordBytes) {
       WordVector value[kVectors];
       HWY_UNROLL(4)
-      for (int i = 0; i < kVectors; ++i) value[i] = Loaded::widened(loaded[i], index);
+      for (int i = 0; i < kVectors; ++i) value[i] = Place::load(weight, i, index);
       HWY_UNROLL(8)
       for (int row = 0; row < kRows; ++row) {
         const WordVector own = wordForAll(x + row * part.xStride);
         HWY_UNROLL(4)
-        for (int i = 0; i < kVectors; ++i) sum[row][i] = Word::plusProduct(sum[row][i], own, value[i]);
+        for (int i = 0; i < kVectors; ++i) {
+          sum[row][i] = Word::plusProduct(sum[row][i], own, value[i]);
+        }
       }
     }
   }
@@ -98,17 +110,17 @@ HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte
   }
 }
 
-template <class Word, class Loaded>
+template <class Word, class Place>
 HWY_INLINE void addPart(const Part& part, std::int64_t rows, void* sums) {
-  // A tile that is to ask for nothing asks for what it has.
-  const std::int64_t share = part.words * Word::kWideWords * aheadLines<Word>() * kLineBytes;
-  const std::int64_t lineTiles = divideUp(
-      part.words * Word::kVectors * kLanes * kWordBytes, std::max<std::int64_t>(share, 1));
-  std::int64_t tile = 0;
+  const std::int64_t share = part.words * aheadLines<Word>() * kLineBytes;
+  const std::int64_t asking =
+      rows > kRowTile ? part.words * InBlock<Word>::kStep * kWordBytes : 0;
+  std::int64_t asked = 0;
   forRowTiles<kRowTile>(rows, [&]<int kRows>(std::int64_t row) HWY_ATTR {
-    const bool asks = rows > kRowTile && tile < lineTiles;
-    addTile<Word, Loaded, kRows>(part, row, asks ? part.ahead + tile * share : part.weight, sums);
-    ++tile;
+    // A tile that need not ask for anything asks for what it has.
+    const std::byte* ahead = asked < asking ? part.ahead + asked : part.weight;
+    addTile<Word, Place, kRows>(part, row, ahead, sums);
+    asked += share;
   });
 }
 
@@ -148,9 +160,9 @@ void multiply(const BlockRows& p) {
     if (Word::kWideWords > 1 && p.rows > kRowTile) {
       widen<Word>(weight, part.words, wide);
       part.weight = reinterpret_cast<const std::byte*>(wide);
-      addPart<Word, WideWord>(part, p.rows, p.sums);
+      addPart<Word, Widened<Word>>(part, p.rows, p.sums);
     } else {
-      addPart<Word, Word>(part, p.rows, p.sums);
+      addPart<Word, InBlock<Word>>(part, p.rows, p.sums);
     }
   }
 }

@@ -20,12 +20,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
 
-/// What lies wide already.
-struct WideWord {
-  static constexpr int kWideWords = 1;
-  static HWY_INLINE WordVector widened(WordVector words, int) { return words; }
-};
-
 /// Rows that a kernel multiplies at a time: with kVectors vectors of a block, as many as leave every
 /// sum in a register.
 inline constexpr int kRowTile = 6;
@@ -46,7 +40,10 @@ struct FloatWords {
   }
 };
 
-struct OneFloat : FloatWords, WideWord {};
+struct OneFloat : FloatWords {
+  static constexpr int kWideWords = 1;
+  static HWY_INLINE WordVector widened(WordVector words, int) { return words; }
+};
 
 struct TwoBFloat16 : FloatWords {
   static constexpr int kWideWords = 2;
