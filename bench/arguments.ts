@@ -53,7 +53,7 @@ export function withoutInstructionSets(args: readonly string[]): string[] {
   for (const token of tokens) {
     if (token.kind !== 'option' || token.name !== 'isa') continue;
     dropped.add(token.index);
-    if (token.inlineValue === false) dropped.add(token.index + 1);
+    if (!token.inlineValue) dropped.add(token.index + 1);
   }
   return args.filter((_, index) => !dropped.has(index));
 }

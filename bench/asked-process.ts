@@ -61,8 +61,8 @@ export class AskedProcess implements AsyncDisposable {
 }
 
 /** In the program: answers the parent's requests one by one, until it hangs up. */
-export function answerRequests<Request>(perform: (request: Request) => Promise<unknown>): void {
-  const answer = async (request: Request): Promise<Answer> => {
+export function answerRequests(perform: (request: unknown) => Promise<unknown>): void {
+  const answer = async (request: unknown): Promise<Answer> => {
     try {
       // What is undefined would not arrive.
       return { result: (await perform(request)) ?? null };
@@ -71,7 +71,7 @@ export function answerRequests<Request>(perform: (request: Request) => Promise<u
       return { error: message, impossible: error instanceof Impossible };
     }
   };
-  process.on('message', (request: Request) => {
+  process.on('message', (request) => {
     void answer(request).then((reply) => process.send?.(reply));
   });
 }

@@ -94,16 +94,16 @@ async function decoding(
   );
   const shares = [...timed].flatMap(([dtype, steps]) => {
     if (steps.readRates.length === 0) return [];
-    const [what, bytes] =
-      batch === 1 ? ['weights', steps.weightBytes] : ['weights and cache', steps.bytes];
+    const what = batch === 1 ? 'weights' : 'weights and cache';
+    const gigabytes = batch === 1 ? steps.weightBytes : steps.bytes;
     return compareInTurn({
-      name: `${title}, ${dtype}, ${place}: ${String(what)} read`,
+      name: `${title}, ${dtype}, ${place}: ${what} read`,
       limitName: 'reading as many bytes',
       unit: 'GB/s',
-      values: steps.milliseconds.map((one) => (1000 * Number(bytes)) / one),
+      values: steps.milliseconds.map((one) => (1000 * gigabytes) / one),
       limits: steps.readRates,
       ...atLeast(wishes.bandwidth(dtype, batch)),
-      details: { gigabytes: Number(bytes) },
+      details: { gigabytes },
     });
   });
   return [...ratios, ...shares];

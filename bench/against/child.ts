@@ -61,7 +61,7 @@ async function describe(): Promise<TreeDescription> {
   return { isa, threads: threads ?? 0 };
 }
 
-answerRequests(async (request: Request): Promise<unknown> => {
+async function perform(request: Request): Promise<unknown> {
   switch (request.call) {
     case 'load':
       return load(request.config, request.dtype);
@@ -72,4 +72,6 @@ answerRequests(async (request: Request): Promise<unknown> => {
     case 'describe':
       return describe();
   }
-});
+}
+
+answerRequests((request) => perform(request as Request));

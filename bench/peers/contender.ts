@@ -21,7 +21,7 @@ export interface Contender {
 
 /** Answers the parent's requests one by one, until it hangs up. */
 export function serve(contender: Contender): void {
-  answerRequests((request: Request) => perform(contender, request));
+  answerRequests((request) => perform(contender, request as Request));
 }
 
 async function perform(contender: Contender, request: Request): Promise<unknown> {

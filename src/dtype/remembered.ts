@@ -69,6 +69,7 @@ async function readSmall(file: string): Promise<string> {
   try {
     const buffer = Buffer.alloc(MOST_BYTES);
     const { bytesRead } = await handle.read(buffer, 0, MOST_BYTES, 0);
+    if (bytesRead === MOST_BYTES) throw new RangeError('none of ours is as large');
     return buffer.toString('utf8', 0, bytesRead);
   } finally {
     await handle.close();
