@@ -6,6 +6,8 @@ import { measureSteps } from '../../src/dtype/measure.ts';
 import { probeConfig, probeOf, probeRows, probeShapeOf } from '../../src/dtype/probe.ts';
 import { toNativeConfig } from '../../src/model/native-config.ts';
 import { SHAPES } from '../../src/bench/shapes.ts';
+import { callNative, native } from '../../src/native.ts';
+import { failureOf } from '../support/errors.ts';
 import { TINY_V10 } from '../support/tiny-model.ts';
 
 function configOf(config: object) {
@@ -80,6 +82,37 @@ test('steps are timed in every type, of grouped, gated and converted models alik
       expect(one).toBeLessThan(Infinity);
     }
   }
+});
+
+describe('timing', () => {
+  const config = configOf(TINY_V10);
+  const sizes = { threads: 1, rows: 2, sourceTokens: 17, targetTokens: 3, seconds: 0 };
+
+  test('has three rounds at least, and none of a type that there is not', async () => {
+    const types = [
+      { dtype: 'float32', cacheDtype: 'int8' },
+      { dtype: 'float16', cacheDtype: 'float32' },
+      { dtype: 'float32', cacheDtype: 'float16' },
+      { dtype: 'int8', cacheDtype: 'float32' },
+    ] as const;
+    const found = await native().measureSteps(config, types, sizes);
+    expect(found.map((rounds) => rounds.length)).toEqual([3, 0, 0, 3]);
+  });
+
+  test.each(['rows', 'sourceTokens', 'targetTokens'])('of no %s is refused', async (name) => {
+    const types = [{ dtype: 'float32', cacheDtype: 'float32' }] as const;
+    const work = () =>
+      callNative(async () => native().measureSteps(config, types, { ...sizes, [name]: 0 }));
+    expect(await failureOf(work)).toEqual({ code: 'INVALID_ARGUMENT', field: name });
+  });
+
+  test('leaves the event loop free', async () => {
+    let turns = 0;
+    const timer = setInterval(() => ++turns, 5);
+    await measureSteps(BASE, 1, 1);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(5);
+  });
 });
 
 test('a probe has nothing that a step does not read', () => {
