@@ -172,7 +172,6 @@ std::vector<std::vector<double>> timeDecodeSteps(
     if (round >= options.minRounds && secondsSince(start) > options.seconds) break;
     for (std::size_t i = 0; i < contenders.size(); ++i) {
       if (!contenders[i]) continue;
-      contenders[i]->run();
       const Clock::time_point begin = Clock::now();
       contenders[i]->run();
       seconds[i].push_back(secondsSince(begin));

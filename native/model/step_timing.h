@@ -24,13 +24,14 @@ struct StepTimingOptions {
   std::int64_t targetTokens = 1;  // that each row holds, the step's own included
   std::int64_t minRounds = 3;
   std::int64_t maxRounds = 25;
-  double seconds = 0.4;  // after which no round starts, once there were minRounds
+  double seconds = 0.3;  // after which no round starts, once there were minRounds
 };
 
 /// Seconds of a step of a model of this shape with made-up weights, for each of `types` one per
 /// round; none where the backend has no such type. The types take turns, so that what else the
-/// machine does meets them alike, and each runs twice in its turn: the second counts, which finds
-/// the caches as a step after many others does. Throws ErrorCode::outOfMemory.
+/// machine does meets them alike, and each finds the caches as the others left them: a model that
+/// is larger than the caches finds none of its weights there, either. Throws
+/// ErrorCode::outOfMemory.
 std::vector<std::vector<double>> timeDecodeSteps(
     const T5Config& config, std::span<const StepTypes> types, const StepTimingOptions& options,
     const std::function<std::unique_ptr<Ops>()>& makeOps);

@@ -17,7 +17,7 @@ const TYPES: readonly NativeStepTypes[] = [
 ];
 
 /** Timing alone; making the weights takes about as long. */
-const SECONDS = 0.35;
+const SECONDS = 0.3;
 
 export type MeasureSteps = (
   config: NativeModelConfig,

@@ -5,10 +5,10 @@ import type { NativeModelConfig } from '../native.ts';
 export const SOURCE_TOKENS = 512;
 export const TARGET_TOKENS = 16;
 /** More rows are no faster, each: a step of more would only take longer. */
-export const MOST_ROWS = 64;
+export const MOST_ROWS = 32;
 
 /** Float32 weights read in a step: past the caches of most machines, and soon made. */
-const MOST_WEIGHTS = 2 ** 25;
+const MOST_WEIGHTS = 3 * 2 ** 23;
 /** Multiplications of a step: some 50 ms in float32. */
 const MOST_PRODUCTS = 2 ** 28;
 /** Layers of more weights than a step may have are narrowed, but not below so many. */

@@ -32,10 +32,10 @@ describe('the probe', () => {
   test('is small enough to be timed soon, however large the model', () => {
     const huge = configOf({ ...SHAPES['t5-base'], d_model: 4096, d_ff: 65_536, num_heads: 128 });
     for (const config of [BASE, huge]) {
-      for (const rows of [1, 8, 32, 64]) {
+      for (const rows of [1, 8, 32]) {
         const { dModel, dKv, dFf, heads, layers, vocabSize } = probeOf(probeShapeOf(config), rows);
         const layer = dModel * (6 * dKv * heads + 2 * dFf);
-        expect(layers * layer + dModel * vocabSize).toBeLessThan(1.25 * 2 ** 25);
+        expect(layers * layer + dModel * vocabSize).toBeLessThan(2 ** 25);
         expect(layers).toBeGreaterThanOrEqual(1);
       }
     }
@@ -59,9 +59,9 @@ describe('the probe', () => {
     expect(probeShapeOf({ ...BASE, kvHeads })).toMatchObject({ selfKvHeads: 4, crossKvHeads: 12 });
   });
 
-  test('is timed at the next power of two of rows, and at 64 at most', () => {
+  test('is timed at the next power of two of rows, and at 32 at most', () => {
     expect([1, 2, 3, 8, 9, 33, 64, 65, 1024].map(probeRows)).toEqual([
-      1, 2, 4, 8, 16, 64, 64, 64, 64,
+      1, 2, 4, 8, 16, 32, 32, 32, 32,
     ]);
   });
 });
