@@ -390,6 +390,23 @@ export interface NativeMeasureOptions {
   repetitions: number;
 }
 
+export interface NativeStepTypes {
+  dtype: ComputeDtype;
+  cacheDtype: CacheDtype;
+}
+
+export interface NativeStepOptions {
+  /** 0: one per core. */
+  threads: number;
+  /** Of a step, each a sequence of its own. */
+  rows: number;
+  /** That each row attends to, and that it holds itself. */
+  sourceTokens: number;
+  targetTokens: number;
+  /** After which no round starts, once there were three. */
+  seconds: number;
+}
+
 export interface NativeBinding {
   version: string;
   cpu(): {
@@ -417,6 +434,8 @@ export interface NativeBinding {
     seed: number,
     options: NativeModelOptions,
   ): Promise<NativeModel>;
+  /** Where a model of this type and head size would compute. UNSUPPORTED (field "device"). */
+  resolveDevice(device: 'auto' | Device, dtype: ComputeDtype, headDim: number): Promise<Device>;
   createTrainer(model: NativeModel, options: NativeTrainerOptions): NativeTrainer;
   /** `onEvents` is called on the event loop and must not throw. */
   createEngine(
@@ -435,6 +454,15 @@ export interface NativeBinding {
     dtype: ComputeDtype,
     options: NativeMeasureOptions,
   ): Promise<number>;
+  /**
+   * Seconds of decoding steps on the CPU, of a model with made-up weights: for each of `types` one
+   * per round, none where the processor has no such type. OUT_OF_MEMORY.
+   */
+  measureSteps(
+    config: NativeModelConfig,
+    types: readonly NativeStepTypes[],
+    options: NativeStepOptions,
+  ): Promise<number[][]>;
 }
 
 const require = createRequire(import.meta.url);
