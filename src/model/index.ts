@@ -5,6 +5,7 @@ export {
   countLabels,
   IGNORED_LABEL,
   prepareBatch,
+  readMaskRow,
   readTokenRow,
   toNativeBatch,
   type BatchRow,

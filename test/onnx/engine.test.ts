@@ -115,7 +115,8 @@ describe('an engine', () => {
   });
 
   test('streams what it generates', async () => {
-    const request = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99, doSample: true };
+    const sampling = { doSample: true, seed: 3 };
+    const request = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99, ...sampling };
     const { sequences } = await engine.generate(request);
     const tokens: number[] = [];
     for await (const { tokenId, sequence } of engine.stream(request)) {
