@@ -35,7 +35,7 @@ export async function unlessAbandoned<T>(
     } catch (error) {
       // A signal that is none: nobody could stop the work any more.
       abandon();
-      reject(error);
+      reject(error instanceof Error ? error : new Error(String(error)));
     }
   });
   try {

@@ -16,17 +16,18 @@ export interface LogitsContext {
   readonly row: number;
 }
 
-/** New logits [vocabulary]. */
-type LogitsRow = Float32Array | readonly number[];
+/** New logits [vocabulary]; nothing where they were changed in place. */
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- functions without return fit
+type ProcessedLogits = Float32Array | readonly number[] | void;
 
 /**
  * Called for each row of each step before all other processing; changes the logits, or returns new
  * ones. It may take its time: other requests go on. What it throws or rejects with ends its request
  * alone, which rejects with just that.
  */
-export type LogitsProcessor =
-  | ((context: LogitsContext) => void | Promise<void>)
-  | ((context: LogitsContext) => LogitsRow | Promise<LogitsRow>);
+export type LogitsProcessor = (
+  context: LogitsContext,
+) => ProcessedLogits | Promise<ProcessedLogits>;
 
 export interface GenerationOptions {
   /** Most tokens to generate, the end token included, a forced prefix not. Default 20. */
