@@ -120,8 +120,7 @@ void EngineState::stayAlive(Napi::Env env) {
   }
 }
 
-StopStrings EngineState::stopStrings(const std::vector<std::string>& strings,
-                                     TextKind text) const {
+StopStrings EngineState::stopStrings(const std::vector<std::string>& strings, TextKind text) const {
   if (strings.empty()) return {};
   const auto& pieces = pieces_[static_cast<std::size_t>(text)];
   if (!pieces) throw invalidArgument("stop", "absent without token pieces", "given");
@@ -190,8 +189,8 @@ Napi::Function EngineHandle::listener() const {
 Napi::Value EngineHandle::submit(const Napi::CallbackInfo& info) {
   const auto object = info[1].As<Napi::Object>();
   GenerationRequest request = requestArgument(object);
-  request.stops = state_->stopStrings(
-      stringsField(object, "stop"), textKindOf(object.Get("keepsSpecialTokens").ToBoolean()));
+  request.stops = state_->stopStrings(stringsField(object, "stop"),
+                                      textKindOf(object.Get("keepsSpecialTokens").ToBoolean()));
   state_->submit(*this, idOf(info[0]), std::move(request));
   return info.Env().Undefined();
 }

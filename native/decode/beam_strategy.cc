@@ -12,8 +12,8 @@ namespace wgqa {
 namespace {
 
 struct Beam {
-  std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
-  std::vector<float> logProbs;        // of the generated tokens, if asked for
+  std::vector<std::int32_t> history;      // the decoder's prompt and generated tokens
+  std::vector<float> logProbs;            // of the generated tokens, if asked for
   std::vector<ScoredToken> alternatives;  // of the generated tokens, if asked for
   StopState stopState;
   float score = 0.0f;  // sum of processed log-probabilities

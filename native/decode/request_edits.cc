@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "decode/processors.h"
 #include "ops/tokens/row_math.h"
 
 namespace wgqa {
@@ -16,18 +17,6 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 void force(std::span<float> scores, std::span<const std::int32_t> tokens) {
   std::fill(scores.begin(), scores.end(), kForbidden);
   for (const std::int32_t token : tokens) scores[token] = 0.0f;
-}
-
-/// For each place of `pattern` the length of the longest proper beginning that ends there (Knuth,
-/// Morris and Pratt).
-std::vector<std::size_t> bordersOf(std::span<const std::int32_t> pattern) {
-  std::vector<std::size_t> borders(pattern.size(), 0);
-  for (std::size_t i = 1, matched = 0; i < pattern.size(); ++i) {
-    while (matched > 0 && pattern[i] != pattern[matched]) matched = borders[matched - 1];
-    if (pattern[i] == pattern[matched]) ++matched;
-    borders[i] = matched;
-  }
-  return borders;
 }
 
 double entropyOf(std::span<const float> scores, float logSum) {
@@ -54,23 +43,6 @@ void keepProbable(std::span<float> scores, double least, std::int64_t minTokens,
 }
 
 }  // namespace
-
-void addContinuations(std::span<const std::int32_t> history, std::span<const std::int32_t> text,
-                      std::int64_t ngramSize, std::vector<std::int32_t>& tokens) {
-  const std::int64_t prefix = ngramSize - 1;
-  if (prefix < 0 || std::ssize(history) < prefix) return;
-  const auto pattern = history.last(static_cast<std::size_t>(prefix));
-  const std::vector<std::size_t> borders = bordersOf(pattern);
-  std::size_t matched = 0;
-  for (const std::int32_t token : text) {
-    if (matched == pattern.size()) {
-      tokens.push_back(token);
-      matched = pattern.empty() ? 0 : borders[matched - 1];
-    }
-    while (matched > 0 && token != pattern[matched]) matched = borders[matched - 1];
-    if (!pattern.empty() && token == pattern[matched]) ++matched;
-  }
-}
 
 void keepTypical(std::span<float> scores, double mass, std::int64_t minTokens,
                  RowScratch& scratch) {

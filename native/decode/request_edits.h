@@ -44,13 +44,9 @@ class RequestEdits final : public RowEdits {
   std::int64_t promptTokens_;
 };
 
-/// Appends the tokens that follow the last `ngramSize` - 1 tokens of `history` somewhere in `text`.
-/// Its work is the length of both together.
-void addContinuations(std::span<const std::int32_t> history, std::span<const std::int32_t> text,
-                      std::int64_t ngramSize, std::vector<std::int32_t>& tokens);
-
-/// Keeps the tokens whose information is closest to the row's entropy and whose probabilities sum to
-/// at least `mass` (locally typical sampling, arXiv 2202.00666), and at least `minTokens` of them.
+/// Keeps the tokens whose information is closest to the row's entropy and whose probabilities sum
+/// to at least `mass` (locally typical sampling, arXiv 2202.00666), and at least `minTokens` of
+/// them.
 void keepTypical(std::span<float> scores, double mass, std::int64_t minTokens, RowScratch& scratch);
 
 /// Keeps tokens with at least probability `epsilon` (arXiv 2210.15191), and at least `minTokens`.

@@ -28,8 +28,8 @@ struct ExponentialDecay {
 };
 
 struct RowEditOptions {
-  TokenSequences biased;     // sequence_bias
-  std::vector<float> biases;  // of the biased sequences
+  TokenSequences biased;                      // sequence_bias
+  std::vector<float> biases;                  // of the biased sequences
   double encoderRepetitionPenalty = 1.0;      // 1: off
   std::int64_t encoderNoRepeatNgramSize = 0;  // 0: off
   TokenSequences badWords;                    // bad_words_ids

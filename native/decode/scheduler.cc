@@ -7,8 +7,8 @@
 
 #include "decode/active_request.h"
 #include "decode/admission.h"
-#include "decode/host_choices.h"
 #include "decode/encode_lane.h"
+#include "decode/host_choices.h"
 #include "decode/kv_cache.h"
 #include "decode/request_check.h"
 #include "decode/step_batch.h"

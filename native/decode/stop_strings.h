@@ -63,7 +63,7 @@ class StopStrings {
   void linkFallbacks();
   std::int32_t next(std::int32_t node, char byte) const;
 
-  std::vector<Node> nodes_;                               // the first one is the empty text
+  std::vector<Node> nodes_;                                // the first one is the empty text
   std::unordered_map<std::uint64_t, std::int32_t> edges_;  // by node and byte
   std::shared_ptr<const TokenPieces> pieces_;
 };

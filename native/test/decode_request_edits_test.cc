@@ -50,7 +50,9 @@ class LiteralProcessors {
  public:
   LiteralProcessors(const GenerationOptions& options, Tokens source, Tokens history,
                     std::size_t promptTokens)
-      : o_(options), source_(std::move(source)), history_(std::move(history)),
+      : o_(options),
+        source_(std::move(source)),
+        history_(std::move(history)),
         promptTokens_(promptTokens) {}
 
   Wide process(Wide scores) const {
@@ -90,8 +92,9 @@ class LiteralProcessors {
     }
     if (o_.doSample) sample(scores);
     if (o_.edits.renormalizeLogits) {
-      const Wide probabilities = softmax(scores);
-      for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = std::log(probabilities[i]);
+      double sum = 0.0;
+      for (const double score : scores) sum += std::exp(score);
+      for (double& score : scores) score -= std::log(sum);
     }
     return scores;
   }
@@ -102,8 +105,7 @@ class LiteralProcessors {
     if (sequence.size() > 1) {
       if (sequence.size() > history_.size()) return;
       const Tokens prefix(sequence.begin(), sequence.end() - 1);
-      const Tokens end(history_.end() - static_cast<std::ptrdiff_t>(prefix.size()),
-                       history_.end());
+      const Tokens end(history_.end() - static_cast<std::ptrdiff_t>(prefix.size()), history_.end());
       if (end != prefix) return;
     }
     scores[sequence.back()] += value;
@@ -269,10 +271,9 @@ WGQA_TEST(decodeEditsAreThoseOfTheirDefinitions) {
     const Wide expected = literal.process(Wide(row.begin(), row.end()));
     const bool isOpen = *std::max_element(expected.begin(), expected.end()) > kForbiddenWide;
     for (std::size_t i = 0; isOpen && i < row.size(); ++i) {
-      const bool same = std::isinf(expected[i])
-                            ? actual[i] == kForbidden
-                            : std::abs(actual[i] - expected[i]) <=
-                                  1e-5 * std::max(1.0, std::abs(expected[i]));
+      const bool same = std::isinf(expected[i]) ? actual[i] == kForbidden
+                                                : std::abs(actual[i] - expected[i]) <=
+                                                      1e-5 * std::max(1.0, std::abs(expected[i]));
       if (same) continue;
       test::fail("options " + std::to_string(wanted) + ", token " + std::to_string(i) + ": " +
                  std::to_string(actual[i]) + " instead of " + std::to_string(expected[i]));

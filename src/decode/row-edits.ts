@@ -68,6 +68,9 @@ export function resolveRowEdits(options: RowEditOptions, vocab: number): NativeR
     if (bad !== undefined) throw invalidArgument(field, `token ids from 0 to ${vocab - 1}`, bad);
     return Int32Array.from(list);
   };
+  /** Each once: no step goes through more than the vocabulary. */
+  const idSet = (field: string, list: readonly number[] = []): Int32Array =>
+    ids(field, [...new Set(list)]);
   const sequences = (field: string, list: readonly (readonly number[])[]): NativeRagged => {
     const offsets = new Int32Array(list.length + 1);
     for (const [i, { length }] of list.entries()) offsets[i + 1] = offsets[i]! + length;
@@ -88,11 +91,11 @@ export function resolveRowEdits(options: RowEditOptions, vocab: number): NativeR
     encoderNoRepeatNgramSize: options.encoderNoRepeatNgramSize ?? 0,
     badWords: sequences('badWordsIds', options.badWordsIds ?? []),
     forcedBosTokenId,
-    forcedEosTokenIds: ids('forcedEosTokenId', [options.forcedEosTokenId ?? []].flat()),
+    forcedEosTokenIds: idSet('forcedEosTokenId', [options.forcedEosTokenId ?? []].flat()),
     removeInvalidValues: options.removeInvalidValues ?? false,
     exponentialDecay: decay && { start: decay[0], factor: decay[1] },
-    suppressTokens: ids('suppressTokens', options.suppressTokens ?? []),
-    beginSuppressTokens: ids('beginSuppressTokens', options.beginSuppressTokens ?? []),
+    suppressTokens: idSet('suppressTokens', options.suppressTokens),
+    beginSuppressTokens: idSet('beginSuppressTokens', options.beginSuppressTokens),
     typicalP: options.typicalP ?? 1,
     epsilonCutoff: offOutside(options.epsilonCutoff),
     etaCutoff: offOutside(options.etaCutoff),
