@@ -302,7 +302,8 @@ void setRandomEdits(std::mt19937& random, GenerationOptions& options) {
   options.topLogProbs = static_cast<std::int64_t>(random() % 4);
   edits.encoderNoRepeatNgramSize = random() % 2 == 0 ? 2 : 0;
   edits.suppressTokens = {static_cast<std::int32_t>(2 + random() % 20)};
-  if (random() % 2 == 0) edits.forcedBosTokenId = static_cast<std::int32_t>(2 + random() % 20);
+  // Not one that is suppressed: then no token would be allowed.
+  if (random() % 2 == 0) edits.forcedBosTokenId = edits.suppressTokens[0] + 1;
   edits.renormalizeLogits = random() % 2 == 0;
 }
 

@@ -32,6 +32,12 @@ Wide softmax(const Wide& scores) {
   return result;
 }
 
+double logSumOf(const Wide& scores) {
+  double sum = 0.0;
+  for (const double score : scores) sum += std::exp(score);
+  return std::log(sum);
+}
+
 double entropyOf(const Wide& probabilities) {
   double entropy = 0.0;
   for (const double p : probabilities) entropy -= p > 0.0 ? p * std::log(p) : 0.0;
@@ -92,9 +98,8 @@ class LiteralProcessors {
     }
     if (o_.doSample) sample(scores);
     if (o_.edits.renormalizeLogits) {
-      double sum = 0.0;
-      for (const double score : scores) sum += std::exp(score);
-      for (double& score : scores) score -= std::log(sum);
+      const double logSum = logSumOf(scores);
+      for (double& score : scores) score -= logSum;
     }
     return scores;
   }
@@ -139,7 +144,10 @@ class LiteralProcessors {
     if (beyond <= 0) return;
     for (const std::int32_t end : o_.eosTokenIds) {
       if (scores[end] == kForbiddenWide) continue;
-      scores[end] += std::abs(scores[end]) * (std::pow(factor, static_cast<double>(beyond)) - 1.0);
+      const double growth = std::pow(factor, static_cast<double>(beyond)) - 1.0;
+      const double penalty = std::abs(scores[end]) * growth;
+      // float32 ends there, and nothing becomes infinity.
+      scores[end] = penalty > kFloatMax ? kFloatMax : scores[end] + penalty;
     }
   }
 
@@ -160,7 +168,8 @@ class LiteralProcessors {
     const double entropy = entropyOf(p);
     std::vector<std::size_t> order(p.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    const auto shifted = [&](std::size_t i) { return std::abs(-std::log(p[i]) - entropy); };
+    const double logSum = logSumOf(scores);
+    const auto shifted = [&](std::size_t i) { return std::abs(logSum - scores[i] - entropy); };
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return shifted(a) < shifted(b); });
     double sum = 0.0;
