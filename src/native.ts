@@ -438,6 +438,11 @@ export interface NativeBinding {
   version: string;
   cpu(): {
     threads: number;
+    /** The processor's own name of itself; empty where it tells none. */
+    processor: string;
+    /** The instruction set in force, which WGQA_ISA may lower. */
+    isa: string;
+    /** All that could be in force, in ascending order. */
     instructionSets: string[];
     bfloat16: boolean;
     /** Of the cache that all cores share; 0 where the system does not tell. */

@@ -31,6 +31,8 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   }
   Napi::Object object = Napi::Object::New(env);
   object.Set("threads", description.threads);
+  object.Set("processor", description.processor);
+  object.Set("isa", description.isa);
   object.Set("instructionSets", instructionSets);
   object.Set("bfloat16", description.bfloat16);
   object.Set("lastLevelCacheBytes", static_cast<double>(lastLevelCacheBytes()));

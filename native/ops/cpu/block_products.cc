@@ -1,13 +1,12 @@
 #include "ops/cpu/block_products.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/parallel.h"
 #include "ops/cpu/block_weight.h"
 #include "ops/cpu/grain.h"
+#include "ops/cpu/prepared_rows.h"
 #include "ops/cpu/product_sums.h"
-#include "ops/cpu/quantise.h"
 
 namespace wgqa::cpu {
 namespace {
@@ -19,53 +18,7 @@ constexpr std::int64_t kRowsBytes = 384 << 10;
 // Threads get about so many bytes of weights at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 
-/// Rows of x as kernels read them.
-struct PreparedRows {
-  const std::byte* x = nullptr;
-  std::int64_t stride = 0;        // bytes
-  const float* scales = nullptr;  // of int8
-};
-
 const BlockWeight& weightOf(const Linear& p) { return static_cast<const BlockWeight&>(*p.weight); }
-
-// Padded with zeros to whole words, unless they are whole.
-PreparedRows wordRows(const ConstTensorView& x, std::int64_t words, Scratch& scratch) {
-  const auto elementBytes = static_cast<std::int64_t>(bytesOf(x.dtype));
-  const std::int64_t used = x.shape[1] * elementBytes;
-  const std::int64_t bytes = words * kWordBytes;
-  if (used == bytes) return {x.as<std::byte>(), x.strides[0] * elementBytes};
-  auto* rows = scratch.shared<std::byte>(SharedScratch::first, x.shape[0] * bytes);
-  for (std::int64_t row = 0; row < x.shape[0]; ++row) {
-    const std::byte* from = x.as<std::byte>() + row * x.strides[0] * elementBytes;
-    std::byte* end = std::copy_n(from, used, rows + row * bytes);
-    std::fill(end, rows + (row + 1) * bytes, std::byte{0});
-  }
-  return {rows, bytes};
-}
-
-// As unsigned bytes: the integers plus 128.
-PreparedRows quantisedRows(const ConstTensorView& x, std::int64_t words, Scratch& scratch) {
-  constexpr std::uint32_t kSignBits = 0x80808080u;
-  const std::int64_t count = x.shape[0];
-  const std::int64_t bytes = words * kWordBytes;
-  auto* rows = scratch.shared<std::byte>(SharedScratch::first, count * bytes);
-  auto* scales = scratch.shared<float>(SharedScratch::second, count);
-  parallelFor(count, rowGrain(bytes), [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      std::byte* to = rows + row * bytes;
-      quantiseRow(x.as<float>() + row * x.strides[0], x.shape[1],
-                  reinterpret_cast<std::int8_t*>(to), scales[row]);
-      std::fill(to + x.shape[1], to + bytes, std::byte{0});
-      for (std::int64_t i = 0; i < bytes; i += kWordBytes) {
-        std::uint32_t word;
-        std::memcpy(&word, to + i, sizeof word);
-        word ^= kSignBits;
-        std::memcpy(to + i, &word, sizeof word);
-      }
-    }
-  });
-  return {rows, bytes, scales};
-}
 
 /// One call's products, cut into blocks of features that are counted through.
 class Products {
@@ -74,14 +27,14 @@ class Products {
       : products_(products),
         first_(weightOf(products.front())),
         rows_(products.front().x.shape[0]),
-        x_(first_.dtype == DType::int8 ? quantisedRows(products.front().x, first_.words(), scratch)
-                                       : wordRows(products.front().x, first_.words(), scratch)) {
+        x_(prepareRows(products.front().x, first_.kernel->rowForm, first_.dtype, first_.words(),
+                       scratch)) {
     for (const Linear& p : products) blocks_ += weightOf(p).blocks();
   }
 
   // Blocks of the first piece of rows, then of the next one.
   void run(Scratch& scratch) const {
-    const std::int64_t pieces = divideUp(rows_ * first_.words() * kWordBytes, kRowsBytes);
+    const std::int64_t pieces = divideUp(rows_ * x_.stride, kRowsBytes);
     const std::int64_t features = first_.kernel->features;
     const ThreadSlices<float> sums = scratch.perThread<float>(
         threadCount(), static_cast<std::size_t>(divideUp(rows_, pieces) * features));
@@ -126,7 +79,7 @@ class Products {
                              .rows = rows.end - rows.begin,
                              .words = weight.words(),
                              .weight = weight.memory.data + block * weight.blockBytes(),
-                             .offsets = isQuantised ? weight.offsets.data() + first : nullptr,
+                             .offsets = weight.offsets.empty() ? nullptr : weight.offsets.data() + first,
                              .sums = sums});
     const ProductSums result{.sums = sums,
                              .sumsStride = features,

@@ -27,7 +27,7 @@ HWY_INLINE void addRow(const ProductSums& p, float* out, const SumAt& sumAt) {
   for (std::int64_t i = 0; i < p.columns; i += step) {
     const std::size_t valid = lanesLeft(p.columns, i);
     auto sum = sumAt(i, valid);
-    if (p.beta != 0.0f) sum = hn::MulAdd(load(out + i, valid), beta, sum);
+    if (p.beta != 0.0f) sum = hn::Add(sum, hn::Mul(load(out + i, valid), beta));
     store(sum, out + i, valid);
   }
 }
