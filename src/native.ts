@@ -244,11 +244,41 @@ export interface NativeGenerationOptions {
   /** 0: off. */
   minP: number;
   seed: number;
-  eosTokenIds: number[];
+  eosTokenIds: Int32Array;
   decoderStartTokenId: number;
   padTokenId: number;
   /** Keep the log-probability of each generated token. */
   logProbs: boolean;
+  /** Keep as many of the most probable tokens at each place, too. */
+  topLogProbs: number;
+  /** From submission until no step is added; 0: none. */
+  maxTimeMilliseconds: number;
+  edits: NativeRowEdits;
+}
+
+/** Options of Hugging Face that few requests have; each can be off. */
+export interface NativeRowEdits {
+  /** sequence_bias: sequences, and the bias of each. */
+  biased: NativeRagged;
+  biases: Float32Array;
+  /** 1: off. */
+  encoderRepetitionPenalty: number;
+  /** 0: off. */
+  encoderNoRepeatNgramSize: number;
+  badWords: NativeRagged;
+  forcedBosTokenId: number | undefined;
+  forcedEosTokenIds: Int32Array;
+  removeInvalidValues: boolean;
+  exponentialDecay: { start: number; factor: number } | undefined;
+  suppressTokens: Int32Array;
+  beginSuppressTokens: Int32Array;
+  /** 1: off. */
+  typicalP: number;
+  /** 0: off. */
+  epsilonCutoff: number;
+  /** 0: off. */
+  etaCutoff: number;
+  renormalizeLogits: boolean;
 }
 
 export interface NativeGenerationRequest {
@@ -258,6 +288,8 @@ export interface NativeGenerationRequest {
   options: NativeGenerationOptions;
   /** Stop strings; they need setTokenPieces. */
   stop: readonly string[];
+  /** Look for stop strings in the text with special tokens. */
+  keepsSpecialTokens: boolean;
   /** From submission; 0: none. */
   timeoutMilliseconds: number;
   /** Tell each token as it is chosen; not with beams. */
@@ -273,7 +305,10 @@ export interface NativeGeneratedSequence {
   score?: number;
   /** Of the generated tokens. */
   logProbs?: Float32Array;
-  finishReason: 'stop' | 'length';
+  /** [generated tokens, topLogProbs], best first, if asked for; -1 where fewer have one. */
+  topTokenIds?: Int32Array;
+  topLogProbs?: Float32Array;
+  finishReason: 'stop' | 'length' | 'time' | 'blocked';
 }
 
 /** One request's logits; it waits for them until answerLogits. */
@@ -305,6 +340,10 @@ export interface NativeEngineEvents {
     sequences: Int32Array;
     tokenIds: Int32Array;
     logProbs: Float32Array;
+    /** Of alternatives, which lie one after another. */
+    alternativeCounts: Int32Array;
+    topTokenIds: Int32Array;
+    topLogProbs: Float32Array;
   };
   logits: NativeLogitsEvent[];
   finished: NativeFinishEvent[];
@@ -367,8 +406,13 @@ export interface NativeEngine {
   abort(id: number): void;
   setPaused(id: number, paused: boolean): void;
   answerLogits(id: number, logits: Float32Array): void;
-  /** `offsets` [vocab + 1] into `bytes`: the text that each token adds. */
-  setTokenPieces(bytes: Uint8Array, offsets: Uint32Array, stripsFirstSpace: boolean): void;
+  /** `offsets` [vocab + 1] into `bytes`: the text that each token adds, special ones or not. */
+  setTokenPieces(
+    bytes: Uint8Array,
+    offsets: Uint32Array,
+    stripsFirstSpace: boolean,
+    keepsSpecialTokens: boolean,
+  ): void;
   stats(): NativeEngineStats;
   /** Fails what is unfinished with DISPOSED, and waits for the engine's thread. Idempotent. */
   close(): Promise<void>;

@@ -6,6 +6,7 @@ export {
   countLabels,
   IGNORED_LABEL,
   prepareBatch,
+  readMaskRow,
   readTokenRow,
   toNativeBatch,
   type BatchRow,

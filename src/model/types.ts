@@ -95,7 +95,8 @@ export interface ForwardInput {
   readonly inputIds: TokenRows;
   /**
    * 1 for tokens, 0 for padding, in the shape of `inputIds`. The ones of a row must be contiguous:
-   * padding stands left or right of them. Default: every token counts.
+   * padding stands left or right of them. Default: 0 for pad tokens left or right of the others,
+   * unless they are end tokens, too.
    */
   readonly attentionMask?: TokenRows;
   /** Target token ids, -100 for positions that do not count in the loss. */
