@@ -128,6 +128,7 @@ export interface NativeModel {
   readParameter(name: string): Promise<Float32Array>;
   /** Little-endian bytes in `dtype`: what a checkpoint file holds. */
   readParameterBytes(name: string, dtype: FloatDtype): Promise<Uint8Array>;
+  /** Copies `data` before it returns. */
   writeParameter(name: string, data: Float32Array): Promise<void>;
   /** `calibration` may be empty unless an option needs it. */
   convert(
@@ -135,7 +136,7 @@ export interface NativeModel {
     calibration: NativeBatch[],
     abort: NativeAbortFlag | undefined,
   ): Promise<NativeModel>;
-  fold(): Promise<NativeModel>;
+  fold(abort: NativeAbortFlag | undefined): Promise<NativeModel>;
   forward(
     batch: NativeBatch,
     want: { logits: boolean; encoderStates: boolean },
@@ -207,6 +208,7 @@ export interface NativeTrainer {
   /** Optimiser state, e.g. "<parameter>.firstMoment", float32. */
   stateTensors(): Promise<{ name: string; shape: number[] }[]>;
   readState(name: string): Promise<Float32Array>;
+  /** Copies `data` before it returns. */
   writeState(name: string, data: Float32Array): Promise<void>;
   /** Optimiser steps taken; dropout of a step depends on the seed and this number alone. */
   stepCount(): number;
@@ -405,6 +407,8 @@ export interface NativeBinding {
     lastLevelCacheBytes: number;
   };
   AbortFlag: new () => NativeAbortFlag;
+  /** Aborts all work and waits for its threads. What is asked for later fails with DISPOSED. */
+  close(): void;
   loadModel(
     config: NativeModelConfig,
     tensors: NativeTensorSource[],
@@ -416,6 +420,7 @@ export interface NativeBinding {
     config: NativeModelConfig,
     seed: number,
     options: NativeModelOptions,
+    abort: NativeAbortFlag | undefined,
   ): Promise<NativeModel>;
   createTrainer(model: NativeModel, options: NativeTrainerOptions): NativeTrainer;
   /** `onEvents` is called on the event loop and must not throw. */
@@ -451,8 +456,13 @@ export function native(): NativeBinding {
   process.env['OMP_WAIT_POLICY'] ??= 'passive';
   const file = process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
   try {
-    loaded = require(file) as NativeBinding;
-    return loaded;
+    const binding = require(file) as NativeBinding;
+    // exit() destroys the libraries under threads that still compute with them.
+    process.once('exit', () => {
+      binding.close();
+    });
+    loaded = binding;
+    return binding;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new WgqaError(

@@ -57,6 +57,12 @@ export const stringRule: Rule<string> = rule(
   (value) => typeof value === 'string' && value.length > 0,
 );
 
+/** Of a file or directory; the system's calls end at a NUL. */
+export const pathRule: Rule<string> = rule(
+  'a path, without NUL characters',
+  (value) => typeof value === 'string' && value.length > 0 && !value.includes('\0'),
+);
+
 export const objectRule: Rule<Readonly<Record<string, unknown>>> = rule('an object', isRecord);
 
 export function functionRule<T>(): Rule<T> {
@@ -76,8 +82,16 @@ export function either<A, B>(a: Rule<A>, b: Rule<B>): Rule<A | B> {
 export function arrayOf<T>(item: Rule<T>, minLength = 0): Rule<T[]> {
   const some = minLength > 0 ? 'a non-empty array' : 'an array';
   return rule(`${some} with each item ${item.allowed}`, (value) => {
-    return Array.isArray(value) && value.length >= minLength && value.every((v) => item.accepts(v));
+    return Array.isArray(value) && value.length >= minLength && all(value, (v) => item.accepts(v));
   });
+}
+
+/** `every` passes over holes, and takes its time over the many of a sparse array. */
+function all(values: readonly unknown[], accepts: (value: unknown) => boolean): boolean {
+  for (let index = 0; index < values.length; index += 1) {
+    if (!(index in values) || !accepts(values[index])) return false;
+  }
+  return true;
 }
 
 /** Any value: it is checked elsewhere. */
@@ -101,18 +115,20 @@ export function checkOptions<R extends Rules>(options: unknown, rules: R, prefix
   for (const [name, value] of Object.entries(options)) {
     const field = prefix ? `${prefix}.${name}` : name;
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) {
-      throw invalidArgument(
-        field,
-        `absent; known names are ${Object.keys(rules).join(', ')}`,
-        value,
-      );
-    }
+    if (rule === undefined) throw invalidArgument(field, absentFor(name, rules), value);
     if (value === undefined) continue;
     if (!rule.accepts(value)) throw invalidArgument(field, rule.allowed, value);
     checked[name] = value;
   }
   return checked as Checked<R>;
+}
+
+/** What to do about an unknown name: it may be a known one in another spelling. */
+function absentFor(name: string, rules: Rules): string {
+  const plain = (text: string): string => text.replaceAll(/[-_]/g, '').toLowerCase();
+  const meant = Object.keys(rules).find((known) => plain(known) === plain(name));
+  if (meant !== undefined) return `absent; did you mean ${meant}?`;
+  return `absent; known names are ${Object.keys(rules).join(', ')}`;
 }
 
 /** Checks one required value. */

@@ -39,6 +39,12 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// close of NativeBinding.
+Napi::Value closeEnvironment(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).close();
+  return info.Env().Undefined();
+}
+
 Napi::FunctionReference persistent(const Napi::Function& function) {
   Napi::FunctionReference reference = Napi::Persistent(function);
   reference.SuppressDestruct();
@@ -60,6 +66,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("close", Napi::Function::New<guarded<closeEnvironment>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   return exports;

@@ -5,7 +5,7 @@ import { parseConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { callNative, native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
+import { native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
   checkValue,
@@ -13,8 +13,8 @@ import {
   integerIn,
   objectRule,
   oneOf,
+  pathRule,
   signalRule,
-  stringRule,
   type Checked,
   type Rules,
 } from '../options.ts';
@@ -35,7 +35,7 @@ const LOAD_RULES = {
   onProgress: functionRule<(done: number, total: number) => void>(),
 } satisfies Rules;
 
-const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
+const CREATE_RULES = { ...SHARED_RULES, seed: integerIn(), signal: signalRule } satisfies Rules;
 
 /**
  * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
@@ -43,7 +43,7 @@ const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
  */
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
-  checkValue(directory, stringRule, 'directory');
+  checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
   const nativeOptions = toNativeOptions(given);
   await checkDirectory(directory);
@@ -52,13 +52,14 @@ export async function loadModel(directory: string, options: LoadModelOptions = {
   const handle = await abortable(given.signal, (abort) =>
     native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, given.onProgress),
   );
-  return new T5Model(handle, { config, dtype: nativeOptions.dtype, directory });
+  const storedDtypes = new Map(sources.map(({ name, dtype }) => [name, dtype]));
+  return new T5Model(handle, { config, dtype: nativeOptions.dtype, directory, storedDtypes });
 }
 
 /**
  * Makes a model with the random initial weights of Hugging Face's T5.
  * @param config the keys of a Hugging Face `config.json`; `model_type` may be left out
- * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY
+ * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY, ABORTED
  */
 export async function createModel(
   config: Readonly<Record<string, unknown>>,
@@ -77,10 +78,15 @@ export async function createModel(
       allowed: `at most ${totalmem()} bytes of parameters`,
     });
   }
-  const handle = await callNative(() =>
-    native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions),
+  const handle = await abortable(given.signal, (abort) =>
+    native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions, abort),
   );
-  return new T5Model(handle, { config: parsed, dtype: nativeOptions.dtype, directory: undefined });
+  return new T5Model(handle, {
+    config: parsed,
+    dtype: nativeOptions.dtype,
+    directory: undefined,
+    storedDtypes: new Map(),
+  });
 }
 
 function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {

@@ -86,9 +86,9 @@ export class Trainer implements AsyncDisposable {
     const microBatches = toMicroBatches(batch, this.#options.accumulate, this.#model.config);
     return this.#inTurn(async () => {
       const { learningRate } = this;
-      const result = await abortable(signal, (abort) =>
-        this.#native.step(microBatches, learningRate, abort),
-      );
+      const step = () =>
+        abortable(signal, (abort) => this.#native.step(microBatches, learningRate, abort));
+      const result = await this.#model.turns.take(step, signal);
       const { loss, distillationLoss, gradNorm, tokens } = result;
       return {
         loss,
