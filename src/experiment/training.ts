@@ -1,5 +1,4 @@
 /** Fine-tuning of one run, from wherever it stopped. */
-import { existsSync } from 'node:fs';
 import {
   evaluateLoss,
   Trainer,
@@ -12,7 +11,14 @@ import type { BudgetedHeads } from './budgets.ts';
 import { evaluationBatches, trainingBatches } from './data.ts';
 import type { RunInputs } from './identity.ts';
 import type { TrainingPlan } from './plan.ts';
-import { appendCurve, readCurve, stateDirectory, trimCurve, type CurveLine } from './run-files.ts';
+import {
+  appendCurve,
+  holdsState,
+  readCurve,
+  stateDirectory,
+  trimCurve,
+  type CurveLine,
+} from './run-files.ts';
 import { convertVariant } from './variants.ts';
 
 export interface TrainingContext extends RunInputs {
@@ -72,7 +78,7 @@ function convertBase(context: TrainingContext): Promise<Model> {
 async function startTrainer(context: TrainingContext): Promise<Trainer> {
   const { directory, plan, variant, baseModel, threads, signal } = context;
   const state = stateDirectory(directory);
-  if (existsSync(state)) {
+  if (await holdsState(directory)) {
     const trainer = await Trainer.resume(state, {
       dtype: plan.evaluation.dtype,
       ...(threads !== undefined && { threads }),
