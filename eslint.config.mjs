@@ -30,6 +30,7 @@ const ROOMS = {
   tokenizer: [],
   data: ['tokenizer'],
   metrics: [],
+  machine: ['native'],
   model: ['native', 'checkpoint', 'convert', 'tokenizer'],
   convert: ['native', 'checkpoint', 'model'],
   train: ['native', 'checkpoint', 'model', 'data'],
@@ -42,7 +43,7 @@ const ROOMS = {
   demo: [...PUBLIC_API, 'report', 'scoring'],
   experiment: [...PUBLIC_API, 'checkpoint', 'report', 'scoring'],
   bench: [...PUBLIC_API, 'native', 'report'],
-  cli: [...PUBLIC_API, 'report', 'scoring', 'demo', 'experiment', 'bench'],
+  cli: [...PUBLIC_API, 'machine', 'report', 'scoring', 'demo', 'experiment', 'bench'],
 };
 
 const SOURCE = path.join(import.meta.dirname, 'src');

@@ -406,6 +406,8 @@ export interface NativeBinding {
     /** Of the cache that all cores share; 0 where the system does not tell. */
     lastLevelCacheBytes: number;
   };
+  /** Why no model can have device 'cuda'; undefined where one can. */
+  whyNoCuda(): string | undefined;
   AbortFlag: new () => NativeAbortFlag;
   /** Aborts all work and waits for its threads. What is asked for later fails with DISPOSED. */
   close(): void;
@@ -447,6 +449,11 @@ const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 let loaded: NativeBinding | undefined;
 
+/** Where the addon is loaded from. */
+export function addonFile(): string {
+  return process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
+}
+
 /** Loads the addon on first use. Throws NATIVE_UNAVAILABLE with the cure. */
 export function native(): NativeBinding {
   if (loaded) return loaded;
@@ -454,9 +461,8 @@ export function native(): NativeBinding {
   // spin between products, and on a machine that does other work too, a step would take a thousand
   // times as long.
   process.env['OMP_WAIT_POLICY'] ??= 'passive';
-  const file = process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
   try {
-    const binding = require(file) as NativeBinding;
+    const binding = require(addonFile()) as NativeBinding;
     // exit() destroys the libraries under threads that still compute with them.
     process.once('exit', () => {
       binding.close();

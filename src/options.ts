@@ -115,20 +115,18 @@ export function checkOptions<R extends Rules>(options: unknown, rules: R, prefix
   for (const [name, value] of Object.entries(options)) {
     const field = prefix ? `${prefix}.${name}` : name;
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) throw invalidArgument(field, absentFor(name, rules), value);
+    if (rule === undefined) {
+      throw invalidArgument(
+        field,
+        `absent; known names are ${Object.keys(rules).join(', ')}`,
+        value,
+      );
+    }
     if (value === undefined) continue;
     if (!rule.accepts(value)) throw invalidArgument(field, rule.allowed, value);
     checked[name] = value;
   }
   return checked as Checked<R>;
-}
-
-/** What to do about an unknown name: it may be a known one in another spelling. */
-function absentFor(name: string, rules: Rules): string {
-  const plain = (text: string): string => text.replaceAll(/[-_]/g, '').toLowerCase();
-  const meant = Object.keys(rules).find((known) => plain(known) === plain(name));
-  if (meant !== undefined) return `absent; did you mean ${meant}?`;
-  return `absent; known names are ${Object.keys(rules).join(', ')}`;
 }
 
 /** Checks one required value. */

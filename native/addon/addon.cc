@@ -13,6 +13,7 @@
 #include "addon/trainer_handle.h"
 #include "limits/read_limit.h"
 #include "ops/cpu/cpu_info.h"
+#include "ops/cuda/backend.h"
 
 namespace wgqa {
 namespace {
@@ -37,6 +38,11 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   object.Set("bfloat16", description.bfloat16);
   object.Set("lastLevelCacheBytes", static_cast<double>(lastLevelCacheBytes()));
   return object;
+}
+
+Napi::Value whyNoCudaToJs(const Napi::CallbackInfo& info) {
+  const std::optional<std::string> reason = whyNoCuda();
+  return reason ? Napi::String::New(info.Env(), *reason) : info.Env().Undefined();
 }
 
 // close of NativeBinding.
@@ -66,6 +72,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("whyNoCuda", Napi::Function::New<guarded<whyNoCudaToJs>>(env));
   exports.Set("close", Napi::Function::New<guarded<closeEnvironment>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));

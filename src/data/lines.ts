@@ -1,7 +1,7 @@
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { WgqaError } from '../errors.ts';
-import { openRegularFile } from './regular-file.ts';
+import { openToRead } from './open-file.ts';
 
 export interface Line {
   /** Without its line break. */
@@ -24,14 +24,36 @@ export function malformedLine(path: string, line: number, problem: string): Wgqa
  *   or has a line of more than `maxLineLength` characters.
  */
 export async function* readLines(path: string, maxLineLength: number): AsyncGenerator<Line> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  const rest = new LineRest(path, maxLineLength);
-  let number = 0;
-  let stream: Readable | undefined;
+  let stream: Readable;
   try {
     stream = await openStream(path);
-    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
-      const lines = decoder.decode(chunk, { stream: true }).split('\n');
+  } catch (cause) {
+    throw readingError(path, 0, cause);
+  }
+  try {
+    yield* splitLines(stream, path, maxLineLength);
+  } finally {
+    stream.destroy();
+  }
+}
+
+/**
+ * Yields the lines of a stream of UTF-8; errors call it `name`.
+ *
+ * @throws WgqaError as {@link readLines} does
+ */
+export async function* splitLines(
+  stream: AsyncIterable<Uint8Array | string>,
+  name: string,
+  maxLineLength: number,
+): AsyncGenerator<Line> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const rest = new LineRest(name, maxLineLength);
+  let number = 0;
+  try {
+    for await (const chunk of stream) {
+      const text = typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true });
+      const lines = text.split('\n');
       const unfinished = lines.pop() ?? '';
       for (const line of lines) {
         number += 1;
@@ -42,9 +64,7 @@ export async function* readLines(path: string, maxLineLength: number): AsyncGene
     const last = decoder.decode();
     if (last !== '' || !rest.isEmpty) yield rest.finish(last, number + 1);
   } catch (cause) {
-    throw readingError(path, number + 1, cause);
-  } finally {
-    stream?.destroy();
+    throw readingError(name, number + 1, cause);
   }
 }
 
@@ -86,7 +106,7 @@ class LineRest {
 }
 
 async function openStream(path: string): Promise<Readable> {
-  const file = (await openRegularFile(path)).createReadStream();
+  const file = await openToRead(path);
   if (!path.endsWith('.gz')) return file;
   // pipeline() forwards errors and closes both ends; the reader sees the error on `unzipped`.
   const unzipped = createGunzip();

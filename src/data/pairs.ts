@@ -1,4 +1,4 @@
-import { invalidArgument } from '../errors.ts';
+import { invalidArgument, shorten } from '../errors.ts';
 import {
   checkOptions,
   checkValue,
@@ -110,8 +110,18 @@ export async function* readPairs(
     count += 1;
     const source = requireText(row.source, sourceField, path, row.line);
     const target = requireText(row.target, targetField, path, row.line);
+    if (count === 1 && prefix !== '' && source.startsWith(prefix)) warnOfPrefix(path, prefix);
     yield { source: prefix + source, target };
   }
+}
+
+/** Some files hold sources with the prefix, and some without. */
+function warnOfPrefix(path: string, prefix: string): void {
+  const text = JSON.stringify(shorten(prefix, 80));
+  process.emitWarning(`${path}: sources begin with the prefix ${text} already; now it is doubled`, {
+    type: 'WgqaWarning',
+    code: 'DOUBLED_PREFIX',
+  });
 }
 
 function formatOf(path: string): PairFormat {

@@ -3,6 +3,7 @@ import {
   evaluateLoss,
   Trainer,
   TRAINER_PRESETS,
+  type Device,
   type Model,
   type StepReport,
   type TrainerOptions,
@@ -25,6 +26,7 @@ export interface TrainingContext extends RunInputs {
   readonly baseModel: Model;
   /** The run's folder. */
   readonly directory: string;
+  readonly device: 'auto' | Device | undefined;
   readonly threads: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onStep: (report: StepReport) => void;
@@ -76,11 +78,12 @@ function convertBase(context: TrainingContext): Promise<Model> {
 }
 
 async function startTrainer(context: TrainingContext): Promise<Trainer> {
-  const { directory, plan, variant, baseModel, threads, signal } = context;
+  const { directory, plan, variant, baseModel, device, threads, signal } = context;
   const state = stateDirectory(directory);
   if (await holdsState(directory)) {
     const trainer = await Trainer.resume(state, {
       dtype: plan.evaluation.dtype,
+      ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(signal && { signal }),
       ...(variant.distillation && { teacher: baseModel }),

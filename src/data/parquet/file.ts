@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { readingError } from '../lines.ts';
-import { openRegularFile } from '../regular-file.ts';
+import { openRegularFile } from '../open-file.ts';
 import { malformed } from './problem.ts';
 
 /** A file that is read in pieces; whoever opens it closes it. */
