@@ -13,13 +13,14 @@ const FLAGS = O_RDONLY | O_NONBLOCK;
 /**
  * Opens a file to be read at any place.
  *
- * @throws WgqaError `INVALID_FILE` for a directory, FIFO or device; what the system reports
+ * @throws WgqaError `IO` for a directory, `INVALID_FILE` for a FIFO or device; what the system reports
  */
 export async function openRegularFile(path: string): Promise<FileHandle> {
   const handle = await openHandle(path, FLAGS);
   try {
-    if ((await handle.stat()).isFile()) return handle;
-    throw notReadable(path);
+    const stats = await handle.stat();
+    if (stats.isFile()) return handle;
+    throw notReadable(path, stats);
   } catch (error) {
     await handle.close();
     throw error;
@@ -27,10 +28,10 @@ export async function openRegularFile(path: string): Promise<FileHandle> {
 }
 
 /**
- * Opens a file, FIFO (as a shell's `<(…)`) or device to be read from its start to its end. A FIFO
- * that nobody writes to is empty.
+ * Opens a file, FIFO (as a shell's `<(…)`) or device to be read from its start to its end. Waiting
+ * for the writer of a FIFO takes no thread, and does not keep the process from its end.
  *
- * @throws WgqaError `INVALID_FILE` for a directory or socket; what the system reports
+ * @throws WgqaError `IO` for a directory, `INVALID_FILE` for a socket; what the system reports
  */
 export async function openToRead(path: string): Promise<Readable> {
   const fd = await promisify(open)(path, FLAGS);
@@ -38,14 +39,15 @@ export async function openToRead(path: string): Promise<Readable> {
     const stats = await (promisify(fstat) as (fd: number) => Promise<Stats>)(fd);
     if (stats.isFIFO()) return new Socket({ fd, readable: true, writable: false });
     if (stats.isFile() || stats.isCharacterDevice()) return createReadStream(path, { fd });
-    throw notReadable(path);
+    throw notReadable(path, stats);
   } catch (error) {
     await promisify(close)(fd);
     throw error;
   }
 }
 
-function notReadable(path: string): WgqaError {
-  const message = `${path} is no file that can be read`;
-  return new WgqaError('INVALID_FILE', message, { field: path, allowed: 'a regular file' });
+function notReadable(path: string, stats: Stats): WgqaError {
+  if (stats.isDirectory()) return new WgqaError('IO', `${path} is a directory`, { field: path });
+  const details = { field: path, allowed: 'a regular file' };
+  return new WgqaError('INVALID_FILE', `${path} is no regular file`, details);
 }

@@ -95,8 +95,9 @@ export async function* readPairs(
   path: string,
   options: ReadPairsOptions = {},
 ): AsyncGenerator<TextPair> {
+  checkValue(path, pathRule, 'path');
   const {
-    format = formatOf(checkValue(path, pathRule, 'path')),
+    format = formatOf(path),
     sourceField = 'source',
     targetField = 'target',
     prefix = '',

@@ -179,7 +179,7 @@ describe('conversion refuses', () => {
     ['no heads', { kvHeads: 0, merge: 'mean' }, 'kvHeads'],
     ['more heads than there are', { kvHeads: 8, merge: 'mean' }, 'kvHeads'],
     ['missing heads', { merge: 'mean' }, 'kvHeads'],
-    ['a missing merge', { kvHeads: 2 }, 'merge'],
+    ['options of weights without a merge', { kvHeads: 2, init: 'random' }, 'merge'],
     ['an unknown merge', { kvHeads: 2, merge: 'max' }, 'merge'],
     [
       'an unknown granularity',
@@ -203,16 +203,13 @@ describe('conversion refuses', () => {
     );
   });
 
-  test('converting twice, folding twice and folding what has no weights', async () => {
+  test('converting twice, and an expanded layout of what is not folded', async () => {
     const gqa = await model.convert({ preset: 'GQA' });
     const wgqa = await model.convert({ preset: 'WGQA' });
     const folded = await wgqa.fold();
     for (const converted of [gqa, wgqa, folded]) {
       const { code } = await errorOf(() => converted.convert({ preset: 'MQA' }));
       expect(code).toBe('ALREADY_CONVERTED');
-    }
-    for (const plain of [model, gqa, folded]) {
-      expect((await errorOf(() => plain.fold())).code).toBe('NOTHING_TO_FOLD');
     }
     const work = wgqa.save('/tmp/never-written', { layout: 'expanded' });
     expect(await failureOf(() => work)).toEqual({ code: 'INVALID_ARGUMENT', field: 'layout' });
