@@ -83,7 +83,8 @@ export function shorten(text: string, maxLength = MAX_QUOTED_LENGTH): string {
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(shorten(value, 80));
   // A large one takes long to spell.
-  if (typeof value === 'bigint') return value === BigInt.asIntN(64, value) ? `${value}n` : 'a bigint';
+  if (typeof value === 'bigint')
+    return value === BigInt.asIntN(64, value) ? `${value}n` : 'a bigint';
   if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) {
     return String(value);
   }

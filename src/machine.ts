@@ -26,12 +26,12 @@ export interface DeviceState {
 
 /** @throws WgqaError NATIVE_UNAVAILABLE */
 export function describeMachine(): MachineDescription {
-  const { version, cpu, whyNoCuda } = native();
-  const { instructionSets, bfloat16, threads } = cpu();
-  const problem = whyNoCuda();
+  const binding = native();
+  const { instructionSets, bfloat16, threads } = binding.cpu();
+  const problem = binding.whyNoCuda();
   return {
     addon: addonFile(),
-    version,
+    version: binding.version,
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
     devices: [{ device: 'cpu' }, { device: 'cuda', ...(problem !== undefined && { problem }) }],

@@ -60,7 +60,7 @@ const HELP: Flag = {
 function flagOf(option: Option): Flag {
   const { long, short, description, argChoices } = option;
   return {
-    names: [long, short].filter((name) => name !== undefined && name !== null),
+    names: [long, short].filter((name) => name !== undefined),
     description: description.replace(/[\n:;].*/s, ''),
     takesValue: option.required || option.optional,
     words: argChoices ?? [],

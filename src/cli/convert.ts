@@ -36,7 +36,8 @@ interface Options
   extends
     StorageOptions,
     PairOptions,
-    MachineOptions, Omit<ConvertOptions, 'kvHeads' | 'calibration'> {
+    MachineOptions,
+    Omit<ConvertOptions, 'kvHeads' | 'calibration'> {
   readonly json?: boolean;
   readonly kvHeads?: number;
   readonly calibration?: readonly string[];
@@ -67,10 +68,7 @@ export function addConvertCommand(program: Command, context: CliContext): void {
   addMergeOptions(command);
   addPreparationOptions(command);
   addPairOptions(command);
-  command
-    .optionsGroup('Computation:')
-    .addOption(deviceOption())
-    .addOption(threadsOption());
+  command.optionsGroup('Computation:').addOption(deviceOption()).addOption(threadsOption());
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
     if (options.kvBytes !== undefined) checkBudget(command, options);
     else checkHeads(command, options);
@@ -103,7 +101,9 @@ function checkBudget(command: Command, { calibration, grouping }: Options): void
 
 function addMergeOptions(command: Command): void {
   command
-    .optionsGroup('Conversion (--kv-heads alone aligns and pools; with --preset or --merge, as in the paper):')
+    .optionsGroup(
+      'Conversion (--kv-heads alone aligns and pools; with --preset or --merge, as in the paper):',
+    )
     .addOption(
       new Option(
         '--preset <name>',
@@ -111,7 +111,9 @@ function addMergeOptions(command: Command): void {
       ).choices(Object.keys(PRESETS)),
     )
     .option('--kv-heads <n>', 'K/V heads to keep, a divisor of the heads', numeric(integerIn(1)))
-    .addOption(choice('--merge <how>', 'pool the heads of a group, or learn how to (default: mean)', MERGES))
+    .addOption(
+      choice('--merge <how>', 'pool the heads of a group, or learn how to (default: mean)', MERGES),
+    )
     .addOption(
       choice(
         '--granularity <unit>',

@@ -16,7 +16,13 @@ import {
 } from '../index.ts';
 import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
 import { integerIn } from '../options.ts';
-import { formatBytes, formatCount, formatCounted, formatFixed, formatScore } from '../report/format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatCounted,
+  formatFixed,
+  formatScore,
+} from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { writeFiles } from './files.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';

@@ -31,10 +31,7 @@ export function addFoldCommand(program: Command, context: CliContext): void {
       'wgqa fold wgqa-trained for-transformers --layout expanded',
     ],
   );
-  command
-    .optionsGroup('Computation:')
-    .addOption(deviceOption())
-    .addOption(threadsOption());
+  command.optionsGroup('Computation:').addOption(deviceOption()).addOption(threadsOption());
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
     await fold(source, out, options, context);
   });

@@ -52,4 +52,4 @@ process.on('warning', ({ message }) => {
 });
 
 const code = await run(args, context);
-process.exitCode = isOutputLost && process.exitCode === EXIT_CODES.failed ? 1 : code;
+process.exitCode ??= code; // unless the output was lost

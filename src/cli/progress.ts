@@ -1,5 +1,11 @@
 import { invalidArgument } from '../errors.ts';
-import { NO_VALUE, formatBytes, formatCount, formatDuration, formatInteger } from '../report/format.ts';
+import {
+  NO_VALUE,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatInteger,
+} from '../report/format.ts';
 
 /** What a long operation has done so far. */
 export interface ProgressState {

@@ -6,7 +6,13 @@ import { inFlags } from './flags.ts';
 import { createProgram } from './program.ts';
 import { visible, visibleJson } from './visible.ts';
 
-export const EXIT_CODES = { done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+export const EXIT_CODES = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  interrupted: 130,
+  terminated: 143,
+} as const;
 export type ExitCode = (typeof EXIT_CODES)[keyof typeof EXIT_CODES];
 
 /**

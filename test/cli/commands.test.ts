@@ -40,6 +40,15 @@ describe('inspect', () => {
   });
 });
 
+test('inspect tells an expanded model from one that is not converted', async () => {
+  const expanded = temporary.path('expanded');
+  const convert = ['convert', model, expanded, '--kv-heads', '2', '--layout', 'expanded'];
+  expect(await wgqa(convert)).toMatchObject({ code: 0 });
+  expect(await wgqaJson(['inspect', expanded])).toMatchObject({ repeatedKvHeads: 2 });
+  expect((await wgqa(['inspect', expanded])).stdout).toContain('each K/V head stands 2 times');
+  expect(await wgqaJson(['inspect', model])).toMatchObject({ repeatedKvHeads: 1 });
+});
+
 test('convert, train, fold and generate, one after another', async () => {
   const [converted, trained, folded] = ['converted', 'trained', 'folded'].map((name) =>
     temporary.path(name),
@@ -156,7 +165,7 @@ describe('generate', () => {
     expect(whole.stdout.startsWith(stdout)).toBe(true);
   });
 
-  test('the budget and blocks of the cache are the engine\'s', async () => {
+  test("the budget and blocks of the cache are the engine's", async () => {
     const args = ['generate', model, 'a game', ...short, '--device', 'cpu'];
     const whole = await wgqa(args);
     expect(await wgqa([...args, '--block-size', '4', '--cache-bytes', '4000000'])).toEqual(whole);

@@ -83,7 +83,6 @@ describe("rouge_score's own test values", () => {
     const score = rouge('rougeLsum', 'w1 w2 w3 w4 w5', 'w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5');
     expectScore(score, 0.4, 0.8, 8 / 15);
   });
-
 });
 
 interface RougeCase {

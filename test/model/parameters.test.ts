@@ -8,7 +8,14 @@ import { tinyBatch, tinyModel, TINY_V10 } from '../support/tiny-model.ts';
 const newDirectory = useTemporaryDirectories();
 const NAME = 'shared.weight';
 const OPTIONS = { optimizer: { type: 'adamw', learningRate: 1e-2 } } as const;
-const BATCH = { ...tinyBatch(), labels: [[5, 1], [6, 1], [7, 1]] } as never;
+const BATCH = {
+  ...tinyBatch(),
+  labels: [
+    [5, 1],
+    [6, 1],
+    [7, 1],
+  ],
+} as never;
 
 async function allParameters(model: Model): Promise<Map<string, Tensor>> {
   const found = new Map<string, Tensor>();

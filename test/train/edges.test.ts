@@ -65,7 +65,7 @@ test('a dataset without batches is refused, and trained on for ever by nobody', 
 test.each<[string, () => unknown, string]>([
   ['null', () => null, 'examples'],
   ['no examples', () => [], 'examples'],
-  ['a sparse array', () => new Array(2 ** 32 - 1), 'examples[0]'],
+  ['a sparse array', () => new Array<unknown>(2 ** 32 - 1), 'examples[0]'],
   ['a null', () => [null], 'examples[0]'],
   ['text', () => [{ inputIds: 'ab', labels: Int32Array.of(1) }], 'examples[0].inputIds'],
   ['no labels', () => [{ inputIds: Int32Array.of(1) }], 'examples[0].labels'],
