@@ -165,6 +165,22 @@ describe('presets', () => {
   });
 });
 
+test("heads alone are aligned and pooled; with a merge or preset, the rest is the paper's", async () => {
+  await using model = await tinyModel();
+  await using best = await model.convert({ kvHeads: 2 });
+  await using spelled = await model.convert({ kvHeads: 2, merge: 'mean', alignment: 'orthogonal' });
+  expect(best.config).toEqual(spelled.config);
+  expect(best.config.wgqa).toMatchObject({ merge: 'mean', alignment: 'orthogonal' });
+  expect(await logitsOf(best)).toEqual(await logitsOf(spelled));
+  await using unaligned = await model.convert({ kvHeads: 2, alignment: 'none' });
+  await using mean = await model.convert({ kvHeads: 2, merge: 'mean' });
+  await using preset = await model.convert({ preset: 'GQA' });
+  for (const paper of [unaligned, mean, preset]) {
+    expect(paper.config.wgqa?.alignment).toBeUndefined();
+    expect(await logitsOf(paper)).toEqual(await logitsOf(mean));
+  }
+});
+
 describe('conversion refuses', () => {
   let model: Model;
   beforeAll(async () => {
