@@ -32,14 +32,19 @@ export function indexTokens(tokens: readonly string[]): IndexedTokens {
   return { tokens, places };
 }
 
+/** Words of 32 tokens. */
+function wordsOf(tokens: number): number {
+  return (tokens + 31) >>> 5;
+}
+
 /** Steps that comparing texts of these lengths takes at most, of some nanoseconds each. */
 export function lcsCost(left: number, right: number): number {
-  return left * Math.ceil(right / 32);
+  return left * wordsOf(right);
 }
 
 /** Bytes that {@link lcsIndices} takes for texts of these lengths. */
 export function lcsBytes(reference: number, candidate: number): number {
-  return 4 * (reference + 1) * Math.ceil(candidate / 32);
+  return 4 * (reference + 1) * wordsOf(candidate);
 }
 
 /** Length of the longest common subsequence. */
@@ -80,7 +85,7 @@ export function lcsIndices(reference: readonly string[], candidate: IndexedToken
 
 /** The row of no tokens: no length grows. */
 function firstRow({ tokens }: IndexedTokens): Uint32Array {
-  return new Uint32Array(Math.ceil(tokens.length / 32)).fill(0xffffffff);
+  return new Uint32Array(wordsOf(tokens.length)).fill(0xffffffff);
 }
 
 /** The row with one token more, which stands at `places`: V = (V + (V & M)) | (V & ~M). */
