@@ -31,6 +31,7 @@ const ROOMS = {
   data: ['tokenizer'],
   metrics: [],
   dtype: ['native', 'checkpoint'],
+  machine: ['native'],
   model: ['native', 'checkpoint', 'convert', 'dtype', 'tokenizer'],
   convert: ['native', 'checkpoint', 'model'],
   train: ['native', 'checkpoint', 'model', 'data'],
@@ -43,7 +44,7 @@ const ROOMS = {
   demo: [...PUBLIC_API, 'report', 'scoring'],
   experiment: [...PUBLIC_API, 'checkpoint', 'report', 'scoring'],
   bench: [...PUBLIC_API, 'native', 'report'],
-  cli: [...PUBLIC_API, 'report', 'scoring', 'demo', 'experiment', 'bench'],
+  cli: [...PUBLIC_API, 'machine', 'report', 'scoring', 'demo', 'experiment', 'bench'],
 };
 
 const SOURCE = path.join(import.meta.dirname, 'src');

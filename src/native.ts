@@ -128,6 +128,7 @@ export interface NativeModel {
   readParameter(name: string): Promise<Float32Array>;
   /** Little-endian bytes in `dtype`: what a checkpoint file holds. */
   readParameterBytes(name: string, dtype: FloatDtype): Promise<Uint8Array>;
+  /** Copies `data` before it returns. */
   writeParameter(name: string, data: Float32Array): Promise<void>;
   /** `calibration` may be empty unless an option needs it. */
   convert(
@@ -135,7 +136,7 @@ export interface NativeModel {
     calibration: NativeBatch[],
     abort: NativeAbortFlag | undefined,
   ): Promise<NativeModel>;
-  fold(): Promise<NativeModel>;
+  fold(abort: NativeAbortFlag | undefined): Promise<NativeModel>;
   forward(
     batch: NativeBatch,
     want: { logits: boolean; encoderStates: boolean },
@@ -207,6 +208,7 @@ export interface NativeTrainer {
   /** Optimiser state, e.g. "<parameter>.firstMoment", float32. */
   stateTensors(): Promise<{ name: string; shape: number[] }[]>;
   readState(name: string): Promise<Float32Array>;
+  /** Copies `data` before it returns. */
   writeState(name: string, data: Float32Array): Promise<void>;
   /** Optimiser steps taken; dropout of a step depends on the seed and this number alone. */
   stepCount(): number;
@@ -465,7 +467,11 @@ export interface NativeBinding {
     /** Of the cache that all cores share; 0 where the system does not tell. */
     lastLevelCacheBytes: number;
   };
+  /** Why no model can have device 'cuda'; undefined where one can. */
+  whyNoCuda(): string | undefined;
   AbortFlag: new () => NativeAbortFlag;
+  /** Aborts all work and waits for its threads. What is asked for later fails with DISPOSED. */
+  close(): void;
   loadModel(
     config: NativeModelConfig,
     tensors: NativeTensorSource[],
@@ -477,6 +483,7 @@ export interface NativeBinding {
     config: NativeModelConfig,
     seed: number,
     options: NativeModelOptions,
+    abort: NativeAbortFlag | undefined,
   ): Promise<NativeModel>;
   /** Where a model of this type and head size would compute. UNSUPPORTED (field "device"). */
   resolveDevice(device: 'auto' | Device, dtype: ComputeDtype, headDim: number): Promise<Device>;
@@ -514,6 +521,11 @@ const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 let loaded: NativeBinding | undefined;
 
+/** Where the addon is loaded from. */
+export function addonFile(): string {
+  return process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
+}
+
 /** Loads the addon on first use. Throws NATIVE_UNAVAILABLE with the cure. */
 export function native(): NativeBinding {
   if (loaded) return loaded;
@@ -521,10 +533,14 @@ export function native(): NativeBinding {
   // spin between products, and on a machine that does other work too, a step would take a thousand
   // times as long.
   process.env['OMP_WAIT_POLICY'] ??= 'passive';
-  const file = process.env['WGQA_ADDON'] ?? path.join(packageRoot, 'build/Release/wgqa.node');
   try {
-    loaded = require(file) as NativeBinding;
-    return loaded;
+    const binding = require(addonFile()) as NativeBinding;
+    // exit() destroys the libraries under threads that still compute with them.
+    process.once('exit', () => {
+      binding.close();
+    });
+    loaded = binding;
+    return binding;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new WgqaError(

@@ -14,6 +14,7 @@
 #include "addon/trainer_handle.h"
 #include "limits/read_limit.h"
 #include "ops/cpu/cpu_info.h"
+#include "ops/cuda/backend.h"
 
 namespace wgqa {
 namespace {
@@ -40,6 +41,17 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value whyNoCudaToJs(const Napi::CallbackInfo& info) {
+  const std::optional<std::string> reason = whyNoCuda();
+  return reason ? Napi::String::New(info.Env(), *reason) : info.Env().Undefined();
+}
+
+// close of NativeBinding.
+Napi::Value closeEnvironment(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).close();
+  return info.Env().Undefined();
+}
+
 Napi::FunctionReference persistent(const Napi::Function& function) {
   Napi::FunctionReference reference = Napi::Persistent(function);
   reference.SuppressDestruct();
@@ -62,6 +74,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("resolveDevice", Napi::Function::New<guarded<resolveDevice>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("whyNoCuda", Napi::Function::New<guarded<whyNoCudaToJs>>(env));
+  exports.Set("close", Napi::Function::New<guarded<closeEnvironment>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   exports.Set("measureSteps", Napi::Function::New<guarded<measureSteps>>(env));

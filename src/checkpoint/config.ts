@@ -2,7 +2,7 @@
  * `config.json` of a T5 (v1.0 and v1.1) as Hugging Face writes it: every value that the model
  * depends on is checked here, before anything is allocated; other keys are kept as they are.
  */
-import { WgqaError } from '../errors.ts';
+import { describeValue, WgqaError } from '../errors.ts';
 import {
   arrayOf,
   booleanRule,
@@ -134,7 +134,7 @@ export function eosTokenIds(config: Pick<ModelConfig, 'eos_token_id'>): number[]
 /** The error for a bad key of a file. */
 export function rejectInFile(file: string): Reject {
   return (key, allowed, actual) => {
-    const message = `${key} of ${file} must be ${allowed}, not ${JSON.stringify(actual)}`;
+    const message = `${key} of ${file} must be ${allowed}, not ${describeValue(actual)}`;
     return new WgqaError('INVALID_FILE', message, { field: key, allowed });
   };
 }
@@ -206,6 +206,6 @@ function checkConsistency(config: ModelConfig, reject: Reject): void {
 }
 
 function unsupported(field: string, actual: unknown, allowed: string): WgqaError {
-  const message = `${field} ${JSON.stringify(actual)} is not supported; allowed: ${allowed}`;
+  const message = `${field} ${describeValue(actual)} is not supported; allowed: ${allowed}`;
   return new WgqaError('UNSUPPORTED', message, { field, allowed });
 }

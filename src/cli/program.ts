@@ -1,6 +1,7 @@
 /** All commands as one commander program. */
 import { Command } from 'commander';
 import { addBenchCommand } from './bench.ts';
+import { addCompletionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDemoCommand } from './demo.ts';
@@ -9,9 +10,11 @@ import { addExperimentCommand } from './experiment.ts';
 import { addExportCommand } from './export.ts';
 import { addFoldCommand } from './fold.ts';
 import { addGenerateCommand } from './generate.ts';
+import { addInfoCommand } from './info.ts';
 import { addInspectCommand } from './inspect.ts';
 import { addTrainCommand } from './train.ts';
 import { packageVersion } from './version.ts';
+import { visible } from './visible.ts';
 
 const COMMANDS = [
   addInspectCommand,
@@ -24,6 +27,8 @@ const COMMANDS = [
   addExperimentCommand,
   addBenchCommand,
   addDemoCommand,
+  addInfoCommand,
+  addCompletionCommand,
 ];
 
 const EPILOGUE = `
@@ -31,7 +36,7 @@ A MODEL is a Hugging Face directory of a T5: config.json, model.safetensors (or 
 tokenizer.json where text goes in or out.
 
 Results go to standard output, progress and errors to standard error.
-Exit codes: 0 done, 1 failed, 2 bad usage.`;
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.`;
 
 /** Throws CommanderError where commander would end the process. */
 export function createProgram(context: CliContext, { json }: { readonly json: boolean }): Command {
@@ -44,7 +49,7 @@ export function createProgram(context: CliContext, { json }: { readonly json: bo
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
+      writeErr: (text) => context.stderr.write(visible(text)),
       outputError: (text, write) => {
         if (!json) write(text.replace(/^error: /, 'wgqa: '));
       },

@@ -12,7 +12,7 @@ import {
   integerIn,
   oneOf,
   signalRule,
-  stringRule,
+  pathRule,
   type Checked,
   type Rules,
 } from '../options.ts';
@@ -87,7 +87,7 @@ export async function chooseDtype(
   directory: string,
   options: ChooseDtypeOptions = {},
 ): Promise<DtypeChoice> {
-  checkValue(directory, stringRule, 'directory');
+  checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, { ...CHOICE_RULES, signal: signalRule });
   await checkDirectory(directory);
   const { config, tensors } = await readCheckpoint(directory);

@@ -5,15 +5,15 @@ import { parseConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { callNative, native, type NativeTensorSource } from '../native.ts';
+import { native, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
   checkValue,
   functionRule,
   integerIn,
   objectRule,
+  pathRule,
   signalRule,
-  stringRule,
   type Rules,
 } from '../options.ts';
 import { abortable } from './abort.ts';
@@ -28,7 +28,7 @@ const LOAD_RULES = {
   onProgress: functionRule<(done: number, total: number) => void>(),
 } satisfies Rules;
 
-const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn() } satisfies Rules;
+const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn(), signal: signalRule } satisfies Rules;
 
 /**
  * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
@@ -36,7 +36,7 @@ const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn() } satisfies Rules;
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
  */
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
-  checkValue(directory, stringRule, 'directory');
+  checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
   checkChoiceOptions(given);
   await checkDirectory(directory);
@@ -46,14 +46,16 @@ export async function loadModel(directory: string, options: LoadModelOptions = {
   const handle = await abortable(given.signal, (abort) =>
     native().loadModel(toNativeConfig(config), sources, compute.native, abort, given.onProgress),
   );
+  const storedDtypes = new Map(sources.map(({ name, dtype }) => [name, dtype]));
+  const { dtype } = compute.native;
   const { dtypeChoice } = compute;
-  return new T5Model(handle, { config, dtype: compute.native.dtype, dtypeChoice, directory });
+  return new T5Model(handle, { config, dtype, dtypeChoice, directory, storedDtypes });
 }
 
 /**
  * Makes a model with the random initial weights of Hugging Face's T5.
  * @param config the keys of a Hugging Face `config.json`; `model_type` may be left out
- * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY
+ * @throws WgqaError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY, ABORTED
  */
 export async function createModel(
   config: Readonly<Record<string, unknown>>,
@@ -73,12 +75,16 @@ export async function createModel(
     });
   }
   const compute = await resolveCompute(given, parsed, 'float32');
-  const handle = await callNative(() =>
-    native().createModel(toNativeConfig(parsed), given.seed ?? 0, compute.native),
+  const handle = await abortable(given.signal, (abort) =>
+    native().createModel(toNativeConfig(parsed), given.seed ?? 0, compute.native, abort),
   );
-  const { dtypeChoice } = compute;
-  const origin = { config: parsed, dtype: compute.native.dtype, dtypeChoice };
-  return new T5Model(handle, { ...origin, directory: undefined });
+  return new T5Model(handle, {
+    config: parsed,
+    dtype: compute.native.dtype,
+    dtypeChoice: compute.dtypeChoice,
+    directory: undefined,
+    storedDtypes: new Map(),
+  });
 }
 
 function toSource({ dtype, shape, ...entry }: TensorEntry): NativeTensorSource {

@@ -6,14 +6,29 @@ import { isFoldable, kvHeadsOf, withoutGrouping } from '../checkpoint/grouping.t
 import { attentionOf, isKvProjection, isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import type { OutputTensor } from '../checkpoint/write-safetensors.ts';
 import { invalidArgument } from '../errors.ts';
-import { callNative, type NativeModel, type NativeParameterInfo } from '../native.ts';
-import { checkOptions, checkValue, integerIn, oneOf, stringRule, type Rules } from '../options.ts';
+import {
+  callNative,
+  type FloatDtype,
+  type NativeModel,
+  type NativeParameterInfo,
+} from '../native.ts';
+import {
+  checkOptions,
+  checkValue,
+  integerIn,
+  oneOf,
+  pathRule,
+  signalRule,
+  type Rules,
+} from '../options.ts';
+import { throwIfAborted } from './abort.ts';
 import type { SaveOptions } from './types.ts';
 
 const RULES = {
   layout: oneOf('grouped', 'expanded'),
   dtype: oneOf('float32', 'float16', 'bfloat16'),
   maxShardBytes: integerIn(1),
+  signal: signalRule,
 } satisfies Rules;
 
 export interface SaveSource {
@@ -21,6 +36,8 @@ export interface SaveSource {
   readonly config: ModelConfig;
   /** Where tokenizer files are taken from. */
   readonly directory: string | undefined;
+  /** The type in which the checkpoint holds each tensor, by name. */
+  readonly storedDtypes: ReadonlyMap<string, FloatDtype>;
 }
 
 /** Files and metadata that a trainer saves with its model. */
@@ -29,20 +46,26 @@ export interface SaveExtras {
   readonly extraFiles?: readonly OutputFile[];
 }
 
-/** @throws WgqaError INVALID_ARGUMENT, NO_SPACE, IO */
+/** @throws WgqaError INVALID_ARGUMENT */
+export function checkSaveOptions(directory: unknown, options: unknown) {
+  checkValue(directory, pathRule, 'directory');
+  return checkOptions(options, RULES);
+}
+
+/** @throws WgqaError INVALID_ARGUMENT, NO_SPACE, IO, ABORTED */
 export async function saveModel(
   source: SaveSource,
   directory: string,
   options: SaveOptions = {},
   extras: SaveExtras = {},
 ): Promise<void> {
-  checkValue(directory, stringRule, 'directory');
   const {
     layout = 'grouped',
     dtype,
     maxShardBytes = DEFAULT_SHARD_BYTES,
-  } = checkOptions(options, RULES);
-  const { native, config } = source;
+    signal,
+  } = checkSaveOptions(directory, options);
+  const { native, config, storedDtypes } = source;
   const expand = layout === 'expanded';
   if (expand && isFoldable(config)) {
     throw invalidArgument(
@@ -52,8 +75,10 @@ export async function saveModel(
     );
   }
   const tensors = native.parameters().map((parameter) => {
-    const stored = isConversionWeight(parameter.name) ? 'float32' : (dtype ?? parameter.dtype);
-    const tensor = outputTensor(native, parameter, stored);
+    const { name } = parameter;
+    const kept = dtype ?? storedDtypes.get(name) ?? parameter.dtype;
+    const stored = isConversionWeight(name) ? 'float32' : kept;
+    const tensor = outputTensor(native, parameter, stored, signal);
     return expand ? expandHeads(tensor, config) : tensor;
   });
   await writeCheckpoint(directory, {
@@ -69,12 +94,16 @@ function outputTensor(
   native: NativeModel,
   { name, shape }: NativeParameterInfo,
   dtype: OutputTensor['dtype'],
+  signal: AbortSignal | undefined,
 ): OutputTensor {
   return {
     name,
     dtype,
     shape,
-    read: () => callNative(() => native.readParameterBytes(name, dtype)),
+    read: () => {
+      throwIfAborted(signal);
+      return callNative(() => native.readParameterBytes(name, dtype));
+    },
   };
 }
 

@@ -64,6 +64,7 @@ export interface CreateModelOptions {
   readonly expectedBatch?: number;
   /** Threads of native work; default: one per core. */
   readonly threads?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** What `dtype: 'auto'` depends on besides the checkpoint. */
@@ -73,7 +74,6 @@ export type ChooseDtypeOptions = Pick<
 > & { readonly signal?: AbortSignal };
 
 export interface LoadModelOptions extends Omit<CreateModelOptions, 'seed'> {
-  readonly signal?: AbortSignal;
   /** Called while weights are prepared, with counts of tensors. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -84,10 +84,14 @@ export interface SaveOptions {
    * them to all heads, so that stock Hugging Face code loads the result unchanged.
    */
   readonly layout?: 'grouped' | 'expanded';
-  /** Type of the stored weights; merge weights are always float32. Default: as held in memory. */
+  /**
+   * Type of the stored weights; merge weights are always float32. Default: that of the checkpoint
+   * which the model was loaded from, also after training, conversion and folding; else float32.
+   */
   readonly dtype?: FloatDtype;
   /** Larger checkpoints are cut into shards of at most this many bytes. Default 5e9. */
   readonly maxShardBytes?: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface ForwardInput {
@@ -139,11 +143,15 @@ export interface Model extends AsyncDisposable {
    */
   convert(options: ConvertOptions, call?: { readonly signal?: AbortSignal }): Promise<Model>;
   /**
-   * A new model with merge and expansion weights multiplied into its projections: the same logits,
-   * fewer parameters. @throws WgqaError NOTHING_TO_FOLD
+   * A new model with merge and expansion weights multiplied into its projections, computed in
+   * float32: the same logits, fewer parameters. Without such weights, a new handle on the same
+   * parameters, which the two share until either is trained. @throws WgqaError ABORTED
    */
-  fold(): Promise<Model>;
-  /** Writes a Hugging Face checkpoint directory: all of it or nothing. */
+  fold(options?: { readonly signal?: AbortSignal }): Promise<Model>;
+  /**
+   * Writes a Hugging Face checkpoint directory: all of it or nothing. Training steps wait
+   * meanwhile. @throws WgqaError INVALID_ARGUMENT, NO_SPACE, IO, ABORTED
+   */
   save(directory: string, options?: SaveOptions): Promise<void>;
   /** One forward pass without dropout. */
   forward(input: ForwardInput, options?: { readonly signal?: AbortSignal }): Promise<ForwardResult>;

@@ -8,7 +8,6 @@ import {
   type OutputFile,
 } from '../checkpoint/atomic-directory.ts';
 import { carriedFiles, CONFIG_FILE, GENERATION_CONFIG_FILE } from '../checkpoint/checkpoint.ts';
-import { isFoldable } from '../checkpoint/grouping.ts';
 import { implementationOf, throwIfAborted, type Model, type ModelConfig } from '../model/index.ts';
 import {
   checkOptions,
@@ -16,8 +15,8 @@ import {
   functionRule,
   integerIn,
   oneOf,
+  pathRule,
   signalRule,
-  stringRule,
   type Rules,
 } from '../options.ts';
 import { buildDecoder, buildDecoderWithPast, buildMergedDecoder } from './decoder.ts';
@@ -75,11 +74,11 @@ export async function exportOnnx(
   options: ExportOnnxOptions = {},
 ): Promise<ExportOnnxResult> {
   const source: Model = implementationOf(model);
-  checkValue(directory, stringRule, 'directory');
+  checkValue(directory, pathRule, 'directory');
   const { maxFileBytes = MAX_PROTOBUF_BYTES, ...given } = checkOptions(options, RULES);
   throwIfAborted(given.signal);
-  await using folded = isFoldable(source.config) ? await source.fold() : undefined;
-  const exported = folded ?? source;
+  // A handle of its own: what is trained meanwhile is not exported.
+  await using exported = await source.fold(given.signal ? { signal: given.signal } : {});
   const Precision = given.quantize === 'int8' ? Int8Precision : Float32Precision;
   const graphs = buildGraphs({
     model: exported,
