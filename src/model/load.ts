@@ -5,6 +5,7 @@ import { parseConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
+import { HUB_RULES, hubOptions, resolveModel } from '../hub/index.ts';
 import { callNative, native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
@@ -13,7 +14,6 @@ import {
   integerIn,
   objectRule,
   oneOf,
-  signalRule,
   stringRule,
   type Checked,
   type Rules,
@@ -31,8 +31,8 @@ const SHARED_RULES = {
 
 const LOAD_RULES = {
   ...SHARED_RULES,
-  signal: signalRule,
-  onProgress: functionRule<(done: number, total: number) => void>(),
+  ...HUB_RULES,
+  onProgress: functionRule<NonNullable<LoadModelOptions['onProgress']>>(),
 } satisfies Rules;
 
 const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
@@ -40,11 +40,14 @@ const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
 /**
  * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
  * with `model.safetensors.index.json`, in float32, float16 or bfloat16. Weights are memory-mapped.
- * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
+ * `org/name[@revision]` is a model of the hub: see {@link resolveModel}; a directory of that name wins.
+ * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED;
+ *   of the hub, too: NETWORK, ACCESS_DENIED, NO_SPACE, IO
  */
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
   checkValue(directory, stringRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
+  directory = await resolveModel(directory, hubOptions(given));
   const nativeOptions = toNativeOptions(given);
   await checkDirectory(directory);
   const { config, tensors } = await readCheckpoint(directory);

@@ -2,6 +2,7 @@
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConversionConfig } from '../checkpoint/grouping.ts';
 import type { ConvertOptions } from '../convert/options.ts';
+import type { ResolveModelOptions } from '../hub/index.ts';
 import type {
   AttentionModule,
   ComputeDtype,
@@ -54,10 +55,14 @@ export interface CreateModelOptions {
   readonly threads?: number;
 }
 
-export interface LoadModelOptions extends Omit<CreateModelOptions, 'seed'> {
+export interface LoadModelOptions
+  extends Omit<CreateModelOptions, 'seed'>, Omit<ResolveModelOptions, 'onProgress'> {
   readonly signal?: AbortSignal;
-  /** Called while weights are prepared, with counts of tensors. */
-  readonly onProgress?: (done: number, total: number) => void;
+  /**
+   * Called while files are downloaded, with counts of bytes and 'bytes', then while weights are
+   * prepared, with counts of tensors.
+   */
+  readonly onProgress?: (done: number, total: number, unit?: 'bytes') => void;
 }
 
 export interface SaveOptions {
