@@ -230,7 +230,7 @@ test('HTTP_PROXY is gone through, NO_PROXY is not', async () => {
     expect(new Set(tunnels).size).toBe(2);
     expect(tunnels).toContain(new URL(hub.server.endpoint).host);
     tunnels.length = 0;
-    process.env['NO_PROXY'] = '127.0.0.1';
+    process.env['NO_PROXY'] = '127.0.0.1,localhost';
     rmSync(folderOf(hub), { recursive: true });
     await resolveModel(NAME);
     expect(tunnels).toEqual([]);

@@ -81,6 +81,11 @@ export class HubServer {
     return originOf(this.#hub);
   }
 
+  /** Under another name of this machine: clients follow a hub's redirections to itself differently. */
+  get storage(): string {
+    return originOf(this.#storage).replace('127.0.0.1', 'localhost');
+  }
+
   /** Adds or replaces a repository; returns its commit. */
   add(name: string, repository: HubRepository): string {
     const commit = randomBytes(20).toString('hex');
@@ -185,7 +190,7 @@ export class HubServer {
     }
     response.setHeader('x-linked-etag', `"${lfs.oid}"`);
     response.setHeader('x-linked-size', String(size));
-    response.writeHead(302, { location: `${originOf(this.#storage)}/${repo}/${path}` }).end();
+    response.writeHead(302, { location: `${this.storage}/${repo}/${path}` }).end();
   }
 
   #content(request: IncomingMessage, response: ServerResponse, stored: Stored, path: string): void {
