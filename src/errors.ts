@@ -15,6 +15,10 @@ export const ERROR_CODES = [
   'IO',
   /** The disk is full; nothing half-written is left behind. */
   'NO_SPACE',
+  /** The hub could not be reached, or went on failing; what was downloaded is kept for the next try. */
+  'NETWORK',
+  /** The hub wants an access token, or another one; the message says which. */
+  'ACCESS_DENIED',
   /** The request needs more memory than is allowed or available. */
   'OUT_OF_MEMORY',
   /** `convert` was called on a model that already has fewer KV heads or merge weights. */

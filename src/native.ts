@@ -7,6 +7,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
+import { describeAddonProblem } from './addon-problem.ts';
 import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
 
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
@@ -543,12 +544,8 @@ export function native(): NativeBinding {
     return binding;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new WgqaError(
-      'NATIVE_UNAVAILABLE',
-      `the native addon could not be loaded (${reason}); build it with \`npm rebuild wgqa\`, ` +
-        'or `npm run build` in a clone (needs a C++ compiler, cmake, libdnnl-dev, libhwy-dev and libeigen3-dev)',
-      { cause },
-    );
+    const problem = describeAddonProblem(reason, addonFile(), packageRoot);
+    throw new WgqaError('NATIVE_UNAVAILABLE', problem, { cause });
   }
 }
 

@@ -12,11 +12,14 @@ import { addFoldCommand } from './fold.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addInfoCommand } from './info.ts';
 import { addInspectCommand } from './inspect.ts';
+import { resolveModelArguments } from './models.ts';
+import { addPullCommand } from './pull.ts';
 import { addTrainCommand } from './train.ts';
 import { packageVersion } from './version.ts';
 import { visible } from './visible.ts';
 
 const COMMANDS = [
+  addPullCommand,
   addInspectCommand,
   addConvertCommand,
   addTrainCommand,
@@ -33,7 +36,8 @@ const COMMANDS = [
 
 const EPILOGUE = `
 A MODEL is a Hugging Face directory of a T5: config.json, model.safetensors (or shards), and
-tokenizer.json where text goes in or out.
+tokenizer.json where text goes in or out; or org/name[@revision] of the Hugging Face hub, which is
+downloaded into the cache that Python's library uses, too (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, …).
 
 Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.`;
@@ -57,7 +61,8 @@ export function createProgram(context: CliContext, { json }: { readonly json: bo
       getErrHelpWidth: () => context.stderr.columns ?? 100,
     })
     .showHelpAfterError(json ? false : "('--help' lists what is allowed)")
-    .addHelpText('after', EPILOGUE);
+    .addHelpText('after', EPILOGUE)
+    .hook('preAction', (_, command) => resolveModelArguments(command, context));
   for (const add of COMMANDS) add(program, context);
   return program;
 }

@@ -5,6 +5,7 @@ import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import { chooseDtype as choose, DEFAULT_EXPECTED_BATCH, widestDtype } from '../dtype/index.ts';
 import { invalidArgument } from '../errors.ts';
+import { resolveModel } from '../hub/index.ts';
 import type { FloatDtype, NativeModelOptions } from '../native.ts';
 import {
   checkOptions,
@@ -80,7 +81,7 @@ export function fileDtypeOf(tensors: readonly TensorEntry[]): FloatDtype {
 
 /**
  * What `loadModel(directory, { dtype: 'auto' })` would choose, and why; no weights are read. On the
- * CPU what is not known yet is measured, in under a second.
+ * CPU what is not known yet is measured, in under a second. A model of the hub is downloaded.
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
  */
 export async function chooseDtype(
@@ -89,6 +90,8 @@ export async function chooseDtype(
 ): Promise<DtypeChoice> {
   checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, { ...CHOICE_RULES, signal: signalRule });
+  const { signal } = given;
+  directory = await resolveModel(directory, signal === undefined ? {} : { signal });
   await checkDirectory(directory);
   const { config, tensors } = await readCheckpoint(directory);
   const auto = { ...given, dtype: 'auto' } as const;

@@ -5,6 +5,7 @@ import { parseConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
+import { HUB_RULES, hubOptions, resolveModel } from '../hub/index.ts';
 import { native, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
@@ -24,8 +25,8 @@ import type { CreateModelOptions, LoadModelOptions, Model } from './types.ts';
 
 const LOAD_RULES = {
   ...COMPUTE_RULES,
-  signal: signalRule,
-  onProgress: functionRule<(done: number, total: number) => void>(),
+  ...HUB_RULES,
+  onProgress: functionRule<NonNullable<LoadModelOptions['onProgress']>>(),
 } satisfies Rules;
 
 const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn(), signal: signalRule } satisfies Rules;
@@ -33,12 +34,15 @@ const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn(), signal: signalRule }
 /**
  * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
  * with `model.safetensors.index.json`, in float32, float16 or bfloat16. Weights are memory-mapped.
- * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
+ * `org/name[@revision]` is a model of the hub: see {@link resolveModel}; a directory of that name wins.
+ * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED;
+ *   of the hub, too: NETWORK, ACCESS_DENIED, NO_SPACE, IO
  */
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
   checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
   checkChoiceOptions(given);
+  directory = await resolveModel(directory, hubOptions(given));
   await checkDirectory(directory);
   const { config, tensors } = await readCheckpoint(directory);
   const sources = tensors.map(toSource);

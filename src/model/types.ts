@@ -3,6 +3,7 @@ import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConversionConfig } from '../checkpoint/grouping.ts';
 import type { ConvertOptions } from '../convert/options.ts';
 import type { Accuracy, DtypeChoice } from '../dtype/index.ts';
+import type { ResolveModelOptions } from '../hub/index.ts';
 import type {
   AttentionModule,
   ComputeDtype,
@@ -73,9 +74,14 @@ export type ChooseDtypeOptions = Pick<
   'device' | 'accuracy' | 'expectedBatch' | 'threads'
 > & { readonly signal?: AbortSignal };
 
-export interface LoadModelOptions extends Omit<CreateModelOptions, 'seed'> {
-  /** Called while weights are prepared, with counts of tensors. */
-  readonly onProgress?: (done: number, total: number) => void;
+export interface LoadModelOptions
+  extends Omit<CreateModelOptions, 'seed'>, Omit<ResolveModelOptions, 'onProgress'> {
+  readonly signal?: AbortSignal;
+  /**
+   * Called while files are downloaded, with counts of bytes and 'bytes', then while weights are
+   * prepared, with counts of tensors.
+   */
+  readonly onProgress?: (done: number, total: number, unit?: 'bytes') => void;
 }
 
 export interface SaveOptions {

@@ -3,7 +3,14 @@ import { WgqaError, type ErrorCode } from '../errors.ts';
 import type { FinishedRequest, ResolvedOptions } from '../decode/request-reader.ts';
 import type { TokenAlternative } from '../decode/types.ts';
 import type { TokenPieces } from '../tokenizer/index.ts';
-import type { SessionSettings } from './runtime.ts';
+import type { ExecutionProvider } from './types.ts';
+
+/** Here, and not beside the runtime's types, which a project without onnxruntime-node lacks. */
+export interface SessionSettings {
+  readonly executionProviders: readonly ExecutionProvider[];
+  /** 0: the runtime's default, one per core. */
+  readonly threads: number;
+}
 
 export interface ThreadSettings extends SessionSettings {
   /** Path of each graph; the same for both decoders where one file holds both steps. */

@@ -1,5 +1,6 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
+import { chooseTokenizer, resolveFiles, type ResolveModelOptions } from '../hub/index.ts';
 import { isObject, malformed, readTokenizerFiles, type TokenizerFiles } from './files.ts';
 import { TextStream } from './text-stream.ts';
 import { makeTokenPieces, type TokenPieces } from './token-pieces.ts';
@@ -155,16 +156,20 @@ export class Tokenizer {
 }
 
 /**
- * Loads the tokenizer of a Hugging Face model directory from `tokenizer.json` and, where there is
+ * Loads the tokenizer of a Hugging Face model directory, or of `org/name[@revision]` of the hub, from `tokenizer.json` and, where there is
  * one, `tokenizer_config.json`.
  *
  * @throws WgqaError `NOT_FOUND` without tokenizer.json, `INVALID_FILE` or `UNSUPPORTED` where its
  *   content cannot be used (`field` names the key), `IO` where it cannot be read.
  */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+export async function loadTokenizer(
+  directory: string,
+  options: Omit<ResolveModelOptions, 'onProgress'> = {},
+): Promise<Tokenizer> {
   if (typeof directory !== 'string' || directory === '') {
     throw invalidArgument('directory', 'the path of a model directory', directory);
   }
+  directory = await resolveFiles(directory, options, chooseTokenizer);
   return new Tokenizer(await readTokenizerFiles(directory));
 }
 
