@@ -26,7 +26,7 @@ const ROOMS = {
   errors: [],
   options: [],
   native: [],
-  checkpoint: [],
+  checkpoint: ['native'],
   tokenizer: [],
   data: ['tokenizer'],
   metrics: [],

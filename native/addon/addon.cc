@@ -6,6 +6,7 @@
 #include "addon/abort_flag.h"
 #include "addon/engine_handle.h"
 #include "addon/environment.h"
+#include "addon/exchange_paths.h"
 #include "addon/job.h"
 #include "addon/limits.h"
 #include "addon/load_model.h"
@@ -58,6 +59,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("exchangePaths", Napi::Function::New<guarded<exchangePaths>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   return exports;

@@ -1,9 +1,14 @@
 /** Making models: from a checkpoint directory, or with random weights. */
 import { totalmem } from 'node:os';
-import { readCheckpoint, checkDirectory } from '../checkpoint/checkpoint.ts';
+import {
+  locateCheckpoint,
+  readCheckpoint,
+  type CheckpointPlace,
+} from '../checkpoint/checkpoint.ts';
 import { parseConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
+import { whileUnchanged } from '../checkpoint/unchanged.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { callNative, native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
 import {
@@ -38,21 +43,37 @@ const LOAD_RULES = {
 const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
 
 /**
- * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
- * with `model.safetensors.index.json`, in float32, float16 or bfloat16. Weights are memory-mapped.
- * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
+ * Loads a Hugging Face checkpoint of a T5 or mT5: `config.json` and `model.safetensors`, shards with
+ * `model.safetensors.index.json`, or a PyTorch file or shards (`pytorch_model.bin`), of which nothing is
+ * run; in float32, float16 or bfloat16. Weights are memory-mapped. What the files hold beyond that is
+ * named in a warning of `process`.
+ * @param directory of the checkpoint, or its file of weights
+ * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, IO, OUT_OF_MEMORY, ABORTED
  */
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
   checkValue(directory, stringRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
-  const nativeOptions = toNativeOptions(given);
-  await checkDirectory(directory);
-  const { config, tensors } = await readCheckpoint(directory);
-  const sources = tensors.map(toSource);
-  const handle = await abortable(given.signal, (abort) =>
-    native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, given.onProgress),
+  const place = await locateCheckpoint(directory);
+  return whileUnchanged(
+    place.directory,
+    () => loadPlace(place, given),
+    (model) => model.dispose(),
   );
-  return new T5Model(handle, { config, dtype: nativeOptions.dtype, directory });
+}
+
+async function loadPlace(
+  place: CheckpointPlace,
+  { signal, onProgress, ...shared }: Checked<typeof LOAD_RULES>,
+): Promise<Model> {
+  const nativeOptions = toNativeOptions(shared);
+  await using checkpoint = await readCheckpoint(place);
+  const { config, spellings } = checkpoint;
+  const sources = checkpoint.tensors.map(toSource);
+  const handle = await abortable(signal, (abort) =>
+    native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, onProgress),
+  );
+  const { directory } = place;
+  return new T5Model(handle, { config, spellings, dtype: nativeOptions.dtype, directory });
 }
 
 /**
@@ -80,7 +101,8 @@ export async function createModel(
   const handle = await callNative(() =>
     native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions),
   );
-  return new T5Model(handle, { config: parsed, dtype: nativeOptions.dtype, directory: undefined });
+  const { dtype } = nativeOptions;
+  return new T5Model(handle, { config: parsed, dtype, directory: undefined, spellings: new Map() });
 }
 
 function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {
@@ -91,7 +113,7 @@ function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOption
   };
 }
 
-function toSource({ dtype, shape, ...entry }: TensorEntry): NativeTensorSource {
+function toSource({ dtype, shape, strides: _, ...entry }: TensorEntry): NativeTensorSource {
   const name = FLOAT_DTYPES[dtype as keyof typeof FLOAT_DTYPES];
   return { ...entry, dtype: name, shape: [...shape] };
 }

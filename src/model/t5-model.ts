@@ -1,5 +1,6 @@
 /** The model behind the public interface: a native handle and the configuration it was made from. */
 import type { ModelConfig } from '../checkpoint/config.ts';
+import type { NumberSpellings } from '../checkpoint/json-parser.ts';
 import { isFoldable } from '../checkpoint/grouping.ts';
 import {
   convertedConfig,
@@ -32,6 +33,8 @@ export interface Origin {
   readonly config: ModelConfig;
   readonly dtype: ComputeDtype;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers. */
+  readonly spellings: NumberSpellings;
 }
 
 export class T5Model implements Model {
@@ -39,18 +42,21 @@ export class T5Model implements Model {
   readonly device: Device;
   readonly dtype: ComputeDtype;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers: files that are saved keep it. */
+  readonly spellings: NumberSpellings;
   readonly parameterCount: number;
   readonly #parameters: ReadonlyMap<string, ParameterInfo>;
   readonly #native: NativeModel;
   readonly #dependents = new Set<Dependent>();
   #disposal: Promise<void> | undefined;
 
-  constructor(handle: NativeModel, { config, dtype, directory }: Origin) {
+  constructor(handle: NativeModel, { config, dtype, directory, spellings }: Origin) {
     this.#native = handle;
     this.device = handle.device();
     this.config = config;
     this.dtype = dtype;
     this.directory = directory;
+    this.spellings = spellings;
     this.#parameters = new Map(
       handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
     );
@@ -139,8 +145,8 @@ export class T5Model implements Model {
 
   /** `save` with further files, written in the same all-or-nothing step. */
   async saveWith(directory: string, options: SaveOptions, extras: SaveExtras): Promise<void> {
-    const source = { native: this.native, config: this.config, directory: this.directory };
-    await saveModel(source, directory, options, extras);
+    const { native, config, spellings, directory: carryFrom } = this;
+    await saveModel({ native, config, spellings, carryFrom }, directory, options, extras);
   }
 
   async forward(
@@ -170,7 +176,8 @@ export class T5Model implements Model {
   }
 
   #derive(handle: NativeModel, config: ModelConfig): Model {
-    return new T5Model(handle, { config, dtype: this.dtype, directory: this.directory });
+    const { dtype, directory, spellings } = this;
+    return new T5Model(handle, { config, dtype, directory, spellings });
   }
 
   #parameter(name: string): ParameterInfo {
