@@ -4,7 +4,13 @@ import type { ModelConfig } from './config.ts';
 import { shortJson } from './json-parser.ts';
 import type { TensorEntry } from './safetensors.ts';
 import { haveSameContent } from './tensor-content.ts';
-import { EMBEDDING_NAMES, FLOAT_DTYPES, HEAD_NAME, t5Parameters } from './t5-tensors.ts';
+import {
+  EMBEDDING_NAMES,
+  FLOAT_DTYPES,
+  HEAD_NAME,
+  t5Parameters,
+  isConversionWeight,
+} from './t5-tensors.ts';
 import { nameList, warn } from './warnings.ts';
 
 export type TensorEntries = ReadonlyMap<string, TensorEntry>;
@@ -48,7 +54,7 @@ export async function bindTensors(
     checkTensor(entry, shape);
     tensors.push({ ...(await densify(entry)), name });
   }
-  warnOfSuperfluous([...given.keys()].filter((name) => !shapes.has(name)));
+  checkSuperfluous([...given.keys()].filter((name) => !shapes.has(name)));
   return { config: resolved, tensors };
 }
 
@@ -125,9 +131,15 @@ function missing(name: string, given: TensorEntries): WgqaError {
   return new WgqaError('INVALID_FILE', `tensor ${name} is missing${cure}`, { field: name });
 }
 
-function warnOfSuperfluous(names: readonly string[]): void {
+function checkSuperfluous(names: readonly string[]): void {
   const known = new Set<string>([...EMBEDDING_NAMES, HEAD_NAME, ...IGNORED]);
   const superfluous = names.filter((name) => !known.has(name));
+  // They change what the projections beside them mean: without them it would be another model.
+  const conversion = superfluous.find(isConversionWeight);
+  if (conversion !== undefined) {
+    const message = `tensor ${conversion} is not part of the conversion that config.json describes`;
+    throw new WgqaError('INVALID_FILE', message, { field: conversion });
+  }
   if (superfluous.length === 0) return;
   const message = `the checkpoint holds tensors that its configuration has no use for: ${nameList(superfluous)}`;
   warn('WGQA_SUPERFLUOUS_TENSORS', message);
