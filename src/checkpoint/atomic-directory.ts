@@ -73,8 +73,9 @@ export async function writeDirectory(
   const work: Work = { files, isObsolete, signal };
   try {
     const target = await realPathOf(directory);
-    if ((await isWholeReplaceable(target, work)) && (await writeBeside(target, work))) return;
-    await writeInside(target, work);
+    const isDone = (await isWholeReplaceable(target, work)) && (await writeBeside(target, work));
+    if (!isDone) await writeInside(target, work);
+    await removeLeftovers(path.dirname(target));
   } catch (error) {
     throw writeError(error, directory);
   }
@@ -164,7 +165,6 @@ async function writeBeside(target: string, work: Work): Promise<boolean> {
     throw error;
   }
   await flushDirectory(parent);
-  await removeLeftovers(parent);
   return true;
 }
 
