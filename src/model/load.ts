@@ -6,6 +6,7 @@ import {
   type CheckpointPlace,
 } from '../checkpoint/checkpoint.ts';
 import { parseConfig } from '../checkpoint/config.ts';
+import { checkPlainJson } from '../checkpoint/plain-json.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { whileUnchanged } from '../checkpoint/unchanged.ts';
@@ -86,6 +87,7 @@ export async function createModel(
   options: CreateModelOptions = {},
 ): Promise<Model> {
   checkValue(config, objectRule, 'config');
+  checkPlainJson(config, 'config');
   const given = checkOptions(options, CREATE_RULES);
   const nativeOptions = toNativeOptions(given);
   const parsed = parseConfig({ model_type: 't5', ...config }, (key, allowed, actual) =>
