@@ -11,37 +11,31 @@ import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { whileUnchanged } from '../checkpoint/unchanged.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { callNative, native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
+import { callNative, native, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
   checkValue,
   functionRule,
   integerIn,
   objectRule,
-  oneOf,
   signalRule,
   stringRule,
   type Checked,
   type Rules,
 } from '../options.ts';
 import { abortable } from './abort.ts';
+import { checkChoiceOptions, COMPUTE_RULES, fileDtypeOf, resolveCompute } from './compute-dtype.ts';
 import { T5Model } from './t5-model.ts';
 import { toNativeConfig } from './native-config.ts';
 import type { CreateModelOptions, LoadModelOptions, Model } from './types.ts';
 
-const SHARED_RULES = {
-  device: oneOf('auto', 'cpu', 'cuda'),
-  dtype: oneOf('float32', 'float16', 'bfloat16', 'int8'),
-  threads: integerIn(1, 1024),
-} satisfies Rules;
-
 const LOAD_RULES = {
-  ...SHARED_RULES,
+  ...COMPUTE_RULES,
   signal: signalRule,
   onProgress: functionRule<(done: number, total: number) => void>(),
 } satisfies Rules;
 
-const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
+const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn() } satisfies Rules;
 
 /**
  * Loads a Hugging Face checkpoint of a T5 or mT5: `config.json` and `model.safetensors`, shards with
@@ -54,6 +48,7 @@ const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
   checkValue(directory, stringRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
+  checkChoiceOptions(given);
   const place = await locateCheckpoint(directory);
   return whileUnchanged(
     place.directory,
@@ -64,17 +59,19 @@ export async function loadModel(directory: string, options: LoadModelOptions = {
 
 async function loadPlace(
   place: CheckpointPlace,
-  { signal, onProgress, ...shared }: Checked<typeof LOAD_RULES>,
+  given: Checked<typeof LOAD_RULES>,
 ): Promise<Model> {
-  const nativeOptions = toNativeOptions(shared);
   await using checkpoint = await readCheckpoint(place);
-  const { config, spellings } = checkpoint;
-  const sources = checkpoint.tensors.map(toSource);
-  const handle = await abortable(signal, (abort) =>
-    native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, onProgress),
+  const { config, spellings, tensors } = checkpoint;
+  const sources = tensors.map(toSource);
+  const compute = await resolveCompute(given, config, fileDtypeOf(tensors));
+  const handle = await abortable(given.signal, (abort) =>
+    native().loadModel(toNativeConfig(config), sources, compute.native, abort, given.onProgress),
   );
   const { directory } = place;
-  return new T5Model(handle, { config, spellings, dtype: nativeOptions.dtype, directory });
+  const { dtypeChoice } = compute;
+  const { dtype } = compute.native;
+  return new T5Model(handle, { config, spellings, dtype, dtypeChoice, directory });
 }
 
 /**
@@ -89,7 +86,7 @@ export async function createModel(
   checkValue(config, objectRule, 'config');
   checkPlainJson(config, 'config');
   const given = checkOptions(options, CREATE_RULES);
-  const nativeOptions = toNativeOptions(given);
+  checkChoiceOptions(given);
   const parsed = parseConfig({ model_type: 't5', ...config }, (key, allowed, actual) =>
     invalidArgument(`config.${key}`, allowed, actual),
   );
@@ -100,19 +97,13 @@ export async function createModel(
       allowed: `at most ${totalmem()} bytes of parameters`,
     });
   }
+  const compute = await resolveCompute(given, parsed, 'float32');
   const handle = await callNative(() =>
-    native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions),
+    native().createModel(toNativeConfig(parsed), given.seed ?? 0, compute.native),
   );
-  const { dtype } = nativeOptions;
-  return new T5Model(handle, { config: parsed, dtype, directory: undefined, spellings: new Map() });
-}
-
-function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {
-  return {
-    device: given.device ?? 'auto',
-    dtype: given.dtype ?? 'float32',
-    threads: given.threads ?? 0,
-  };
+  const { dtypeChoice } = compute;
+  const origin = { config: parsed, dtype: compute.native.dtype, dtypeChoice };
+  return new T5Model(handle, { ...origin, directory: undefined, spellings: new Map() });
 }
 
 function toSource({ dtype, shape, strides: _, ...entry }: TensorEntry): NativeTensorSource {

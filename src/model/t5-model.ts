@@ -18,6 +18,7 @@ import { forward } from './forward.ts';
 import { saveModel, type SaveExtras } from './save.ts';
 import type {
   Device,
+  DtypeChoice,
   ForwardInput,
   ForwardResult,
   Model,
@@ -32,6 +33,7 @@ export type Dependent = () => Promise<void>;
 export interface Origin {
   readonly config: ModelConfig;
   readonly dtype: ComputeDtype;
+  readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
   /** How the file of the configuration spells numbers. */
   readonly spellings: NumberSpellings;
@@ -41,6 +43,7 @@ export class T5Model implements Model {
   readonly config: ModelConfig;
   readonly device: Device;
   readonly dtype: ComputeDtype;
+  readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
   /** How the file of the configuration spells numbers: files that are saved keep it. */
   readonly spellings: NumberSpellings;
@@ -50,11 +53,12 @@ export class T5Model implements Model {
   readonly #dependents = new Set<Dependent>();
   #disposal: Promise<void> | undefined;
 
-  constructor(handle: NativeModel, { config, dtype, directory, spellings }: Origin) {
+  constructor(handle: NativeModel, { config, dtype, dtypeChoice, directory, spellings }: Origin) {
     this.#native = handle;
     this.device = handle.device();
     this.config = config;
     this.dtype = dtype;
+    this.dtypeChoice = dtypeChoice;
     this.directory = directory;
     this.spellings = spellings;
     this.#parameters = new Map(
@@ -176,8 +180,8 @@ export class T5Model implements Model {
   }
 
   #derive(handle: NativeModel, config: ModelConfig): Model {
-    const { dtype, directory, spellings } = this;
-    return new T5Model(handle, { config, dtype, directory, spellings });
+    const { dtype, dtypeChoice, directory, spellings } = this;
+    return new T5Model(handle, { config, dtype, dtypeChoice, directory, spellings });
   }
 
   #parameter(name: string): ParameterInfo {

@@ -19,7 +19,7 @@ import {
   stringRule,
   type Rules,
 } from '../options.ts';
-import { onSignal, unlessAbandoned } from './abandon.ts';
+import { onSignal, unlessAbandoned } from '../decode/abandon.ts';
 import { EngineThread } from './engine-thread.ts';
 import { OnnxEngine } from './engine.ts';
 import {
@@ -30,6 +30,7 @@ import {
   ONNX_FOLDER,
 } from './names.ts';
 import type { ThreadSettings } from './protocol.ts';
+import { MAX_SEQUENCES } from './request-check.ts';
 import type { ExecutionProvider, LoadOnnxOptions } from './types.ts';
 
 const RULES = {
@@ -42,6 +43,7 @@ const RULES = {
 
 const NO_LIMITS = {
   requests: Infinity,
+  sequences: MAX_SEQUENCES,
   inputTokens: Infinity,
   newTokens: Infinity,
   timeout: Infinity,
