@@ -22,6 +22,7 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { WgqaError } from '../errors.ts';
+import { throwIfAborted } from './aborted.ts';
 import { exchangePaths } from './exchange.ts';
 import { systemCode, writeError } from './io-errors.ts';
 import {
@@ -273,11 +274,6 @@ async function writeFiles(directory: string, { files, signal }: Work): Promise<v
   }
   throwIfAborted(signal);
   await flushDirectory(directory);
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return;
-  throw new WgqaError('ABORTED', 'the save was aborted', { cause: signal.reason });
 }
 
 /** Makes names durable. Not every file system can, and none loses the old content. */

@@ -22,8 +22,12 @@ export interface BoundTensors {
   readonly tensors: readonly TensorEntry[];
 }
 
-/** Gives a tensor in row-major order without gaps; most are already. */
-export type Densify = (tensor: TensorEntry) => Promise<TensorEntry>;
+/** What binding asks of files. */
+export interface TensorAccess {
+  /** Gives a tensor in row-major order without gaps; most are already. */
+  readonly densify: (tensor: TensorEntry) => Promise<TensorEntry>;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** An unused table in the files of the first T5 conversions; Hugging Face ignores it as well. */
 const IGNORED = new Set(['decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight']);
@@ -40,11 +44,11 @@ const REMOVED_PREFIX = 'transformer.';
 export async function bindTensors(
   config: ModelConfig,
   files: TensorEntries,
-  densify: Densify = (tensor) => Promise.resolve(tensor),
+  access: TensorAccess,
 ): Promise<BoundTensors> {
   const given = withoutPrefix(files);
-  const embedding = await bindEmbedding(config, given, densify);
-  const tied = await isTied(config, given, embedding, densify);
+  const embedding = await bindEmbedding(config, given, access);
+  const tied = await isTied(config, given, embedding, access);
   const resolved = Object.freeze({ ...config, tie_word_embeddings: tied });
   const shapes = t5Parameters(resolved);
   const tensors: TensorEntry[] = [];
@@ -52,7 +56,7 @@ export async function bindTensors(
     const entry = name === EMBEDDING_NAMES[0] ? embedding : given.get(name);
     if (entry === undefined) throw missing(name, given);
     checkTensor(entry, shape);
-    tensors.push({ ...(await densify(entry)), name });
+    tensors.push({ ...(await access.densify(entry)), name });
   }
   checkSuperfluous([...given.keys()].filter((name) => !shapes.has(name)));
   return { config: resolved, tensors };
@@ -62,7 +66,7 @@ export async function bindTensors(
 async function bindEmbedding(
   config: ModelConfig,
   given: TensorEntries,
-  densify: Densify,
+  access: TensorAccess,
 ): Promise<TensorEntry> {
   const copies = EMBEDDING_NAMES.flatMap((name) => given.get(name) ?? []);
   const head = given.get(HEAD_NAME);
@@ -71,10 +75,10 @@ async function bindEmbedding(
   if (first === undefined) throw missing(EMBEDDING_NAMES[0], given);
   const shape = [config.vocab_size, config.d_model];
   checkTensor(first, shape);
-  const embedding = await densify(first);
+  const embedding = await access.densify(first);
   for (const copy of others) {
     checkTensor(copy, shape);
-    if (await haveSameContent(embedding, await densify(copy))) continue;
+    if (await haveSameContent(embedding, await access.densify(copy), access.signal)) continue;
     const message = `${copy.name} differs from ${first.name}: embeddings of encoder and decoder must be one`;
     throw new WgqaError('UNSUPPORTED', message, {
       field: copy.name,
@@ -89,7 +93,7 @@ async function isTied(
   config: ModelConfig,
   given: TensorEntries,
   embedding: TensorEntry,
-  densify: Densify,
+  access: TensorAccess,
 ): Promise<boolean> {
   const head = given.get(HEAD_NAME);
   if (head === undefined) {
@@ -100,7 +104,10 @@ async function isTied(
     return true;
   }
   checkTensor(head, [config.vocab_size, config.d_model]);
-  return config.tie_word_embeddings && haveSameContent(embedding, await densify(head));
+  return (
+    config.tie_word_embeddings &&
+    haveSameContent(embedding, await access.densify(head), access.signal)
+  );
 }
 
 /** Names without `transformer.`, if all parameters have it. */

@@ -10,6 +10,7 @@ import { DenseTensors } from './dense-tensors.ts';
 import { readError } from './io-errors.ts';
 import type { NumberSpellings } from './json-parser.ts';
 import { readOptionalJsonFile, readSpelledJsonFile, type JsonObject } from './json.ts';
+import type { TensorEntry } from './safetensors.ts';
 import { unreadWeights } from './known-formats.ts';
 import {
   INDEX_FILE,
@@ -69,9 +70,12 @@ export async function locateCheckpoint(given: string): Promise<CheckpointPlace> 
 
 /**
  * Reads and checks configuration and tensor headers.
- * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, IO
+ * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, IO, ABORTED
  */
-export async function readCheckpoint({ directory, weights }: CheckpointPlace): Promise<Checkpoint> {
+export async function readCheckpoint(
+  { directory, weights }: CheckpointPlace,
+  signal?: AbortSignal,
+): Promise<Checkpoint> {
   const { config, spellings } = await readSpelledConfig(directory);
   await checkCarriedFiles(directory);
   await warnOfAdapter(directory);
@@ -80,7 +84,8 @@ export async function readCheckpoint({ directory, weights }: CheckpointPlace): P
   const dense = new DenseTensors();
   const dispose = async (): Promise<void> => dense[Symbol.asyncDispose]();
   try {
-    const bound = await bindTensors(config, entries, (tensor) => dense.of(tensor));
+    const densify = (tensor: TensorEntry): Promise<TensorEntry> => dense.of(tensor);
+    const bound = await bindTensors(config, entries, { densify, signal });
     return { ...bound, spellings, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();

@@ -89,7 +89,7 @@ export async function chooseDtype(
 ): Promise<DtypeChoice> {
   checkValue(directory, stringRule, 'directory');
   const given = checkOptions(options, { ...CHOICE_RULES, signal: signalRule });
-  await using checkpoint = await readCheckpoint(await locateCheckpoint(directory));
+  await using checkpoint = await readCheckpoint(await locateCheckpoint(directory), given.signal);
   const { config, tensors } = checkpoint;
   const auto = { ...given, dtype: 'auto' } as const;
   const { dtypeChoice } = await resolveCompute(auto, config, fileDtypeOf(tensors));

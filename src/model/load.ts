@@ -61,7 +61,7 @@ async function loadPlace(
   place: CheckpointPlace,
   given: Checked<typeof LOAD_RULES>,
 ): Promise<Model> {
-  await using checkpoint = await readCheckpoint(place);
+  await using checkpoint = await readCheckpoint(place, given.signal);
   const { config, spellings, tensors } = checkpoint;
   const sources = tensors.map(toSource);
   const compute = await resolveCompute(given, config, fileDtypeOf(tensors));

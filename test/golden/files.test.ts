@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { loadModel, type Model } from '../../src/index.ts';
+import { loadModel, Trainer, type Model } from '../../src/index.ts';
 import { useTemporaryDirectories } from '../support/directories.ts';
 import { failureOf } from '../support/errors.ts';
 import { expectClose } from '../support/tensors.ts';
@@ -65,6 +65,37 @@ test('a head that is a copy of the embedding is tied, another is not', async () 
   expect(await hasHead('new-v1.1-of-transformers-5')).toBe(false);
   expect(await hasHead('untied-as-transformers-5-saves')).toBe(true);
   expect(await hasHead('untied-as-transformers-4-saves')).toBe(true);
+});
+
+test('config.json and what is carried over are saved as they came, byte for byte', async () => {
+  const saved = newDirectory();
+  await using model = await loadModel(modelOf('tied-scaled'));
+  await model.save(saved);
+  for (const name of ['config.json', 'generation_config.json']) {
+    const original = readFileSync(path.join(modelOf('tied-scaled'), name), 'utf8');
+    expect(original).toContain(name === 'config.json' ? '"initializer_factor": 1.0' : '');
+    expect(readFileSync(path.join(saved, name), 'utf8')).toBe(original);
+  }
+});
+
+test('exact GELU learns: gradients are those of finite differences', async () => {
+  await using model = await loadModel(modelOf('gelu'));
+  const batch = { inputIds: [[5, 6, 7, 1]], labels: [[9, 10, 1]] };
+  const trainer = new Trainer(model, { optimizer: { type: 'adamw', learningRate: 1e-3 } });
+  const name = 'encoder.block.0.layer.1.DenseReluDense.wi.weight';
+  const gradient = (await trainer.gradients(batch)).get(name)!.data;
+  const { data, shape } = await model.readParameter(name);
+  const lossAt = async (scale: number): Promise<number> => {
+    const moved = data.map((value, i) => value + scale * gradient[i]!);
+    await model.writeParameter(name, { data: moved, shape });
+    return (await model.forward(batch)).loss!;
+  };
+  // Along the gradient the slope is its squared norm.
+  const norm = gradient.reduce((sum, value) => sum + value * value, 0);
+  const step = 0.05 / Math.sqrt(norm);
+  const slope = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+  expect(Math.abs(slope / norm - 1)).toBeLessThan(0.01);
+  await trainer.dispose();
 });
 
 test('mT5 stays mT5 when it is saved', async () => {

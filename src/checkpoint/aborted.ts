@@ -1,0 +1,7 @@
+import { WgqaError } from '../errors.ts';
+
+/** @throws WgqaError ABORTED, with the signal's reason as cause, if it has fired */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  throw new WgqaError('ABORTED', 'the operation was aborted', { cause: signal.reason });
+}
