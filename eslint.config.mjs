@@ -29,7 +29,7 @@ const ROOMS = {
   abort: [],
   'addon-problem': [],
   native: ['addon-problem'],
-  checkpoint: [],
+  checkpoint: ['native'],
   hub: ['checkpoint'],
   tokenizer: ['hub'],
   data: ['tokenizer'],

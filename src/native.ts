@@ -13,7 +13,7 @@ import { ERROR_CODES, WgqaError, type ErrorCode } from './errors.ts';
 export type FloatDtype = 'float32' | 'float16' | 'bfloat16';
 export type ComputeDtype = 'float32' | 'float16' | 'bfloat16' | 'int8';
 export type CacheDtype = 'float32' | 'float16' | 'bfloat16' | 'int8';
-export type Activation = 'relu' | 'geluTanh' | 'silu';
+export type Activation = 'relu' | 'gelu' | 'geluTanh' | 'silu';
 export type MergeGranularity = 'head' | 'row' | 'column';
 export type MergeInit = 'mean' | 'random' | 'least-squares';
 export type MergeConstraint = 'none' | 'softmax' | 'signed';
@@ -495,6 +495,8 @@ export interface NativeBinding {
     options: NativeEngineOptions,
     onEvents: (events: NativeEngineEvents) => void,
   ): NativeEngine;
+  /** Exchanges what two paths name in one step; 0, or the number of the operating system's error. */
+  exchangePaths(first: string, second: string): Promise<number>;
   /** Seconds that the fastest of `repetitions` readings of so many bytes takes. */
   measureRead(bytes: number, options: NativeMeasureOptions): Promise<number>;
   /**

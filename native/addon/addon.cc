@@ -6,6 +6,7 @@
 #include "addon/abort_flag.h"
 #include "addon/engine_handle.h"
 #include "addon/environment.h"
+#include "addon/exchange_paths.h"
 #include "addon/job.h"
 #include "addon/limits.h"
 #include "addon/load_model.h"
@@ -76,6 +77,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
   exports.Set("whyNoCuda", Napi::Function::New<guarded<whyNoCudaToJs>>(env));
   exports.Set("close", Napi::Function::New<guarded<closeEnvironment>>(env));
+  exports.Set("exchangePaths", Napi::Function::New<guarded<exchangePaths>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   exports.Set("measureSteps", Napi::Function::New<guarded<measureSteps>>(env));

@@ -76,7 +76,7 @@ export function lacks(wanted: string, paths: ReadonlySet<string>): WgqaError {
 }
 
 function shardsOf(index: Uint8Array, name: string): string[] {
-  const { weight_map: map } = parseJsonObject(index, name);
+  const { weight_map: map } = parseJsonObject(index, name).object;
   const shards = isRecord(map) ? [...new Set(Object.values(map))] : [];
   if (shards.length > 0 && shards.length <= MAX_SHARDS && shards.every(isString)) return shards;
   throw new WgqaError('INVALID_FILE', `${name} has no weight_map of files`, {

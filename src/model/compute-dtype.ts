@@ -1,5 +1,5 @@
 /** The compute type of a model that is made: as it was asked for, or chosen. */
-import { checkDirectory, readCheckpoint } from '../checkpoint/checkpoint.ts';
+import { locateCheckpoint, readCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, isConversionWeight } from '../checkpoint/t5-tensors.ts';
@@ -80,7 +80,7 @@ export function fileDtypeOf(tensors: readonly TensorEntry[]): FloatDtype {
 }
 
 /**
- * What `loadModel(directory, { dtype: 'auto' })` would choose, and why; no weights are read. On the
+ * What `loadModel(directory, { dtype: 'auto' })` would choose, and why; no weights are loaded. On the
  * CPU what is not known yet is measured, in under a second. A model of the hub is downloaded.
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
  */
@@ -92,8 +92,8 @@ export async function chooseDtype(
   const given = checkOptions(options, { ...CHOICE_RULES, signal: signalRule });
   const { signal } = given;
   directory = await resolveModel(directory, signal === undefined ? {} : { signal });
-  await checkDirectory(directory);
-  const { config, tensors } = await readCheckpoint(directory);
+  await using checkpoint = await readCheckpoint(await locateCheckpoint(directory), signal);
+  const { config, tensors } = checkpoint;
   const auto = { ...given, dtype: 'auto' } as const;
   const { dtypeChoice } = await resolveCompute(auto, config, fileDtypeOf(tensors));
   return dtypeChoice!;

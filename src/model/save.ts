@@ -1,8 +1,9 @@
 /** Saving a model as a Hugging Face checkpoint directory. */
 import type { OutputFile } from '../checkpoint/atomic-directory.ts';
 import { DEFAULT_SHARD_BYTES, writeCheckpoint } from '../checkpoint/checkpoint.ts';
-import type { ModelConfig } from '../checkpoint/config.ts';
+import { architectureOf, type ModelConfig } from '../checkpoint/config.ts';
 import { isFoldable, kvHeadsOf, withoutGrouping } from '../checkpoint/grouping.ts';
+import type { NumberSpellings } from '../checkpoint/json-parser.ts';
 import { attentionOf, isKvProjection, isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import type { OutputTensor } from '../checkpoint/write-safetensors.ts';
 import { invalidArgument } from '../errors.ts';
@@ -34,8 +35,10 @@ const RULES = {
 export interface SaveSource {
   readonly native: NativeModel;
   readonly config: ModelConfig;
+  /** How numbers of the configuration are spelled. */
+  readonly spellings: NumberSpellings;
   /** Where tokenizer files are taken from. */
-  readonly directory: string | undefined;
+  readonly carryFrom: string | undefined;
   /** The type in which the checkpoint holds each tensor, by name. */
   readonly storedDtypes: ReadonlyMap<string, FloatDtype>;
 }
@@ -82,10 +85,15 @@ export async function saveModel(
     return expand ? expandHeads(tensor, config) : tensor;
   });
   await writeCheckpoint(directory, {
-    config: savedConfig(expand ? withoutGrouping(config) : config, tensors),
+    config: savedConfig(expand ? withoutGrouping(config) : config, {
+      architectures: [architectureOf(config)],
+      dtype: tensors.find(({ name }) => !isConversionWeight(name))?.dtype,
+    }),
     tensors,
-    carryFrom: source.directory,
+    spellings: source.spellings,
+    carryFrom: source.carryFrom,
     maxShardBytes,
+    signal,
     ...extras,
   });
 }
@@ -128,16 +136,22 @@ function expandHeads(tensor: OutputTensor, config: ModelConfig): OutputTensor {
     : { ...tensor, shape: [config.num_heads * config.d_kv, config.d_model], read };
 }
 
-/** The configuration as stored, with the type of most weights under its one present name. */
+/**
+ * The configuration as stored, its keys in their order. Of the two names of the weights' type, the
+ * present one is written, where either stood.
+ */
 function savedConfig(
   config: Readonly<Record<string, unknown>>,
-  tensors: readonly OutputTensor[],
-): Readonly<Record<string, unknown>> {
-  const dtype = tensors.find((tensor) => !isConversionWeight(tensor.name))?.dtype;
-  return {
-    architectures: ['T5ForConditionalGeneration'],
-    ...config,
+  {
+    architectures,
     dtype,
-    torch_dtype: undefined,
-  };
+  }: { readonly architectures: string[]; readonly dtype: string | undefined },
+): Readonly<Record<string, unknown>> {
+  const name = Object.hasOwn(config, 'dtype') ? 'dtype' : 'torch_dtype';
+  const entries = Object.entries(config).flatMap(([key, value]): [string, unknown][] => {
+    if (key === name) return [['dtype', dtype]];
+    return key === 'torch_dtype' ? [] : [[key, value]];
+  });
+  const stored = Object.fromEntries(entries);
+  return { ...((stored['architectures'] ?? null) === null && { architectures }), ...stored, dtype };
 }

@@ -1,5 +1,6 @@
 /** The model behind the public interface: a native handle and the configuration it was made from. */
 import type { ModelConfig } from '../checkpoint/config.ts';
+import type { NumberSpellings } from '../checkpoint/json-parser.ts';
 import { isFoldable } from '../checkpoint/grouping.ts';
 import {
   convertedConfig,
@@ -36,6 +37,8 @@ export interface Origin {
   readonly dtype: ComputeDtype;
   readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers. */
+  readonly spellings: NumberSpellings;
   /** The type in which the checkpoint holds each tensor, by name; empty without a checkpoint. */
   readonly storedDtypes: ReadonlyMap<string, FloatDtype>;
 }
@@ -46,6 +49,8 @@ export class T5Model implements Model {
   readonly dtype: ComputeDtype;
   readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers: files that are saved keep it. */
+  readonly spellings: NumberSpellings;
   readonly parameterCount: number;
   readonly #parameters: ReadonlyMap<string, ParameterInfo>;
   readonly #native: NativeModel;
@@ -56,7 +61,7 @@ export class T5Model implements Model {
   #disposal: Promise<void> | undefined;
 
   constructor(handle: NativeModel, origin: Origin) {
-    const { config, dtype, dtypeChoice, directory, storedDtypes } = origin;
+    const { config, dtype, dtypeChoice, directory, spellings, storedDtypes } = origin;
     this.#native = handle;
     this.#storedDtypes = storedDtypes;
     this.device = handle.device();
@@ -64,6 +69,7 @@ export class T5Model implements Model {
     this.dtype = dtype;
     this.dtypeChoice = dtypeChoice;
     this.directory = directory;
+    this.spellings = spellings;
     this.#parameters = new Map(
       handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
     );
@@ -151,12 +157,8 @@ export class T5Model implements Model {
 
   /** `save` with further files, written in the same all-or-nothing step. */
   async saveWith(directory: string, options: SaveOptions, extras: SaveExtras): Promise<void> {
-    const source = {
-      native: this.native,
-      config: this.config,
-      directory: this.directory,
-      storedDtypes: this.#storedDtypes,
-    };
+    const { native, config, spellings, directory: carryFrom } = this;
+    const source = { native, config, spellings, carryFrom, storedDtypes: this.#storedDtypes };
     await this.turns.take(
       () => saveModel(source, directory, options, extras),
       checkSaveOptions(directory, options).signal,
@@ -190,9 +192,9 @@ export class T5Model implements Model {
   }
 
   #derive(handle: NativeModel, config: ModelConfig): Model {
-    const { dtype, dtypeChoice, directory } = this;
+    const { dtype, dtypeChoice, directory, spellings } = this;
     const storedDtypes = this.#storedDtypes;
-    return new T5Model(handle, { config, dtype, dtypeChoice, directory, storedDtypes });
+    return new T5Model(handle, { config, dtype, dtypeChoice, directory, spellings, storedDtypes });
   }
 
   #parameter(name: string): ParameterInfo {

@@ -97,6 +97,7 @@ export interface SaveOptions {
   readonly dtype?: FloatDtype;
   /** Larger checkpoints are cut into shards of at most this many bytes. Default 5e9. */
   readonly maxShardBytes?: number;
+  /** Stops before the new files are put in place; then the directory is as it was. */
   readonly signal?: AbortSignal;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/parallel.h"
 #include "ops/cpu/cast.h"
 #include "ops/cpu/quantise.h"
 
@@ -43,26 +42,14 @@ namespace {
 
 HWY_EXPORT(widenBytes);
 
-/// Calls convert(row, bytes of the row) for all rows.
-template <class Convert>
-void forRows(std::int64_t count, std::int64_t rowBytes, const Convert& convert) {
-  parallelFor(count, rowGrain(rowBytes), [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t row = begin; row < end; ++row) convert(row);
-  });
+bool isQuantised(RowForm form) {
+  return form != RowForm::floats && form != RowForm::bfloat16Pairs;
 }
 
-// Elements of `type`, `bytes` a row, padded with zeros.
-PreparedRows typedRows(const ConstTensorView& x, DType type, std::int64_t bytes, Scratch& scratch) {
-  const auto elementBytes = static_cast<std::int64_t>(bytesOf(type));
-  const std::int64_t used = x.shape[1] * elementBytes;
-  if (x.dtype == type && used == bytes) return {x.as<std::byte>(), x.strides[0] * elementBytes};
-  auto* rows = scratch.shared<std::byte>(SharedScratch::first, x.shape[0] * bytes);
-  forRows(x.shape[0], bytes, [&](std::int64_t row) {
-    std::byte* to = rows + row * bytes;
-    convertElements(x.rows(row, 1).data, x.dtype, to, type, x.shape[1]);
-    std::fill(to + used, to + bytes, std::byte{0});
-  });
-  return {rows, bytes};
+// Elements of `type`, padded with zeros.
+void convertInto(std::byte* to, std::int64_t bytes, const ConstTensorView& x, DType type) {
+  convertElements(x.data, x.dtype, to, type, x.shape[1]);
+  std::fill(to + x.shape[1] * static_cast<std::int64_t>(bytesOf(type)), to + bytes, std::byte{0});
 }
 
 void addSignBits(std::byte* bytes, std::int64_t count) {
@@ -75,42 +62,54 @@ void addSignBits(std::byte* bytes, std::int64_t count) {
   }
 }
 
-PreparedRows quantisedRows(const ConstTensorView& x, RowForm form, std::int64_t words,
-                           Scratch& scratch) {
-  const std::int64_t count = x.shape[0];
-  const std::int64_t bytes = words * kWordBytes;
+void quantiseInto(std::byte* to, std::int64_t bytes, const ConstTensorView& x, RowForm form,
+                  float& scale) {
   // 16-bit integers are made of bytes that lie in the second half of their own room.
-  const std::int64_t stride = form == RowForm::shorts ? 2 * bytes : bytes;
-  auto* rows = scratch.shared<std::byte>(SharedScratch::first, count * stride);
-  auto* scales = scratch.shared<float>(SharedScratch::second, count);
-  forRows(count, stride, [&](std::int64_t row) {
-    std::byte* to = rows + row * stride;
-    std::byte* integers = to + (stride - bytes);
-    quantiseRow(x.as<float>() + row * x.strides[0], x.shape[1],
-                reinterpret_cast<std::int8_t*>(integers), scales[row]);
-    std::fill(integers + x.shape[1], integers + bytes, std::byte{0});
-    if (form == RowForm::unsignedBytes) addSignBits(integers, bytes);
-    if (form == RowForm::shorts) HWY_DYNAMIC_DISPATCH(widenBytes)(integers, words, to);
-  });
-  return {rows, stride, scales};
+  const std::int64_t used = form == RowForm::shorts ? bytes / 2 : bytes;
+  std::byte* integers = to + (bytes - used);
+  quantiseRow(x.as<float>(), x.shape[1], reinterpret_cast<std::int8_t*>(integers), scale);
+  std::fill(integers + x.shape[1], integers + used, std::byte{0});
+  if (form == RowForm::unsignedBytes) addSignBits(integers, used);
+  if (form == RowForm::shorts) HWY_DYNAMIC_DISPATCH(widenBytes)(integers, used / kWordBytes, to);
+}
+
+DType typeOf(RowForm form) {
+  return form == RowForm::bfloat16Pairs ? DType::bfloat16 : DType::float32;
 }
 
 }  // namespace
 
-PreparedRows prepareRows(const ConstTensorView& x, RowForm form, DType dtype, std::int64_t words,
-                         Scratch& scratch) {
-  const std::int64_t bytes = words * kWordBytes;
-  switch (form) {
+std::int64_t preparedRowBytes(const BlockWeight& weight) {
+  const std::int64_t bytes = weight.words() * kWordBytes;
+  switch (weight.kernel->rowForm) {
     case RowForm::floats:
-      return typedRows(x, DType::float32, bytes * (dtype == DType::bfloat16 ? 2 : 1), scratch);
-    case RowForm::bfloat16Pairs:
-      return typedRows(x, DType::bfloat16, bytes, scratch);
-    case RowForm::signedBytes:
-    case RowForm::unsignedBytes:
+      return weight.dtype == DType::bfloat16 ? 2 * bytes : bytes;
     case RowForm::shorts:
-      return quantisedRows(x, form, words, scratch);
+      return 2 * bytes;
+    default:
+      return bytes;
   }
-  return {};
+}
+
+bool liesPrepared(const ConstTensorView& x, const BlockWeight& weight) {
+  const RowForm form = weight.kernel->rowForm;
+  return !isQuantised(form) && x.dtype == typeOf(form) &&
+         x.shape[1] * static_cast<std::int64_t>(bytesOf(x.dtype)) == preparedRowBytes(weight);
+}
+
+PreparedRows prepareRows(const ConstTensorView& x, const BlockWeight& weight, std::byte* rows,
+                         float* scales) {
+  const RowForm form = weight.kernel->rowForm;
+  const std::int64_t bytes = preparedRowBytes(weight);
+  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
+    std::byte* to = rows + i * bytes;
+    if (isQuantised(form)) {
+      quantiseInto(to, bytes, x.rows(i, 1), form, scales[i]);
+    } else {
+      convertInto(to, bytes, x.rows(i, 1), typeOf(form));
+    }
+  }
+  return {rows, bytes, scales};
 }
 
 }  // namespace wgqa::cpu

@@ -4,8 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/cpu/block_kernel.h"
-#include "ops/cpu/scratch.h"
+#include "ops/cpu/block_weight.h"
 #include "ops/tensor_view.h"
 
 namespace wgqa::cpu {
@@ -16,9 +15,15 @@ struct PreparedRows {
   const float* scales = nullptr;  // [rows] of quantised ones
 };
 
-/// x (float32, or bfloat16 for weights in bfloat16) for a weight of `words` words in `dtype`. Rows
-/// that have the form already are not copied; others lie in the first and second shared scratch.
-PreparedRows prepareRows(const ConstTensorView& x, RowForm form, DType dtype, std::int64_t words,
-                         Scratch& scratch);
+/// Bytes of a row that is prepared for products with `weight`.
+std::int64_t preparedRowBytes(const BlockWeight& weight);
+
+/// Whether rows of x can be read where they are.
+bool liesPrepared(const ConstTensorView& x, const BlockWeight& weight);
+
+/// Prepares x (float32, or bfloat16 for weights in bfloat16) on the calling thread: in `rows`, of
+/// preparedRowBytes() each, and of quantised rows the scales in `scales`.
+PreparedRows prepareRows(const ConstTensorView& x, const BlockWeight& weight, std::byte* rows,
+                         float* scales);
 
 }  // namespace wgqa::cpu

@@ -49,23 +49,21 @@ float largestMagnitude(const float* x, std::int64_t count) {
 void quantise(const float* x, std::int64_t count, std::int8_t* integers, float& scale) {
   const FloatTag d;
   const hn::Rebind<std::int8_t, FloatTag> bytes;
-  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
   const float largest = largestMagnitude(x, count);
   scale = largest / kLargestInteger;
   // No value leaves the range: at most 127 and two roundings, which round to 127.
   const auto factor = hn::Set(d, largest > 0.0f ? kLargestInteger / largest : 0.0f);
-  for (std::int64_t i = 0; i < count; i += step) {
-    const std::size_t valid = lanesLeft(count, i);
+  forVectors(count, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
     const auto scaled = hn::Mul(load(x + i, valid), factor);
     const auto rounded = hn::DemoteTo(bytes, hn::NearestInt(scaled));
-    if (valid == static_cast<std::size_t>(step)) {
+    if (valid == hn::Lanes(d)) {
       hn::StoreU(rounded, bytes, integers + i);
     } else {
       VectorRoom<std::int8_t> room;
       hn::StoreU(rounded, bytes, room.lanes);
       std::copy_n(room.lanes, valid, integers + i);
     }
-  }
+  });
 }
 
 }  // namespace wgqa::cpu::HWY_NAMESPACE

@@ -39,17 +39,14 @@ HWY_INLINE WordVector wordForAll(const std::byte* x) {
   return hn::Set(WordTag(), word);
 }
 
-// Lines of the next part that a tile asks for at each word: two tiles ask for all of it, or one.
-template <class Word>
-constexpr std::int64_t aheadLines() {
-  constexpr std::int64_t kStepBytes = Word::kVectors * kLanes * kWordBytes;
-  return std::max<std::int64_t>(1, kStepBytes / (2 * kLineBytes));
-}
-
-// Wide words as they lie in a block, or in a part that was widened.
+// Where wide words are: in a block, whose words are widened as they are read, or in a part that was
+// widened before. A step reads kStepWords of a feature, and asks for kAheadLines of the next part:
+// two tiles ask for all of it, or one.
 template <class Word>
 struct InBlock {
+  static constexpr int kStepWords = Word::kWideWords;
   static constexpr std::int64_t kStep = Word::kVectors * kLanes;
+  static constexpr std::int64_t kAheadBytes = kStep * kWordBytes;
   static HWY_INLINE WordVector load(const std::uint32_t* weight, int vector, int index) {
     return Word::widened(hn::LoadU(WordTag(), weight + vector * kLanes), index);
   }
@@ -57,11 +54,18 @@ struct InBlock {
 
 template <class Word>
 struct Widened {
-  static constexpr std::int64_t kStep = Word::kVectors * kLanes * Word::kWideWords;
-  static HWY_INLINE WordVector load(const std::uint32_t* weight, int vector, int index) {
-    return hn::Load(WordTag(), weight + (index * Word::kVectors + vector) * kLanes);
+  static constexpr int kStepWords = 1;
+  static constexpr std::int64_t kStep = Word::kVectors * kLanes;
+  static constexpr std::int64_t kAheadBytes = kStep * kWordBytes / Word::kWideWords;
+  static HWY_INLINE WordVector load(const std::uint32_t* weight, int vector, int) {
+    return hn::Load(WordTag(), weight + vector * kLanes);
   }
 };
+
+template <class Place>
+constexpr std::int64_t aheadLines() {
+  return std::max<std::int64_t>(1, Place::kAheadBytes / (2 * kLineBytes));
+}
 
 // Adds a part to the sums of kRows rows.
 template <class Word, class Place, int kRows>
@@ -77,12 +81,13 @@ HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte
   }
   const std::byte* x = part.x + firstRow * part.xStride;
   const auto* weight = reinterpret_cast<const std::uint32_t*>(part.weight);
-  for (std::int64_t k = 0; k < part.words; ++k, weight += Place::kStep) {
+  const std::int64_t steps = part.words * Word::kWideWords / Place::kStepWords;
+  for (std::int64_t step = 0; step < steps; ++step, weight += Place::kStep) {
     HWY_UNROLL(2)
-    for (int line = 0; line < aheadLines<Word>(); ++line) hwy::Prefetch(ahead + line * kLineBytes);
-    ahead += aheadLines<Word>() * kLineBytes;
+    for (int line = 0; line < aheadLines<Place>(); ++line) hwy::Prefetch(ahead + line * kLineBytes);
+    ahead += aheadLines<Place>() * kLineBytes;
     HWY_UNROLL(2)
-    for (int index = 0; index < Word::kWideWords; ++index, x += kWordBytes) {
+    for (int index = 0; index < Place::kStepWords; ++index, x += kWordBytes) {
       WordVector value[kVectors];
       HWY_UNROLL(4)
       for (int i = 0; i < kVectors; ++i) value[i] = Place::load(weight, i, index);
@@ -91,7 +96,7 @@ HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte
         const WordVector own = wordForAll(x + row * part.xStride);
         HWY_UNROLL(4)
         for (int i = 0; i < kVectors; ++i) {
-          sum[row][i] = Word::plusProduct(sum[row][i], own, value[i]);
+          sum[row][i] = inOneRegister(Word::plusProduct(sum[row][i], own, value[i]));
         }
       }
     }
@@ -112,9 +117,9 @@ HWY_INLINE void addTile(const Part& part, std::int64_t firstRow, const std::byte
 
 template <class Word, class Place>
 HWY_INLINE void addPart(const Part& part, std::int64_t rows, void* sums) {
-  const std::int64_t share = part.words * aheadLines<Word>() * kLineBytes;
-  const std::int64_t asking =
-      rows > kRowTile ? part.words * InBlock<Word>::kStep * kWordBytes : 0;
+  const std::int64_t steps = part.words * Word::kWideWords / Place::kStepWords;
+  const std::int64_t share = steps * aheadLines<Place>() * kLineBytes;
+  const std::int64_t asking = rows > kRowTile ? steps * Place::kAheadBytes : 0;
   std::int64_t asked = 0;
   forRowTiles<kRowTile>(rows, [&]<int kRows>(std::int64_t row) HWY_ATTR {
     // A tile that need not ask for anything asks for what it has.

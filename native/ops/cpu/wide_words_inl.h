@@ -20,6 +20,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
 
+/// Keeps a sum in one register: GCC would move sums about, and some of them to the stack and back.
+template <class Sum>
+HWY_INLINE Sum inOneRegister(Sum sum) {
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  asm("" : "+v"(sum.raw));
+#endif
+  return sum;
+}
+
 /// Rows that a kernel multiplies at a time: with kVectors vectors of a block, as many as leave every
 /// sum in a register.
 inline constexpr int kRowTile = 6;
@@ -93,12 +102,7 @@ HWY_INLINE IntegerVector plusPairs(IntegerVector sum, WordVector x, WordVector w
   const auto lower = hn::ReorderWidenMulAccumulate(d, a, b, hn::Zero(d), upper);
   return hn::Add(sum, hn::RearrangeToOddPlusEven(lower, upper));
 #else
-  sum = hn::ReorderWidenMulAccumulate(d, a, b, sum, upper);
-#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
-  // GCC knows a sum under two types and would keep a copy of each on the stack.
-  asm("" : "+v"(sum.raw));
-#endif
-  return sum;
+  return hn::ReorderWidenMulAccumulate(d, a, b, sum, upper);
 #endif
 }
 
