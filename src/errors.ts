@@ -80,3 +80,24 @@ function describe(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${String(value.length)}`;
   return typeof value === 'object' ? value.constructor.name || 'an object' : `a ${typeof value}`;
 }
+
+/** A WgqaError without its class, which is lost between threads. */
+export interface ClonedError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly field: string | undefined;
+  readonly allowed: string | undefined;
+}
+
+export function cloneError(error: unknown): ClonedError {
+  if (error instanceof WgqaError) {
+    const { code, message, field, allowed } = error;
+    return { code, message, field, allowed };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'INTERNAL', message, field: undefined, allowed: undefined };
+}
+
+export function restoreError({ code, message, field, allowed }: ClonedError): WgqaError {
+  return new WgqaError(code, message, { field, allowed });
+}

@@ -21,6 +21,7 @@ const CARRIED_FILES = [
   'special_tokens_map.json',
   'added_tokens.json',
   'spiece.model',
+  'tokenizer.model',
 ];
 const MAX_CONFIG_BYTES = 1 << 24;
 /** Hugging Face's default size of a shard. */

@@ -8,6 +8,8 @@ import { takeTurns } from './turns.ts';
 export interface TokenEncoder {
   /** Token ids with the end token, where there is one. */
   encode(text: string): Int32Array;
+  /** Several texts in another thread; where it is absent, `encode` is called for each. */
+  encodeBatchAsync?(texts: readonly string[]): Promise<Int32Array[]>;
   readonly eosTokenId: number | undefined;
 }
 
@@ -37,21 +39,49 @@ export async function tokenizePairs(
 ): Promise<Example[]> {
   const checked = checkOptions(options, TOKENIZE_RULES);
   const { maxSourceTokens = 512, maxTargetTokens = 128, signal } = checked;
-  const encode = (text: string, limit: number) =>
-    truncate(tokenizer.encode(text), limit, tokenizer.eosTokenId);
   const examples: Example[] = [];
   const letOthersRun = takeTurns();
-  for await (const { source, target } of pairs) {
+  for await (const group of groups(pairs)) {
     if (signal?.aborted === true) {
       throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
     }
-    examples.push({
-      inputIds: encode(source, maxSourceTokens),
-      labels: encode(target, maxTargetTokens),
-    });
+    const sources = await encodeAll(tokenizer, group.map(({ source }) => source));
+    const targets = await encodeAll(tokenizer, group.map(({ target }) => target));
+    const { eosTokenId } = tokenizer;
+    for (const i of group.keys()) {
+      examples.push({
+        inputIds: truncate(sources[i]!, maxSourceTokens, eosTokenId),
+        labels: truncate(targets[i]!, maxTargetTokens, eosTokenId),
+      });
+    }
     await letOthersRun();
   }
   return examples;
+}
+
+const GROUP_PAIRS = 64;
+const GROUP_CHARACTERS = 1_000_000;
+
+/** Some pairs at a time: enough to keep the other thread busy, few enough to be aborted in between. */
+async function* groups(
+  pairs: Iterable<TextPair> | AsyncIterable<TextPair>,
+): AsyncGenerator<TextPair[]> {
+  let group: TextPair[] = [];
+  let characters = 0;
+  for await (const pair of pairs) {
+    group.push(pair);
+    characters += pair.source.length + pair.target.length;
+    if (group.length < GROUP_PAIRS && characters < GROUP_CHARACTERS) continue;
+    yield group;
+    group = [];
+    characters = 0;
+  }
+  if (group.length > 0) yield group;
+}
+
+async function encodeAll(tokenizer: TokenEncoder, texts: string[]): Promise<Int32Array[]> {
+  if (tokenizer.encodeBatchAsync !== undefined) return tokenizer.encodeBatchAsync(texts);
+  return texts.map((text) => tokenizer.encode(text));
 }
 
 /** The first `limit` ids; the last one is the end token where `ids` ends with it. */

@@ -19,6 +19,7 @@ import {
   objectRule,
   oneOf,
   stringRule,
+  textRule,
   type Checked,
   type Rule,
   type Rules,
@@ -56,7 +57,7 @@ const SHARED_RULES = {
 
 const REQUEST_RULES = {
   ...SHARED_RULES,
-  prompt: stringRule,
+  prompt: textRule,
   inputIds: anything<unknown>(),
   seed: integerIn(),
   stop: either(stringRule, arrayOf(stringRule, 1)),

@@ -1,6 +1,4 @@
 /** From what a caller asks to what native code decodes: token ids, resolved options, limits. */
-import { access } from 'node:fs/promises';
-import path from 'node:path';
 import { readGenerationConfig } from '../checkpoint/checkpoint.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { readTokenRow, type Model } from '../model/index.ts';
@@ -9,7 +7,7 @@ import type {
   NativeGeneratedSequence,
   NativeGenerationOptions,
 } from '../native.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
+import { findTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import {
   parseGenerationDefaults,
   resolveRequest,
@@ -59,7 +57,7 @@ export class RequestReader {
 
   /** @throws WgqaError INVALID_ARGUMENT, and what loading a tokenizer or defaults throws */
   async read(request: CheckedRequest): Promise<DecodeTask> {
-    this.#tokenizer ??= findTokenizer(this.#model.directory);
+    this.#tokenizer ??= tokenizerOf(this.#model.directory);
     this.#defaults ??= findDefaults(this.#model);
     const [tokenizer, defaults] = await Promise.all([this.#tokenizer, this.#defaults]);
     const { config } = this.#model;
@@ -68,8 +66,8 @@ export class RequestReader {
     const stops = request.stop === undefined ? [] : [request.stop].flat();
     if (stops.length > 0 && tokenizer === undefined) throw needsTokenizer('stop');
     return {
-      inputIds: this.#readSource(request, tokenizer),
-      forcedPrefix: readPrefix(request, tokenizer, config.vocab_size),
+      inputIds: await this.#readSource(request, tokenizer),
+      forcedPrefix: await this.#readPrefix(request, tokenizer),
       options,
       stops,
       tokenizer,
@@ -78,19 +76,43 @@ export class RequestReader {
     };
   }
 
-  #readSource(request: CheckedRequest, tokenizer: Tokenizer | undefined): Int32Array {
+  async #readSource(
+    request: CheckedRequest,
+    tokenizer: Tokenizer | undefined,
+  ): Promise<Int32Array> {
     const { prompt, inputIds } = request;
     if ((prompt === undefined) === (inputIds === undefined)) {
       throw invalidArgument('prompt', 'given, or inputIds, but not both', prompt);
     }
     const vocab = this.#model.config.vocab_size;
+    const limit = this.#limits.inputTokens;
     const source =
       prompt === undefined
         ? readTokenRow(inputIds, 'inputIds', vocab)
-        : readTokenRow(encode('prompt', prompt, tokenizer), 'prompt', vocab);
+        : readTokenRow(await encode('prompt', prompt, tokenizer, limit), 'prompt', vocab);
     const field = prompt === undefined ? 'inputIds' : 'prompt';
-    checkLimit(field, source.length, this.#limits.inputTokens, ' tokens');
+    checkLimit(field, source.length, limit, ' tokens');
     return source;
+  }
+
+  async #readPrefix(
+    { decoderInputIds, forcedPrefix }: CheckedRequest,
+    tokenizer: Tokenizer | undefined,
+  ): Promise<Int32Array> {
+    const vocab = this.#model.config.vocab_size;
+    if (decoderInputIds !== undefined && forcedPrefix !== undefined) {
+      throw invalidArgument('forcedPrefix', 'absent where decoderInputIds are given', forcedPrefix);
+    }
+    if (decoderInputIds !== undefined) {
+      return readTokenRow(decoderInputIds, 'decoderInputIds', vocab);
+    }
+    if (forcedPrefix === undefined) return new Int32Array();
+    const ids = await encode('forcedPrefix', forcedPrefix, tokenizer, this.#limits.inputTokens, {
+      addSpecialTokens: false,
+    });
+    if (ids.length === 0)
+      throw invalidArgument('forcedPrefix', 'text of a token or more', forcedPrefix);
+    return readTokenRow(ids, 'forcedPrefix', vocab);
   }
 
   #timeoutOf({ timeout }: CheckedRequest): number {
@@ -101,32 +123,17 @@ export class RequestReader {
   }
 }
 
-function readPrefix(
-  { decoderInputIds, forcedPrefix }: CheckedRequest,
-  tokenizer: Tokenizer | undefined,
-  vocab: number,
-): Int32Array {
-  if (decoderInputIds !== undefined && forcedPrefix !== undefined) {
-    throw invalidArgument('forcedPrefix', 'absent where decoderInputIds are given', forcedPrefix);
-  }
-  if (decoderInputIds !== undefined) {
-    return readTokenRow(decoderInputIds, 'decoderInputIds', vocab);
-  }
-  if (forcedPrefix === undefined) return new Int32Array();
-  const ids = encode('forcedPrefix', forcedPrefix, tokenizer, { addSpecialTokens: false });
-  if (ids.length === 0)
-    throw invalidArgument('forcedPrefix', 'text of a token or more', forcedPrefix);
-  return readTokenRow(ids, 'forcedPrefix', vocab);
-}
-
-function encode(
+/** Encodes in another thread a text that may have at most `limit` tokens. */
+async function encode(
   field: string,
   text: string,
   tokenizer: Tokenizer | undefined,
+  limit: number,
   options: Parameters<Tokenizer['encode']>[1] = {},
-): Int32Array {
+): Promise<Int32Array> {
   if (tokenizer === undefined) throw needsTokenizer(field);
-  return tokenizer.encode(text, options);
+  checkLimit(field, text.length, tokenizer.maxCharacters(limit), ' characters');
+  return tokenizer.encodeAsync(text, options);
 }
 
 function checkLimit(field: string, actual: number, limit: number, unit: string): void {
@@ -136,13 +143,8 @@ function checkLimit(field: string, actual: number, limit: number, unit: string):
 }
 
 /** The tokenizer of the model's directory, if it has one. */
-async function findTokenizer(directory: string | undefined): Promise<Tokenizer | undefined> {
-  if (directory === undefined) return undefined;
-  const present = await access(path.join(directory, 'tokenizer.json')).then(
-    () => true,
-    () => false,
-  );
-  return present ? loadTokenizer(directory) : undefined;
+async function tokenizerOf(directory: string | undefined): Promise<Tokenizer | undefined> {
+  return directory === undefined ? undefined : findTokenizer(directory);
 }
 
 async function findDefaults({ config, directory }: ModelSource): Promise<GenerationDefaults> {
