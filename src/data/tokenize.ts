@@ -45,8 +45,14 @@ export async function tokenizePairs(
     if (signal?.aborted === true) {
       throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
     }
-    const sources = await encodeAll(tokenizer, group.map(({ source }) => source));
-    const targets = await encodeAll(tokenizer, group.map(({ target }) => target));
+    const sources = await encodeAll(
+      tokenizer,
+      group.map(({ source }) => source),
+    );
+    const targets = await encodeAll(
+      tokenizer,
+      group.map(({ target }) => target),
+    );
     const { eosTokenId } = tokenizer;
     for (const i of group.keys()) {
       examples.push({

@@ -142,10 +142,7 @@ export class Tokenizer {
     return this.#pieces;
   }
 
-  #request(
-    texts: readonly string[],
-    { addSpecialTokens = true }: EncodeOptions,
-  ): EncodeRequest {
+  #request(texts: readonly string[], { addSpecialTokens = true }: EncodeOptions): EncodeRequest {
     if (!Array.isArray(texts)) throw invalidArgument('texts', 'an array of strings', texts);
     if (typeof addSpecialTokens !== 'boolean') {
       throw invalidArgument('addSpecialTokens', 'true | false', addSpecialTokens);

@@ -121,7 +121,10 @@ function readNames(source: JsonObject, entries: Map<string, Entry>, model: Check
     if (known === undefined && !isListed && !model.idOf.has(content)) return;
     const flags = isObject(value) ? value : (known?.token ?? { content });
     const normalized = flags['normalized'] ?? false;
-    const token = readToken({ ...flags, normalized, special: true }, 'tokenizer_config.json: token');
+    const token = readToken(
+      { ...flags, normalized, special: true },
+      'tokenizer_config.json: token',
+    );
     entries.set(content, { id: known?.id, token });
   };
   for (const name of NAMES) mark(source[name], false);

@@ -42,7 +42,7 @@ function followLinks(units: Uint32Array, texts: Uint8Array): CharsMap | string {
       const unit = units[(state ^ byte) >>> 0];
       if (unit === undefined) return 'has a link that leads outside';
       if ((unit & LABEL_MASK) >>> 0 !== byte) continue;
-      const next = ((state ^ byte) ^ offsetOf(unit)) >>> 0;
+      const next = (state ^ byte ^ offsetOf(unit)) >>> 0;
       if (next >= units.length) return 'has a link that leads outside';
       if ((unit & HAS_LEAF) !== 0) {
         const length = replacementLength(texts, units[next]! & VALUE_MASK);

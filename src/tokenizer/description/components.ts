@@ -117,7 +117,11 @@ const NORMALIZERS: Readers = {
   StripAccents: nothing,
   ByteLevel: nothing,
   BertNormalizer: (part, field) => ({
-    ...flags(['clean_text', true], ['handle_chinese_chars', true], ['lowercase', true])(part, field),
+    ...flags(
+      ['clean_text', true],
+      ['handle_chinese_chars', true],
+      ['lowercase', true],
+    )(part, field),
     strip_accents:
       (part['strip_accents'] ?? null) === null
         ? null
@@ -194,7 +198,8 @@ const POST_PROCESSORS: Readers = {
 function pairsOf(part: JsonObject, field: string): JsonObject {
   const pair = (key: string) => {
     const [token, id, ...others] = listAt(part[key], `${field}.${key}`, 2);
-    if (!isTokenId(id) || others.length > 0) throw malformed(`${field}.${key}`, 'must be [token, id]');
+    if (!isTokenId(id) || others.length > 0)
+      throw malformed(`${field}.${key}`, 'must be [token, id]');
     return [textAt(token, `${field}.${key}`), id];
   };
   return { sep: pair('sep'), cls: pair('cls') };

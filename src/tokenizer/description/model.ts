@@ -160,7 +160,10 @@ function withVocabulary(
   const idOf = new Map<string, number>();
   for (const [piece, id] of entries) {
     if (!isTokenId(id)) {
-      throw malformed(`${FIELD}.vocab[${JSON.stringify(piece.slice(0, 80))}]`, 'must be a token id');
+      throw malformed(
+        `${FIELD}.vocab[${JSON.stringify(piece.slice(0, 80))}]`,
+        'must be a token id',
+      );
     }
     if (piece.length > MAX_PIECE_LENGTH) {
       throw malformed(`${FIELD}.vocab`, `has a piece of over ${MAX_PIECE_LENGTH} characters`);

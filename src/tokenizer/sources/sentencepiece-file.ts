@@ -35,67 +35,77 @@ export interface SentencePieceModel {
   readonly escapesWhitespace: boolean;
 }
 
-const field = (id: number, type: string, more: object = {}) => ({ id, type, ...more });
+/** A field; where a file lacks it, `usual` is read. */
+const field = (id: number, type: string, usual?: unknown): protobuf.IField => ({
+  ...{ id, type },
+  ...(usual !== undefined && { options: { default: usual } }),
+});
+
+/** As of proto2: a field that holds its type's zero is told from one that is absent. */
+const message = (fields: Record<string, protobuf.IField>): protobuf.IType => ({
+  fields,
+  options: { features: { field_presence: 'EXPLICIT' } },
+});
 
 const SCHEMA = protobuf.Root.fromJSON({
   nested: {
-    Model: {
-      fields: {
-        pieces: field(1, 'Piece', { rule: 'repeated' }),
-        trainer: field(2, 'Trainer'),
-        normalizer: field(3, 'Normalizer'),
-      },
-    },
-    Piece: {
-      fields: {
-        piece: field(1, 'string'),
-        score: field(2, 'float'),
-        type: field(3, 'int32', { options: { default: PIECE_TYPES.normal } }),
-      },
-    },
-    Trainer: {
-      fields: {
-        modelType: field(3, 'int32', { options: { default: MODEL_TYPES.unigram } }),
-        whitespaceIsSuffix: field(24, 'bool'),
-        byteFallback: field(35, 'bool'),
-      },
-    },
-    Normalizer: {
-      fields: {
-        charsMap: field(2, 'bytes'),
-        addDummyPrefix: field(3, 'bool', { options: { default: true } }),
-        removeExtraWhitespaces: field(4, 'bool', { options: { default: true } }),
-        escapeWhitespaces: field(5, 'bool', { options: { default: true } }),
-      },
-    },
+    Model: message({
+      pieces: { ...field(1, 'Piece'), rule: 'repeated' },
+      trainer: field(2, 'Trainer'),
+      normalizer: field(3, 'Normalizer'),
+    }),
+    Piece: message({
+      piece: field(1, 'string'),
+      score: field(2, 'float'),
+      type: field(3, 'int32', PIECE_TYPES.normal),
+    }),
+    Trainer: message({
+      modelType: field(3, 'int32', MODEL_TYPES.unigram),
+      whitespaceIsSuffix: field(24, 'bool'),
+      byteFallback: field(35, 'bool'),
+    }),
+    Normalizer: message({
+      charsMap: field(2, 'bytes'),
+      addDummyPrefix: field(3, 'bool', true),
+      removeExtraWhitespaces: field(4, 'bool', true),
+      escapeWhitespaces: field(5, 'bool', true),
+    }),
   },
 });
 const MODEL = SCHEMA.lookupType('Model');
 
 interface ModelMessage {
-  readonly pieces?: readonly { piece?: string; score?: number; type?: number }[];
-  readonly trainer?: { modelType?: number; whitespaceIsSuffix?: boolean; byteFallback?: boolean };
-  readonly normalizer?: {
-    charsMap?: Uint8Array;
-    addDummyPrefix?: boolean;
-    removeExtraWhitespaces?: boolean;
-    escapeWhitespaces?: boolean;
-  };
+  readonly pieces: readonly {
+    readonly piece: string;
+    readonly score: number;
+    readonly type: number;
+  }[];
+  readonly trainer: {
+    readonly modelType: number;
+    readonly whitespaceIsSuffix: boolean;
+    readonly byteFallback: boolean;
+  } | null;
+  readonly normalizer: {
+    readonly charsMap: Uint8Array;
+    readonly addDummyPrefix: boolean;
+    readonly removeExtraWhitespaces: boolean;
+    readonly escapeWhitespaces: boolean;
+  } | null;
 }
 
 /** @throws WgqaError `INVALID_FILE` where the bytes are no such file or hold no pieces */
 export function readSentencePiece(bytes: Uint8Array, name: string): SentencePieceModel {
-  const { pieces = [], trainer, normalizer } = decode(bytes, name);
+  const { pieces, trainer, normalizer } = decode(bytes, name);
   if (pieces.length === 0) throw malformed(name, 'holds no sentence pieces');
   return {
-    pieces: pieces.map(({ piece = '', score = 0, type = PIECE_TYPES.normal }, id) => {
+    pieces: pieces.map(({ piece, score, type }, id) => {
       if (Number.isFinite(score)) return { text: piece, score, type };
       throw malformed(`${name}: piece ${id}`, 'has a score that is no number');
     }),
     modelType: trainer?.modelType ?? MODEL_TYPES.unigram,
     byteFallback: trainer?.byteFallback ?? false,
     whitespaceIsSuffix: trainer?.whitespaceIsSuffix ?? false,
-    charsMap: normalizer?.charsMap ?? new Uint8Array(),
+    charsMap: Uint8Array.from(normalizer?.charsMap ?? []),
     addsDummyPrefix: normalizer?.addDummyPrefix ?? true,
     removesExtraWhitespace: normalizer?.removeExtraWhitespaces ?? true,
     escapesWhitespace: normalizer?.escapeWhitespaces ?? true,
