@@ -3,7 +3,8 @@
     apt-get install sentencepiece python3-sentencepiece
     /usr/bin/python3 scripts/tokenizer/sentencepiece_fixtures.py
 
-Of the random texts only checksums are kept, of the others the ids: all ids would take megabytes.
+Models that are there already are kept. Of the random texts only checksums are kept, of the ids in order and
+sorted, of the others the ids: all ids would take megabytes.
 """
 
 import gzip
@@ -77,7 +78,14 @@ def corpus():
     return texts[:4000] + SCRIPTS * 20
 
 
-def train(name, options, lines):
+def model_of(name, options, lines):
+    path = OUT / f"{name}.model.gz"
+    if not path.exists():
+        path.write_bytes(gzip.compress(train(options, lines), 9, mtime=0))
+    return sentencepiece.SentencePieceProcessor(model_proto=gzip.decompress(path.read_bytes()))
+
+
+def train(options, lines):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -89,10 +97,7 @@ def train(name, options, lines):
         minloglevel=2,
         **options,
     )
-    data = model.getvalue()
-    with open(OUT / f"{name}.model.gz", "wb") as file:
-        file.write(gzip.compress(data, 9, mtime=0))
-    return sentencepiece.SentencePieceProcessor(model_proto=data)
+    return model.getvalue()
 
 
 def random_text(generator, words):
@@ -135,6 +140,10 @@ def checksum(data):
     return zlib.crc32(data) & 0xFFFFFFFF
 
 
+def checksum_of_ids(ids):
+    return checksum(" ".join(map(str, ids)).encode())
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     lines = corpus()
@@ -146,12 +155,13 @@ def main():
         nasty.append("".join(chr(generator.randint(*generator.choice(RANGES))) for _ in range(8)))
     write("texts", {"random": texts, "nasty": nasty})
     for name, options in MODELS.items():
-        model = train(name, options, lines)
+        model = model_of(name, options, lines)
         ids = [model.encode(text) for text in texts]
         write(
             name,
             {
-                "randomIds": [checksum(" ".join(map(str, row)).encode()) for row in ids],
+                "randomIds": [checksum_of_ids(row) for row in ids],
+                "randomSortedIds": [checksum_of_ids(sorted(row)) for row in ids],
                 "randomTexts": [checksum(model.decode(row).encode()) for row in ids],
                 "nastyIds": [model.encode(text) for text in nasty],
                 "nastyTexts": [model.decode(model.encode(text)) for text in nasty],

@@ -40,27 +40,17 @@ export async function tokenizePairs(
   const checked = checkOptions(options, TOKENIZE_RULES);
   const { maxSourceTokens = 512, maxTargetTokens = 128, signal } = checked;
   const examples: Example[] = [];
-  const letOthersRun = takeTurns();
+  const encode = encoderOf(tokenizer, signal);
+  const { eosTokenId } = tokenizer;
   for await (const group of groups(pairs)) {
-    if (signal?.aborted === true) {
-      throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
-    }
-    const sources = await encodeAll(
-      tokenizer,
-      group.map(({ source }) => source),
-    );
-    const targets = await encodeAll(
-      tokenizer,
-      group.map(({ target }) => target),
-    );
-    const { eosTokenId } = tokenizer;
+    const sources = await encode(group.map(({ source }) => source));
+    const targets = await encode(group.map(({ target }) => target));
     for (const i of group.keys()) {
       examples.push({
         inputIds: truncate(sources[i]!, maxSourceTokens, eosTokenId),
         labels: truncate(targets[i]!, maxTargetTokens, eosTokenId),
       });
     }
-    await letOthersRun();
   }
   return examples;
 }
@@ -85,9 +75,30 @@ async function* groups(
   if (group.length > 0) yield group;
 }
 
-async function encodeAll(tokenizer: TokenEncoder, texts: string[]): Promise<Int32Array[]> {
-  if (tokenizer.encodeBatchAsync !== undefined) return tokenizer.encodeBatchAsync(texts);
-  return texts.map((text) => tokenizer.encode(text));
+type EncodeAll = (texts: string[]) => Promise<Int32Array[]>;
+
+/** Encodes in another thread where the tokenizer can, else letting other work run in between. */
+function encoderOf(tokenizer: TokenEncoder, signal: AbortSignal | undefined): EncodeAll {
+  const checkGoesOn = (): void => {
+    if (signal?.aborted !== true) return;
+    throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
+  };
+  if (tokenizer.encodeBatchAsync !== undefined) {
+    return async (texts) => {
+      checkGoesOn();
+      return tokenizer.encodeBatchAsync!(texts);
+    };
+  }
+  const letOthersRun = takeTurns();
+  return async (texts) => {
+    const rows: Int32Array[] = [];
+    for (const text of texts) {
+      checkGoesOn();
+      rows.push(tokenizer.encode(text));
+      await letOthersRun();
+    }
+    return rows;
+  };
 }
 
 /** The first `limit` ids; the last one is the end token where `ids` ends with it. */
