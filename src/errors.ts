@@ -110,3 +110,24 @@ function kindOf(value: object): string {
     return 'an object';
   }
 }
+
+/** A WgqaError without its class, which is lost between threads. */
+export interface ClonedError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly field: string | undefined;
+  readonly allowed: string | undefined;
+}
+
+export function cloneError(error: unknown): ClonedError {
+  if (error instanceof WgqaError) {
+    const { code, message, field, allowed } = error;
+    return { code, message, field, allowed };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'INTERNAL', message, field: undefined, allowed: undefined };
+}
+
+export function restoreError({ code, message, field, allowed }: ClonedError): WgqaError {
+  return new WgqaError(code, message, { field, allowed });
+}

@@ -63,6 +63,9 @@ export const pathRule: Rule<string> = rule(
   (value) => typeof value === 'string' && value.length > 0 && !value.includes('\0'),
 );
 
+/** Any string; the empty one is a text, too. */
+export const textRule: Rule<string> = rule('a string', (value) => typeof value === 'string');
+
 export const objectRule: Rule<Readonly<Record<string, unknown>>> = rule('an object', isRecord);
 
 export function functionRule<T>(): Rule<T> {
