@@ -6,20 +6,18 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BUILD, ROOT, SANITIZED, buildAddon, buildPreset } from './lib/native-build.mjs';
+import {
+  BUILD,
+  ROOT,
+  SANITIZED,
+  buildAddon,
+  buildPreset,
+  cudaWhereUseful,
+} from './lib/native-build.mjs';
 import { findProgram } from './lib/process.mjs';
+import { aptCommand, missingPackages } from './lib/requirements.mjs';
 
 const STAGES = ['modules', 'addon', 'tests'];
-
-/** Debian's package, and what shows that it, or another source of the same thing, is there. */
-const SYSTEM_PACKAGES = [
-  { name: 'g++', program: 'c++' },
-  { name: 'cmake', program: 'cmake' },
-  { name: 'ninja-build', program: 'ninja' },
-  { name: 'libdnnl-dev', header: 'oneapi/dnnl/dnnl.hpp' },
-  { name: 'libhwy-dev', header: 'hwy/highway.h' },
-  { name: 'libeigen3-dev', header: 'eigen3/Eigen/Core' },
-];
 
 /** @param {string} message */
 function say(message) {
@@ -35,29 +33,14 @@ function checkNode() {
   throw new Error(`Node ${engines.node} is needed; this is ${process.versions.node}`);
 }
 
-/**
- * @param {string} header
- * @returns {boolean}
- */
-function hasHeader(header) {
-  const prefixes = (process.env['CMAKE_PREFIX_PATH'] ?? '').split(path.delimiter).filter(Boolean);
-  const folders = (process.env['CPATH'] ?? '').split(path.delimiter).filter(Boolean);
-  return ['/usr', '/usr/local', ...prefixes]
-    .map((prefix) => path.join(prefix, 'include'))
-    .concat(folders)
-    .some((folder) => existsSync(path.join(folder, header)));
-}
-
 function installSystemPackages() {
-  const missing = SYSTEM_PACKAGES.filter(({ program, header }) =>
-    program === undefined ? !hasHeader(header) : !findProgram(program),
-  ).map(({ name }) => name);
+  const missing = missingPackages();
   if (missing.length === 0) return;
   const list = missing.join(' ');
   if (!findProgram('apt-get')) {
     throw new Error(`please install what Debian calls ${list}, then run this command again`);
   }
-  const command = `apt-get update && apt-get install -y --no-install-recommends ${list}`;
+  const command = aptCommand(missing);
   if (process.getuid?.() !== 0) {
     throw new Error(`system packages are missing; please run:\n\n  sudo sh -c '${command}'\n`);
   }
@@ -103,8 +86,9 @@ function installNodeModules() {
   if (status !== 0) throw new Error('npm ci failed');
 }
 
-async function buildNativeAddon() {
-  if (!(await buildAddon(say))) throw new Error('building the native addon failed');
+/** @param {'ON' | 'AUTO' | 'OFF'} cuda */
+async function buildNativeAddon(cuda) {
+  if (!(await buildAddon(cuda, say))) throw new Error('building the native addon failed');
 }
 
 async function buildSanitizedTests() {
@@ -121,7 +105,9 @@ async function setUp(last) {
   checkNode();
   if (wanted.includes('addon')) installSystemPackages();
   installNodeModules();
-  if (wanted.includes('addon')) await buildNativeAddon();
+  // The tests read what nvcc made of each kernel, with a GPU or without.
+  const cuda = wanted.includes('tests') ? 'AUTO' : cudaWhereUseful();
+  if (wanted.includes('addon')) await buildNativeAddon(cuda);
   if (wanted.includes('tests')) await buildSanitizedTests();
 }
 

@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../src/tokenizer/index.ts';
+import { readSentencePiece } from '../src/tokenizer/sources/sentencepiece-file.ts';
 import { toHuggingFaceFiles } from './tokenizer/huggingface.ts';
-import { readSentencePiece } from './tokenizer/sentencepiece.ts';
 
 interface Pair {
   readonly source: string;
@@ -89,7 +89,10 @@ function europeanLetters(): string {
 
 function writeTokenizer(modelFile: string): void {
   mkdirSync(options.out, { recursive: true });
-  const files = toHuggingFaceFiles(readSentencePiece(readFileSync(modelFile)), MAX_LENGTH);
+  const files = toHuggingFaceFiles(
+    readSentencePiece(readFileSync(modelFile), modelFile),
+    MAX_LENGTH,
+  );
   for (const [name, content] of Object.entries(files)) {
     writeFileSync(join(options.out, name), `${JSON.stringify(content, null, 1)}\n`);
   }
@@ -106,7 +109,7 @@ async function check(modelFile: string): Promise<void> {
     maxBuffer: 1 << 30,
   }).split('\n');
   const encoded = lines.map((line) => [...tokenizer.encode(line)]);
-  const { pieces } = readSentencePiece(readFileSync(modelFile));
+  const { pieces } = readSentencePiece(readFileSync(modelFile), modelFile);
   const logProbability = (ids: readonly number[]) =>
     ids.reduce((sum, id) => sum + (pieces[id]?.score ?? NaN), 0);
   let different = 0;

@@ -32,6 +32,7 @@ export {
   type Preset,
   type PresetName,
 } from './convert/index.ts';
+export { resolveModel, type ResolveModelOptions } from './hub/index.ts';
 export { loadTokenizer } from './tokenizer/index.ts';
 export type {
   DecodeOptions,

@@ -6,6 +6,7 @@
 #include "addon/abort_flag.h"
 #include "addon/engine_handle.h"
 #include "addon/environment.h"
+#include "addon/exchange_paths.h"
 #include "addon/job.h"
 #include "addon/limits.h"
 #include "addon/load_model.h"
@@ -14,6 +15,7 @@
 #include "addon/trainer_handle.h"
 #include "limits/read_limit.h"
 #include "ops/cpu/cpu_info.h"
+#include "ops/cuda/backend.h"
 
 namespace wgqa {
 namespace {
@@ -40,6 +42,17 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value whyNoCudaToJs(const Napi::CallbackInfo& info) {
+  const std::optional<std::string> reason = whyNoCuda();
+  return reason ? Napi::String::New(info.Env(), *reason) : info.Env().Undefined();
+}
+
+// close of NativeBinding.
+Napi::Value closeEnvironment(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).close();
+  return info.Env().Undefined();
+}
+
 Napi::FunctionReference persistent(const Napi::Function& function) {
   Napi::FunctionReference reference = Napi::Persistent(function);
   reference.SuppressDestruct();
@@ -62,6 +75,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("resolveDevice", Napi::Function::New<guarded<resolveDevice>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
+  exports.Set("whyNoCuda", Napi::Function::New<guarded<whyNoCudaToJs>>(env));
+  exports.Set("close", Napi::Function::New<guarded<closeEnvironment>>(env));
+  exports.Set("exchangePaths", Napi::Function::New<guarded<exchangePaths>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
   exports.Set("measureSteps", Napi::Function::New<guarded<measureSteps>>(env));

@@ -33,8 +33,10 @@ constexpr Named<MergeGranularity> kGranularities[] = {{"head", MergeGranularity:
 constexpr Named<MergeConstraint> kConstraints[] = {{"none", MergeConstraint::none},
                                                    {"softmax", MergeConstraint::softmax},
                                                    {"signed", MergeConstraint::signedUnit}};
-constexpr Named<Activation> kActivations[] = {
-    {"relu", Activation::relu}, {"geluTanh", Activation::geluTanh}, {"silu", Activation::silu}};
+constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu},
+                                              {"gelu", Activation::gelu},
+                                              {"geluTanh", Activation::geluTanh},
+                                              {"silu", Activation::silu}};
 constexpr Named<bool> kMerges[] = {{"mean", false}, {"weighted", true}};
 constexpr Named<MergeInit> kInits[] = {{"mean", MergeInit::mean},
                                        {"random", MergeInit::random},

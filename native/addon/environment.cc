@@ -40,14 +40,16 @@ void Environment::jobEnded(Napi::Env env) {
 void Environment::adopt(const std::shared_ptr<ModelState>& model) {
   std::erase_if(models_, [](const std::weak_ptr<ModelState>& known) { return known.expired(); });
   models_.push_back(model);
+  if (closed_) model->stop();
 }
 
 void Environment::close() {
+  closed_ = true;
   for (const std::weak_ptr<ModelState>& known : models_) {
     if (const auto model = known.lock()) model->abortAll();
   }
   for (const std::weak_ptr<ModelState>& known : models_) {
-    if (const auto model = known.lock()) model->executor().stop();
+    if (const auto model = known.lock()) model->stop();
   }
 }
 

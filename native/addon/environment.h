@@ -30,8 +30,12 @@ class Environment {
   void jobStarted(Napi::Env env);
   void jobEnded(Napi::Env env);
 
-  /// Models are stopped (their jobs aborted and waited for) when the environment ends.
+  /// Models are stopped when the environment closes; one that comes later, at once.
   void adopt(const std::shared_ptr<ModelState>& model);
+
+  /// Aborts the jobs of all models and waits for their threads: before a process takes down the
+  /// libraries that these compute with. Idempotent; what is asked for later is refused.
+  void close();
 
   Napi::FunctionReference abortFlagClass;
   Napi::FunctionReference modelClass;
@@ -43,10 +47,9 @@ class Environment {
   static void callJs(Napi::Env env, Napi::Function, std::nullptr_t*, Callback* data);
   using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Callback, callJs>;
 
-  void close();
-
   Channel channel_;
   int jobs_ = 0;
+  bool closed_ = false;
   std::vector<std::weak_ptr<ModelState>> models_;
 };
 

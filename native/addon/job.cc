@@ -1,5 +1,7 @@
 #include "addon/job.h"
 
+#include <cstring>
+
 namespace wgqa {
 namespace {
 
@@ -37,6 +39,18 @@ FloatResult FloatResult::make(std::int64_t count) {
 Napi::Value toFloat32Array(Napi::Env env, const FloatResult& result) {
   const std::size_t bytes = result.count * sizeof(float);
   return Napi::Float32Array::New(env, result.count, shareMemory(env, result.memory, bytes), 0);
+}
+
+FloatResult floatsArgument(const Napi::Value& value) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    throw Napi::TypeError::New(value.Env(), "data must be a Float32Array");
+  }
+  const auto array = value.As<Napi::Float32Array>();
+  const std::size_t count = array.ElementLength();
+  FloatResult copy = FloatResult::make(static_cast<std::int64_t>(count));
+  if (count > 0) std::memcpy(copy.data(), array.Data(), count * sizeof(float));
+  return copy;
 }
 
 Napi::Value toUint8Array(Napi::Env env, const std::shared_ptr<Buffer>& memory, std::size_t bytes) {

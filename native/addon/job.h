@@ -85,7 +85,7 @@ Napi::Value resolvedPromise(Napi::Env env);
 struct Nothing {};
 inline Napi::Value undefinedResult(Napi::Env env, Nothing&) { return env.Undefined(); }
 
-/// float32 values made by a job, handed to JavaScript without a copy.
+/// float32 values made by a job, handed to JavaScript without a copy; or those that a job is given.
 struct FloatResult {
   std::shared_ptr<Buffer> memory;
   std::size_t count = 0;
@@ -94,6 +94,10 @@ struct FloatResult {
   float* data() const { return memory->as<float>(); }
 };
 Napi::Value toFloat32Array(Napi::Env env, const FloatResult& result);
+
+/// A Float32Array argument as it is during the call: its buffer is the caller's, who may change,
+/// shrink or transfer it before a job's turn comes. Throws TypeError for anything else.
+FloatResult floatsArgument(const Napi::Value& value);
 Napi::Value toUint8Array(Napi::Env env, const std::shared_ptr<Buffer>& memory, std::size_t bytes);
 
 }  // namespace wgqa

@@ -123,13 +123,13 @@ Napi::Value createModel(const Napi::CallbackInfo& info) {
   const auto options = info[2].As<Napi::Object>();
   const DType dtype = dtypeFromName(stringField(options, "dtype"), "dtype");
   const std::string device = stringField(options, "device");
-  return makeModel(info.Env(),
-                   std::make_shared<ModelState>(static_cast<int>(integerField(options, "threads"))),
-                   [config, seed, dtype, device] {
-                     auto ops = makeOpsFor(device, {dtype, config.dKv});
-                     return std::make_unique<T5Model>(config, initialT5Parameters(config, seed),
-                                                      std::move(ops), dtype);
-                   });
+  auto state = std::make_shared<ModelState>(static_cast<int>(integerField(options, "threads")));
+  const SharedAbortFlag abort = abortFlagArgument(info[3], *state);
+  return makeModel(info.Env(), state, [config, seed, dtype, device, abort] {
+    auto ops = makeOpsFor(device, {dtype, config.dKv});
+    return std::make_unique<T5Model>(config, initialT5Parameters(config, seed, abort.get()),
+                                     std::move(ops), dtype);
+  });
 }
 
 Napi::Value loadModel(const Napi::CallbackInfo& info) {

@@ -178,30 +178,21 @@ Napi::Value ModelHandle::readParameterBytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelHandle::writeParameter(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[1].IsTypedArray() ||
-      info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
-    throw Napi::TypeError::New(env, "data must be a Float32Array");
-  }
-  const auto array = info[1].As<Napi::Float32Array>();
-  // The reference keeps the array's memory alive until the promise settles.
-  auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[1].As<Napi::Object>()));
   return runJob(
-      env, state_,
-      [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),
-       count = array.ElementLength()] {
+      info.Env(), state_,
+      [state = state_, name = info[0].ToString().Utf8Value(), data = floatsArgument(info[1])] {
         T5Model& model = state->model();
         Parameter& parameter = model.parameter(name);
-        if (static_cast<std::int64_t>(count) != parameter.elements()) {
+        if (static_cast<std::int64_t>(data.count) != parameter.elements()) {
           throw invalidArgument("data", std::to_string(parameter.elements()) + " numbers",
-                                std::to_string(count));
+                                std::to_string(data.count));
         }
         const T5Model::ParameterUpdate update(model);
-        model.ops().upload(data, update.writable(parameter));
+        model.ops().upload(data.data(), update.writable(parameter));
         model.ops().finish();  // before others read it
         return Nothing{};
       },
-      [keep](Napi::Env current, Nothing& nothing) { return undefinedResult(current, nothing); });
+      undefinedResult);
 }
 
 Napi::Value ModelHandle::convert(const Napi::CallbackInfo& info) {
@@ -222,9 +213,9 @@ Napi::Value ModelHandle::fold(const Napi::CallbackInfo& info) {
   Environment::of(info.Env()).adopt(folded);
   return runJob(
       info.Env(), state_,
-      [state = state_, folded] {
+      [state = state_, folded, abort = abortFlagArgument(info[0], *state_)] {
         T5Model& model = state->model();
-        folded->setModel(foldModel(model, model.ops().makeAnother()));
+        folded->setModel(foldModel(model, model.ops().makeAnother(), abort.get()));
         return Nothing{};
       },
       [folded](Napi::Env env, Nothing&) { return wrapModel(env, folded); });

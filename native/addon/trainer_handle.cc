@@ -67,8 +67,8 @@ std::shared_ptr<ModelState> teacherArgument(const Napi::Value& options) {
   return modelArgument(distillation.As<Napi::Object>().Get("teacher"));
 }
 
-OptimizerState& stateNamed(Trainer& trainer, const std::string& name) {
-  for (OptimizerState& state : trainer.states()) {
+const OptimizerState& stateNamed(const Trainer& trainer, const std::string& name) {
+  for (const OptimizerState& state : trainer.states()) {
     if (state.name == name) return state;
   }
   throw invalidArgument("name", "the name of an optimiser state tensor", "'" + name + "'");
@@ -172,23 +172,21 @@ Napi::Value TrainerHandle::readState(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TrainerHandle::writeState(const Napi::CallbackInfo& info) {
-  const auto array = info[1].As<Napi::Float32Array>();
-  auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[1].As<Napi::Object>()));
   return runJob(
       info.Env(), state_->model(),
-      [state = state_, name = info[0].ToString().Utf8Value(), data = array.Data(),
-       count = array.ElementLength()] {
+      [state = state_, name = info[0].ToString().Utf8Value(), data = floatsArgument(info[1])] {
         return state->use([&](Trainer& trainer) {
           const TensorView& value = stateNamed(trainer, name).value;
-          if (static_cast<std::int64_t>(count) != value.elements()) {
+          if (static_cast<std::int64_t>(data.count) != value.elements()) {
             throw invalidArgument(name, std::to_string(value.elements()) + " numbers",
-                                  std::to_string(count));
+                                  std::to_string(data.count));
           }
-          state->model()->model().ops().upload(data, value);
+          state->model()->model().ops().upload(data.data(), value);
+          trainer.statesWritten();
           return Nothing{};
         });
       },
-      [keep](Napi::Env env, Nothing& nothing) { return undefinedResult(env, nothing); });
+      undefinedResult);
 }
 
 Napi::Value TrainerHandle::stepCount(const Napi::CallbackInfo& info) {

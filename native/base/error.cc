@@ -1,6 +1,7 @@
 #include "base/error.h"
 
 #include <new>
+#include <system_error>
 
 namespace wgqa {
 
@@ -18,8 +19,6 @@ const char* errorCodeName(ErrorCode code) {
       return "OUT_OF_MEMORY";
     case ErrorCode::alreadyConverted:
       return "ALREADY_CONVERTED";
-    case ErrorCode::nothingToFold:
-      return "NOTHING_TO_FOLD";
     case ErrorCode::nonFinite:
       return "NON_FINITE";
     case ErrorCode::aborted:
@@ -49,6 +48,11 @@ Error currentError() {
     return error;
   } catch (const std::bad_alloc&) {
     return {ErrorCode::outOfMemory, "out of memory"};
+  } catch (const std::system_error& error) {
+    // What std::thread throws where the system has no more of them.
+    const bool isLimit = error.code() == std::errc::resource_unavailable_try_again;
+    if (isLimit) return {ErrorCode::outOfMemory, "the system allows no more threads"};
+    return {ErrorCode::internal, error.what()};
   } catch (const std::exception& error) {
     return {ErrorCode::internal, error.what()};
   } catch (...) {

@@ -15,7 +15,6 @@ enum class ErrorCode {
   io,
   outOfMemory,
   alreadyConverted,
-  nothingToFold,
   nonFinite,
   aborted,
   timeout,

@@ -4,10 +4,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
+#include <iterator>
+#include <latch>
 #include <limits>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "base/worker_pool.h"
@@ -95,6 +100,36 @@ void runSlots(int slots, const Body& body) {
   first.rethrow();
 }
 
+// So many threads at once, made and ended: whether the system has them.
+bool canMakeThreads(int count) {
+  std::latch counted(1);
+  std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(count));
+  bool hasAll = true;
+  try {
+    while (std::ssize(threads) < count) threads.emplace_back([&counted] { counted.wait(); });
+  } catch (const std::system_error&) {
+    hasAll = false;
+  }
+  counted.count_down();
+  for (std::thread& thread : threads) thread.join();
+  return hasAll;
+}
+
+// OpenMP's runtime ends the process where it cannot make a thread, so it is tried out before, once
+// in this time.
+constexpr std::chrono::seconds kTrialInterval{1};
+
+void limitLibraryThreads() {
+  using Clock = std::chrono::steady_clock;
+  thread_local Clock::time_point triedAt = Clock::time_point::min();
+  const Clock::time_point now = Clock::now();
+  if (triedAt != Clock::time_point::min() && now - triedAt < kTrialInterval) return;
+  triedAt = now;
+  const int threads = threadCount();
+  omp_set_num_threads(canMakeThreads(threads - 1) ? threads : 1);
+}
+
 }  // namespace
 
 int threadCount() {
@@ -107,7 +142,10 @@ void setThreadCount(int threads) {
   omp_set_num_threads(threadCount());
 }
 
-void restWorkers() { WorkerPool::instance().rest(); }
+void restWorkers() {
+  WorkerPool::instance().rest();
+  limitLibraryThreads();
+}
 
 void parallelFor(std::int64_t count, std::int64_t grain,
                  const std::function<void(std::int64_t, std::int64_t, int)>& body) {

@@ -13,7 +13,8 @@ int threadCount();
 /// the processors that the process may use.
 void setThreadCount(int threads);
 
-/// Lets the threads of finished loops sleep: before a library's work on threads of its own.
+/// Before a library's work on OpenMP's threads: lets the threads of finished loops sleep, and keeps
+/// the library to the calling thread while the system has no threads to spare.
 void restWorkers();
 
 /// Calls body(begin, end, thread) on disjoint ranges that cover [0, count); `thread` counts from 0

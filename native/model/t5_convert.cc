@@ -209,10 +209,11 @@ void foldAttention(T5Model& source, AttentionModule module, std::int64_t layer,
   }
 }
 
-void foldStack(T5Model& source, bool decoder, ParameterRewrite& rewrite) {
+void foldStack(T5Model& source, bool decoder, ParameterRewrite& rewrite, const AbortFlag* abort) {
   const StackParameters& stack = decoder ? source.bound().decoder : source.bound().encoder;
   const auto self = decoder ? AttentionModule::decoderSelf : AttentionModule::encoderSelf;
   for (std::size_t index = 0; index < stack.blocks.size(); ++index) {
+    throwIfAborted(abort);
     const auto layer = static_cast<std::int64_t>(index);
     foldAttention(source, self, layer, stack.blocks[index].self, rewrite);
     if (!decoder) continue;
@@ -239,17 +240,12 @@ std::unique_ptr<T5Model> convertModel(T5Model& source, const ConvertOptions& opt
                                    source.computeDtype());
 }
 
-std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops) {
+std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops,
+                                   const AbortFlag* abort) {
   T5Config config = source.config();
-  const auto isUnfolded = [](const ModuleHeads& module) {
-    return module.merged || module.expanded;
-  };
-  if (std::ranges::none_of(config.modules, isUnfolded)) {
-    throw Error(ErrorCode::nothingToFold, "the model has no merge weights to fold", "model");
-  }
   ParameterRewrite rewrite;
-  foldStack(source, false, rewrite);
-  foldStack(source, true, rewrite);
+  foldStack(source, false, rewrite, abort);
+  foldStack(source, true, rewrite, abort);
   for (ModuleHeads& module : config.modules) module.merged = module.expanded = false;
   return std::make_unique<T5Model>(config, rewrite.apply(source.parameters()), std::move(ops),
                                    source.computeDtype());

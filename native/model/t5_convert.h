@@ -38,7 +38,9 @@ std::unique_ptr<T5Model> convertModel(T5Model& source, const ConvertOptions& opt
                                       const AbortFlag* abort = nullptr);
 
 /// A new model with each merge and expansion carried out: same function, no conversion weights, in
-/// its K/V projections the heads that it caches. Throws ErrorCode::nothingToFold.
-std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops);
+/// its K/V projections the heads that it caches. Without any, it shares all tensors with `source`.
+/// Throws ErrorCode::aborted between layers.
+std::unique_ptr<T5Model> foldModel(T5Model& source, std::unique_ptr<Ops> ops,
+                                   const AbortFlag* abort = nullptr);
 
 }  // namespace wgqa

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include "base/abort_flag.h"
 #include "base/fair_shared_mutex.h"
 #include "model/decode_step.h"
 #include "model/parameters.h"
@@ -23,16 +24,6 @@ namespace wgqa {
 
 class T5Inference;
 class T5Weights;
-
-/// Set by another thread; long work reads it between layers and steps.
-using AbortFlag = std::atomic<bool>;
-
-/// Throws ErrorCode::aborted if the flag is given and set.
-inline void throwIfAborted(const AbortFlag* abort) {
-  if (abort != nullptr && abort->load(std::memory_order_relaxed)) {
-    throw Error(ErrorCode::aborted, "the operation was aborted");
-  }
-}
 
 /// Used by one thread at a time, but for what says otherwise.
 class T5Model {

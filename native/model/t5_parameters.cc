@@ -190,10 +190,12 @@ std::vector<DeclaredParameter> declareT5Parameters(const T5Config& config) {
   return declarations.take();
 }
 
-ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed) {
+ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed,
+                                 const AbortFlag* abort) {
   ParameterSet parameters;
   std::uint64_t stream = 0;
   for (const DeclaredParameter& declared : declareT5Parameters(config)) {
+    throwIfAborted(abort);
     Parameter& parameter = parameters.add(Parameter(declared.name, declared.shape));
     fillInitial(declared, parameter, RandomField{seed, stream++});
   }

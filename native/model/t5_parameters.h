@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/abort_flag.h"
 #include "model/parameters.h"
 #include "model/t5_config.h"
 
@@ -23,7 +24,9 @@ struct DeclaredParameter {
 std::vector<DeclaredParameter> declareT5Parameters(const T5Config& config);
 
 /// Random initial values as Hugging Face's T5 draws them (not the same numbers), from `seed`.
-ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed);
+/// Throws ErrorCode::aborted between parameters.
+ParameterSet initialT5Parameters(const T5Config& config, std::uint64_t seed,
+                                 const AbortFlag* abort = nullptr);
 
 /// Throws ErrorCode::invalidArgument (field "kvHeads") if a module's K/V heads cannot be shared.
 void checkT5Heads(const T5Config& config);

@@ -138,8 +138,9 @@ struct Dropout {
   TensorView out;  // [rows, columns] float32 | bfloat16
 };
 
-/// relu(z); gelu in the tanh form ("gelu_new"); silu(z) = z * sigmoid(z).
-enum class Activation : std::uint8_t { relu, geluTanh, silu };
+/// relu(z); gelu(z) = z * Phi(z) with the normal distribution Phi; gelu in the tanh form
+/// ("gelu_new"); silu(z) = z * sigmoid(z).
+enum class Activation : std::uint8_t { relu, gelu, geluTanh, silu };
 
 /// out = dropout(activation(gate) * linear); without linear, out = dropout(activation(gate)).
 struct GatedActivation {

@@ -78,7 +78,8 @@ WGQA_TEST(modelFoldKeepsTheFunction) {
       for (const std::int64_t heads : shape.selfKvHeads) CHECK_EQUAL(heads, kvHeads);
       CHECK(folded->parameters().find("decoder.block.0.layer.0.SelfAttention.k.merge_weight") ==
             nullptr);
-      CHECK_THROWS(ErrorCode::nothingToFold, foldModel(*folded, makeCpuOps()));
+      const auto again = foldModel(*folded, makeCpuOps());
+      CHECK(logitsOf(*again, batch) == logitsOf(*folded, batch));
     }
   }
 }

@@ -91,7 +91,7 @@ struct Gate {
   double magnitude = 1.0;  // 100 drives exp and tanh to their limits
 };
 
-constexpr const char* kActivationNames[] = {"relu", "geluTanh", "silu"};
+constexpr const char* kActivationNames[] = {"relu", "gelu", "geluTanh", "silu"};
 
 std::string nameOf(const Gate& g) {
   return std::string(", ") + kActivationNames[static_cast<int>(g.activation)] +
@@ -139,8 +139,9 @@ OpCase gatedBackwardCase(const Sizes& s, const Gate& g, bool inPlace,
 }
 
 Gate randomGate(Random& random) {
-  return {random.oneOf({Activation::relu, Activation::geluTanh, Activation::silu}), random.coin(),
-          random.oneOf({1.0, 100.0})};
+  return {
+      random.oneOf({Activation::relu, Activation::gelu, Activation::geluTanh, Activation::silu}),
+      random.coin(), random.oneOf({1.0, 100.0})};
 }
 
 std::vector<OpRow> gatedRows() {
@@ -158,7 +159,8 @@ std::vector<OpRow> gatedRows() {
                    return gatedBackwardCase(randomSizes(random), randomGate(random), random.coin(),
                                             random.oneOf({DType::float32, DType::bfloat16}));
                  }};
-  for (const auto activation : {Activation::relu, Activation::geluTanh, Activation::silu}) {
+  for (const auto activation :
+       {Activation::relu, Activation::gelu, Activation::geluTanh, Activation::silu}) {
     for (const bool hasLinear : {false, true}) {
       for (const Sizes& s : tableSizes()) {
         const Gate g{activation, hasLinear, s.columns == 40 ? 100.0 : 1.0};

@@ -109,7 +109,8 @@ WGQA_TEST(referenceRmsNormGradient) {
 }
 
 WGQA_TEST(referenceGatedActivationGradient) {
-  for (const auto activation : {Activation::relu, Activation::geluTanh, Activation::silu}) {
+  for (const auto activation :
+       {Activation::relu, Activation::gelu, Activation::geluTanh, Activation::silu}) {
     for (const bool hasLinear : {false, true}) {
       for (const float rate : {0.0f, 0.4f}) {
         Random random(2);

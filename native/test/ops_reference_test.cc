@@ -138,6 +138,9 @@ WGQA_TEST(referenceActivationsHaveTheirKnownValues) {
   };
   CHECK_EQUAL(activate(Activation::relu)[0], 2.0f);
   CHECK_EQUAL(activate(Activation::relu)[1], 0.0f);
+  // PyTorch's gelu of 1 is 0.841345; x - gelu(x) = -gelu(-x).
+  CHECK_NEAR(activate(Activation::gelu)[0], 2.0 * 0.841345, 2e-6);
+  CHECK_NEAR(activate(Activation::gelu)[1], 3.0 * (0.841345 - 1.0), 3e-6);
   // PyTorch's gelu(approximate="tanh") of 1 is 0.841192; x - gelu(x) = -gelu(-x).
   CHECK_NEAR(activate(Activation::geluTanh)[0], 2.0 * 0.841192, 2e-6);
   CHECK_NEAR(activate(Activation::geluTanh)[1], 3.0 * (0.841192 - 1.0), 3e-6);

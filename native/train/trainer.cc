@@ -39,7 +39,9 @@ Trainer::Trainer(T5Model& model, const TrainerOptions& options)
     : model_(model),
       options_(options),
       training_(model, options.training),
-      stateArena_(model.ops().memory()) {
+      stateArena_(model.ops().memory()),
+      bound_([this] { return norms(); },
+             [this](double moment, double parameter) { return largestChange(moment, parameter); }) {
   allocateStates();
 }
 
@@ -124,6 +126,7 @@ StepResult Trainer::step(std::span<const TeacherForcedBatch> microBatches, float
   if (options_.maxGradNorm > 0.0f && result.gradNorm > options_.maxGradNorm) {
     gradScale = static_cast<float>(options_.maxGradNorm / (result.gradNorm + 1e-6));
   }
+  requireFiniteUpdate(learningRate, result.gradNorm * gradScale);
   ++stepCount_;
   {
     const T5Model::ParameterUpdate exclusive(model_);
@@ -149,6 +152,42 @@ std::span<const T5Training::Gradient> Trainer::gradients(
 float Trainer::decayOf(const Parameter& parameter) const {
   if (!options_.decayMergeWeights && isConversionWeight(parameter)) return 0.0f;
   return options_.weightDecay;
+}
+
+UpdateBound::Norms Trainer::norms() {
+  std::vector<ConstTensorView> values;
+  std::vector<ConstTensorView> moments;
+  for (std::size_t i = 0; i < ofParameter_.size(); ++i) {
+    values.emplace_back(training_.gradients()[i].value);
+    moments.emplace_back(ofParameter_[i].first);
+  }
+  Ops& ops = model_.ops();
+  return {std::sqrt(ops.squaredNorm(values)), std::sqrt(ops.squaredNorm(moments))};
+}
+
+// AdamW divides the corrected first moment by at least epsilon. Adafactor's update has a root mean
+// square of at most the threshold over a tensor.
+double Trainer::largestChange(double moment, double parameter) const {
+  if (options_.optimizer == OptimizerType::adamW) {
+    const double correction = 1.0 - std::pow(options_.adamW.beta1, stepCount_ + 1);
+    return moment / (correction * options_.adamW.epsilon);
+  }
+  std::int64_t largest = 1;
+  for (const auto& gradient : training_.gradients()) {
+    largest = std::max(largest, gradient.value.elements());
+  }
+  const AdafactorOptions& options = options_.adafactor;
+  const double scale =
+      options.scaleParameter ? std::max<double>(options.parameterEpsilon, parameter) : 1.0;
+  return scale * options.clipThreshold * std::sqrt(static_cast<double>(largest));
+}
+
+void Trainer::requireFiniteUpdate(float learningRate, double gradNorm) {
+  if (bound_.allows({learningRate, options_.weightDecay, gradNorm})) return;
+  throw Error(ErrorCode::nonFinite,
+              "the update could overflow float32; nothing was updated (lower the learning rate, or "
+              "clip the gradient with maxGradNorm)",
+              "update");
 }
 
 void Trainer::update(float learningRate, float gradScale) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/t5_training.h"
+#include "train/update_bound.h"
 
 namespace wgqa {
 
@@ -72,7 +73,9 @@ class Trainer {
   std::span<const T5Training::Gradient> gradients(std::span<const TeacherForcedBatch> microBatches,
                                                   const AbortFlag* abort);
 
-  std::vector<OptimizerState>& states() { return states_; }
+  std::span<const OptimizerState> states() const { return states_; }
+  /// After values of states() were written.
+  void statesWritten() { bound_.forget(); }
   std::int64_t stepCount() const { return stepCount_; }
   void setStepCount(std::int64_t steps) { stepCount_ = steps; }
 
@@ -89,6 +92,9 @@ class Trainer {
   };
   GradientResult computeGradients(std::span<const TeacherForcedBatch> microBatches,
                                   float dropoutRate, const AbortFlag* abort);
+  UpdateBound::Norms norms();
+  double largestChange(double moment, double parameter) const;
+  void requireFiniteUpdate(float learningRate, double gradNorm);
   void update(float learningRate, float gradScale);
   void updateAdamW(float learningRate, float gradScale);
   void updateAdafactor(float learningRate, float gradScale);
@@ -100,6 +106,7 @@ class Trainer {
   Arena stateArena_;
   std::vector<OptimizerState> states_;
   std::vector<ParameterStates> ofParameter_;  // in the order of training_.gradients()
+  UpdateBound bound_;
   std::int64_t stepCount_ = 0;
 };
 

@@ -5,26 +5,43 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 /**
- * Runs a program to its end, passing each line of its standard output to `onLine`; standard error
- * goes through. Resolves to the exit status, 1 if the program could not be started or was killed.
+ * @typedef {object} RunOptions
+ * @property {string} [cwd]
+ * @property {NodeJS.ProcessEnv} [env]
+ * @property {(line: string) => void} [onLine]
+ * @property {(line: string) => void} [onErrorLine]
+ */
+
+/**
+ * Runs a program to its end, passing each line of its standard output to `onLine`, and of standard
+ * error to `onErrorLine`; without them both go through. Resolves to the exit status, 1 if the program could not be started or was killed.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} [options]
+ * @param {RunOptions} [options]
  * @returns {Promise<number>}
  */
-export function run(command, args, { cwd, env, onLine } = {}) {
+export function run(command, args, { cwd, env, onLine, onErrorLine } = {}) {
   return new Promise((resolve) => {
     const stdout = onLine ? 'pipe' : 'inherit';
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', stdout, 'inherit'] });
+    const stderr = onErrorLine ? 'pipe' : 'inherit';
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', stdout, stderr] });
     if (onLine && child.stdout) createInterface({ input: child.stdout }).on('line', onLine);
+    if (onErrorLine && child.stderr) {
+      createInterface({ input: child.stderr }).on('line', onErrorLine);
+    }
     child.on('error', (error) => {
-      process.stderr.write(`${command}: ${error.message}\n`);
+      (onErrorLine ?? writeError)(`${command}: ${error.message}`);
       resolve(1);
     });
     child.on('close', (status) => {
       resolve(status ?? 1);
     });
   });
+}
+
+/** @param {string} line */
+function writeError(line) {
+  process.stderr.write(`${line}\n`);
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { SentencePieceModel } from './sentencepiece.ts';
+import type { SentencePieceModel } from '../../src/tokenizer/sources/sentencepiece-file.ts';
 
 /** T5's special tokens; their ids are their positions in the vocabulary. */
 export const SPECIAL_TOKENS = {
@@ -13,7 +13,7 @@ export const SPECIAL_TOKENS = {
  * "▁" for a space and before the first word, and the end token after each sequence.
  */
 export function toHuggingFaceFiles(
-  model: SentencePieceModel,
+  model: Pick<SentencePieceModel, 'pieces' | 'charsMap'>,
   maxLength: number,
 ): Record<string, unknown> {
   const idOf = new Map(model.pieces.map((piece, id) => [piece.text, id]));

@@ -1,5 +1,5 @@
 /** What `wgqa bench` measures of one model: what can be run with the package alone. */
-import { createModel, loadModel, type ComputeDtype, type Model } from '../index.ts';
+import { createModel, loadModel, type ComputeDtype, type Device, type Model } from '../index.ts';
 import { throwIfAborted } from '../model/index.ts';
 import { measureDecodeStep } from './decode-step.ts';
 import { measureEncoder } from './encoder.ts';
@@ -26,6 +26,8 @@ export type Subject = { readonly directory: string } | { readonly shape: ShapeNa
 
 export interface SuiteOptions extends RunOptions {
   readonly subject: Subject;
+  /** Default 'auto'. */
+  readonly device?: 'auto' | Device;
   readonly cases: readonly SuiteCase[];
   readonly dtypes: readonly ComputeDtype[];
   readonly batches: readonly number[];
@@ -111,7 +113,7 @@ export async function runSuite(options: SuiteOptions): Promise<Benchmark> {
         if ('directory' in subject) measurements.push(await loading(subject, dtype, options));
         continue;
       }
-      await using model = await modelOf(subject, dtype, signal);
+      await using model = await modelOf(dtype, options);
       const measure = name === 'training' ? training : MODEL_CASES[name];
       measurements.push(...(await measure(model, title, options)));
     }
@@ -123,12 +125,12 @@ export async function runSuite(options: SuiteOptions): Promise<Benchmark> {
 }
 
 async function modelOf(
-  subject: Subject,
   dtype: ComputeDtype,
-  signal: AbortSignal | undefined,
+  { subject, device, signal }: SuiteOptions,
 ): Promise<Model> {
-  if ('shape' in subject) return createModel(SHAPES[subject.shape], { dtype });
-  return loadModel(subject.directory, { dtype, ...(signal && { signal }) });
+  const loading = { dtype, ...(device && { device }), ...(signal && { signal }) };
+  if ('shape' in subject) return createModel(SHAPES[subject.shape], loading);
+  return loadModel(subject.directory, loading);
 }
 
 function loading(

@@ -1,5 +1,5 @@
 /**
- * `config.json` of a T5 (v1.0 and v1.1) as Hugging Face writes it: every value that the model
+ * `config.json` of a T5 (v1.0 and v1.1) or mT5 as Hugging Face writes it: every value that the model
  * depends on is checked here, before anything is allocated; other keys are kept as they are.
  */
 import { WgqaError } from '../errors.ts';
@@ -15,13 +15,18 @@ import {
   type Rules,
 } from '../options.ts';
 import { parseGrouping, type Grouping } from './grouping.ts';
+import { shortJson } from './json-parser.ts';
+
+const MODEL_TYPES = ['t5', 'mt5'] as const;
+export type ModelType = (typeof MODEL_TYPES)[number];
 
 export type DenseActivation =
-  'relu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'gelu_fast' | 'silu' | 'swish';
+  'relu' | 'gelu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'gelu_fast' | 'silu' | 'swish';
 
 /** The keys of `config.json`, with defaults filled in; unknown keys are carried along. */
 export interface ModelConfig extends Grouping {
-  readonly model_type: 't5';
+  /** mT5 is T5 v1.1 by another name. */
+  readonly model_type: ModelType;
   readonly vocab_size: number;
   readonly d_model: number;
   /** Size of one attention head. */
@@ -48,9 +53,25 @@ export interface ModelConfig extends Grouping {
   readonly [key: string]: unknown;
 }
 
-const ARCHITECTURES = ['T5ForConditionalGeneration', 'T5WithLMHeadModel'];
+const ARCHITECTURES: Readonly<Record<ModelType, readonly [string, ...string[]]>> = {
+  t5: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'],
+  mt5: ['MT5ForConditionalGeneration'],
+};
+/** What Hugging Face takes for a key that a file of the type leaves out, where types differ. */
+const TYPE_DEFAULTS = {
+  t5: { feed_forward_proj: 'relu', tie_word_embeddings: true },
+  mt5: { feed_forward_proj: 'gated-gelu', tie_word_embeddings: false },
+} as const;
+/** Keys whose values Transformers 5 accepts as floating-point numbers only: 1.0, not 1. */
+export const FLOAT_KEYS: ReadonlySet<string> = new Set([
+  'layer_norm_epsilon',
+  'dropout_rate',
+  'initializer_factor',
+  'classifier_dropout',
+]);
 const ACTIVATIONS = [
   'relu',
+  'gelu',
   'gelu_new',
   'gelu_pytorch_tanh',
   'gelu_fast',
@@ -100,21 +121,24 @@ export type Reject = (key: string, allowed: string, actual: unknown) => WgqaErro
  * @throws WgqaError UNSUPPORTED for another architecture; otherwise what `reject` makes
  */
 export function parseConfig(raw: Readonly<Record<string, unknown>>, reject: Reject): ModelConfig {
-  checkArchitecture(raw);
+  const type = modelTypeOf(raw);
+  checkArchitecture(raw, type);
+  checkQuantization(raw);
   const given = checkKeys(raw, reject);
-  const activation = parseActivation(given, reject);
+  const activation = parseActivation(given, TYPE_DEFAULTS[type].feed_forward_proj, reject);
   const padTokenId = given.pad_token_id ?? 0;
-  const tied = given.tie_word_embeddings ?? true;
+  const tied = given.tie_word_embeddings ?? TYPE_DEFAULTS[type].tie_word_embeddings;
   const complete = {
     ...given,
-    model_type: 't5' as const,
+    model_type: type,
     num_decoder_layers: given.num_decoder_layers ?? given.num_layers,
     relative_attention_num_buckets: given.relative_attention_num_buckets ?? 32,
     relative_attention_max_distance: given.relative_attention_max_distance ?? 128,
     layer_norm_epsilon: given.layer_norm_epsilon ?? 1e-6,
     ...activation,
     tie_word_embeddings: tied,
-    scale_decoder_outputs: given.scale_decoder_outputs ?? tied,
+    // mT5 has no such scaling, tied or not.
+    scale_decoder_outputs: given.scale_decoder_outputs ?? (type === 't5' && tied),
     dropout_rate: given.dropout_rate ?? 0.1,
     initializer_factor: given.initializer_factor ?? 1,
     pad_token_id: padTokenId,
@@ -134,18 +158,44 @@ export function eosTokenIds(config: Pick<ModelConfig, 'eos_token_id'>): number[]
 /** The error for a bad key of a file. */
 export function rejectInFile(file: string): Reject {
   return (key, allowed, actual) => {
-    const message = `${key} of ${file} must be ${allowed}, not ${JSON.stringify(actual)}`;
+    const message = `${key} of ${file} must be ${allowed}, not ${shortJson(actual)}`;
     return new WgqaError('INVALID_FILE', message, { field: key, allowed });
   };
 }
 
-function checkArchitecture(raw: Readonly<Record<string, unknown>>): void {
-  if (raw['model_type'] !== 't5') throw unsupported('model_type', raw['model_type'], "'t5'");
+/** The name of the class that a model of the configuration is in Transformers. */
+export function architectureOf({ model_type: type }: Pick<ModelConfig, 'model_type'>): string {
+  return ARCHITECTURES[type][0];
+}
+
+function modelTypeOf(raw: Readonly<Record<string, unknown>>): ModelType {
+  const allowed = oneOf(...MODEL_TYPES);
+  const type = raw['model_type'] ?? undefined;
+  if (allowed.accepts(type)) return type;
+  if (type !== undefined) throw unsupported('model_type', type, allowed.allowed);
+  const message = `config.json has no model_type; for a T5, add "model_type": "t5"`;
+  throw new WgqaError('UNSUPPORTED', message, { field: 'model_type', allowed: allowed.allowed });
+}
+
+function checkArchitecture(raw: Readonly<Record<string, unknown>>, type: ModelType): void {
   const { architectures } = raw;
   if (architectures === undefined || architectures === null) return;
   const known =
-    Array.isArray(architectures) && architectures.some((a) => ARCHITECTURES.includes(a as string));
-  if (!known) throw unsupported('architectures', architectures, ARCHITECTURES.join(' | '));
+    Array.isArray(architectures) &&
+    architectures.some((a) => ARCHITECTURES[type].includes(a as string));
+  if (!known) throw unsupported('architectures', architectures, ARCHITECTURES[type].join(' | '));
+}
+
+/** Weights of a quantised checkpoint are codes, whatever type they claim. */
+function checkQuantization(raw: Readonly<Record<string, unknown>>): void {
+  const quantization = raw['quantization_config'] ?? undefined;
+  if (quantization === undefined) return;
+  throw new WgqaError(
+    'UNSUPPORTED',
+    `the checkpoint is quantised (quantization_config of config.json: ${shortJson(quantization)}): ` +
+      'give the one it was made from; dtype int8 quantises while loading',
+    { field: 'quantization_config', allowed: 'absent' },
+  );
 }
 
 function checkKeys(raw: Readonly<Record<string, unknown>>, reject: Reject): Known {
@@ -163,8 +213,8 @@ function checkKeys(raw: Readonly<Record<string, unknown>>, reject: Reject): Know
 }
 
 /** "gated-gelu" and its like; `dense_act_fn` and `is_gated_act` overrule it, as in Hugging Face. */
-function parseActivation(given: Known, reject: Reject) {
-  const projection = given.feed_forward_proj ?? 'relu';
+function parseActivation(given: Known, fallback: string, reject: Reject) {
+  const projection = given.feed_forward_proj ?? fallback;
   const parts = projection.split('-');
   if (parts.length > 2 || (parts.length === 2 && parts[0] !== 'gated')) {
     throw reject('feed_forward_proj', "an activation or 'gated-' and an activation", projection);
@@ -206,6 +256,6 @@ function checkConsistency(config: ModelConfig, reject: Reject): void {
 }
 
 function unsupported(field: string, actual: unknown, allowed: string): WgqaError {
-  const message = `${field} ${JSON.stringify(actual)} is not supported; allowed: ${allowed}`;
+  const message = `${field} ${shortJson(actual)} is not supported; allowed: ${allowed}`;
   return new WgqaError('UNSUPPORTED', message, { field, allowed });
 }

@@ -1,55 +1,42 @@
 /** JSON of files we did not write: size-limited, strict UTF-8, and no key twice in an object. */
-import { open } from 'node:fs/promises';
 import { WgqaError } from '../errors.ts';
 import { isRecord } from '../options.ts';
-import { readError } from './io-errors.ts';
+import { JsonError, parseJson, type NumberSpellings } from './json-parser.ts';
+import { foreignContent } from './known-formats.ts';
+import { readRegularFile } from './regular-file.ts';
 
 export type JsonObject = Record<string, unknown>;
 
+/** A JSON object, and how its numbers were spelled. */
+export interface SpelledJson {
+  readonly object: JsonObject;
+  readonly spellings: NumberSpellings;
+}
+
 /**
- * Parses `bytes` as one JSON object.
- * @throws WgqaError INVALID_FILE for bad UTF-8, bad JSON, a duplicate key, or another type
+ * Parses `bytes` as one JSON object; `fromPython` allows NaN and infinities.
+ * @throws WgqaError INVALID_FILE for bad UTF-8, bad JSON, a duplicate key, deep nesting, or another type
  */
-export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
-  let text: string;
-  let value: unknown;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new WgqaError('INVALID_FILE', `${what} is not valid JSON`, { field: what, cause });
-  }
-  const key = duplicateKey(text);
-  if (key !== undefined) {
-    throw new WgqaError('INVALID_FILE', `${what} holds the key ${JSON.stringify(key)} twice`, {
-      field: key,
-    });
-  }
+export function parseJsonObject(
+  bytes: Uint8Array,
+  what: string,
+  options: { readonly fromPython?: boolean } = {},
+): SpelledJson {
+  const { value, spellings } = parseText(decode(bytes, what), what, options);
   if (!isRecord(value)) {
     throw new WgqaError('INVALID_FILE', `${what} must hold a JSON object`, { field: what });
   }
-  return value;
+  return { object: value, spellings };
 }
 
-/** Reads and parses a JSON file of at most `maxBytes`. */
+/** Reads and parses a JSON file of at most `maxBytes`, perhaps written by Python. */
+export async function readSpelledJsonFile(file: string, maxBytes: number): Promise<SpelledJson> {
+  return parseJsonObject(await readRegularFile(file, maxBytes), file, { fromPython: true });
+}
+
+/** Reads and parses a JSON file of at most `maxBytes`, perhaps written by Python. */
 export async function readJsonFile(file: string, maxBytes: number): Promise<JsonObject> {
-  try {
-    const handle = await open(file, 'r');
-    try {
-      const { size } = await handle.stat();
-      if (size > maxBytes) {
-        throw new WgqaError('INVALID_FILE', `${file} has ${size} bytes, more than ${maxBytes}`, {
-          field: file,
-          allowed: `at most ${maxBytes} bytes`,
-        });
-      }
-      return parseJsonObject(await handle.readFile(), file);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw readError(error, file);
-  }
+  return (await readSpelledJsonFile(file, maxBytes)).object;
 }
 
 /** Like `readJsonFile`, but undefined if the file does not exist. */
@@ -65,28 +52,24 @@ export async function readOptionalJsonFile(
   }
 }
 
-/** The first key that an object of `text`, valid JSON, holds twice. */
-function duplicateKey(text: string): string | undefined {
-  const keysOfOpen: Set<string>[] = [];
-  const tokens = /[{}]|"(?:[^"\\]|\\.)*"(\s*:)?/gy;
-  // Everything but braces and strings is skipped; a string before a colon is a key.
-  const skip = /[^{}"]*/y;
-  for (let position = 0; position < text.length;) {
-    skip.lastIndex = position;
-    skip.exec(text);
-    tokens.lastIndex = skip.lastIndex;
-    const match = tokens.exec(text);
-    if (match === null) return undefined;
-    position = tokens.lastIndex;
-    const [token, colon] = [match[0], match.at(1)];
-    if (token === '{') keysOfOpen.push(new Set());
-    else if (token === '}') keysOfOpen.pop();
-    else if (colon !== undefined) {
-      const key = JSON.parse(token.slice(0, -colon.length)) as string;
-      const keys = keysOfOpen.at(-1);
-      if (keys?.has(key)) return key;
-      keys?.add(key);
-    }
+function decode(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    const message = `${what} is not valid JSON: it is not UTF-8`;
+    throw new WgqaError('INVALID_FILE', message, { field: what, cause });
   }
-  return undefined;
+}
+
+function parseText(text: string, what: string, options: { readonly fromPython?: boolean }) {
+  try {
+    return parseJson(text, options);
+  } catch (cause) {
+    if (!(cause instanceof JsonError)) throw cause;
+    const problem = foreignContent(Buffer.from(text.slice(0, 128))) ?? cause.message;
+    throw new WgqaError('INVALID_FILE', `${what} ${problem}`, {
+      field: cause.key ?? what,
+      cause,
+    });
+  }
 }

@@ -4,11 +4,13 @@
  * is read here; the data is memory-mapped by native code, which relies on the checks made here.
  * Alignment is not one of them: files of early writers, many public T5 among them, do not align.
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { WgqaError } from '../errors.ts';
 import { isRecord } from '../options.ts';
-import { readError } from './io-errors.ts';
 import { parseJsonObject } from './json.ts';
+import { shortJson } from './json-parser.ts';
+import { foreignContent } from './known-formats.ts';
+import { readExactly, withRegularFile } from './regular-file.ts';
 
 /** Bytes of one element of every dtype of the format that is a whole number of bytes. */
 const ELEMENT_BYTES: ReadonlyMap<string, number> = new Map(
@@ -33,8 +35,11 @@ const ELEMENT_BYTES: ReadonlyMap<string, number> = new Map(
   }),
 );
 
-/** The limit of the format's reference implementation. */
-export const MAX_HEADER_BYTES = 100_000_000;
+/**
+ * Enough for 60,000 tensors, which no T5 has; parsing more would hold up the event loop. The format's
+ * reference implementation allows 100 MB.
+ */
+export const MAX_HEADER_BYTES = 8 << 20;
 const MAX_DIMENSIONS = 8;
 const LENGTH_BYTES = 8;
 
@@ -48,6 +53,8 @@ export interface TensorEntry {
   /** From the start of the file. */
   readonly offset: number;
   readonly bytes: number;
+  /** Elements from one index of a dimension to the next; absent where elements follow one another. */
+  readonly strides?: readonly number[];
 }
 
 export interface SafetensorsHeader {
@@ -60,20 +67,16 @@ export interface SafetensorsHeader {
  * @throws WgqaError NOT_FOUND, IO, or INVALID_FILE with the offending tensor or part as `field`
  */
 export async function readSafetensorsHeader(file: string): Promise<SafetensorsHeader> {
-  try {
-    const handle = await open(file, 'r');
-    try {
-      return await readHeader(handle, file);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw readError(error, file);
-  }
+  return withRegularFile(file, (handle, size) => readHeader(handle, size, file));
 }
 
-async function readHeader(handle: FileHandle, file: string): Promise<SafetensorsHeader> {
-  const { size } = await handle.stat();
+async function readHeader(
+  handle: FileHandle,
+  size: number,
+  file: string,
+): Promise<SafetensorsHeader> {
+  const foreign = foreignContent(await readExactly(handle, 0, Math.min(size, 128), file));
+  if (foreign !== undefined) throw malformed('header', `${file} ${foreign}`);
   if (size < LENGTH_BYTES) throw malformed('header', `${file} is too short for a header`);
   const length = (await readExactly(handle, 0, LENGTH_BYTES, file)).readBigUInt64LE();
   if (length > BigInt(MAX_HEADER_BYTES)) {
@@ -88,7 +91,7 @@ async function readHeader(handle: FileHandle, file: string): Promise<Safetensors
   const text = await readExactly(handle, LENGTH_BYTES, headerBytes, file);
   if (text[0] !== 0x7b) throw malformed('header', `the header of ${file} does not start with "{"`);
   const dataStart = LENGTH_BYTES + headerBytes;
-  const { __metadata__: metadata, ...entries } = parseJsonObject(text, `header of ${file}`);
+  const { __metadata__: metadata, ...entries } = parseJsonObject(text, `header of ${file}`).object;
   const tensors = new Map(
     Object.entries(entries).map(([name, entry]) => [
       name,
@@ -99,29 +102,14 @@ async function readHeader(handle: FileHandle, file: string): Promise<Safetensors
   return { tensors, metadata: parseMetadata(metadata, file) };
 }
 
-async function readExactly(
-  handle: FileHandle,
-  position: number,
-  length: number,
-  file: string,
-): Promise<Buffer> {
-  const buffer = Buffer.alloc(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) throw malformed('header', `${file} became shorter while it was read`);
-    done += bytesRead;
-  }
-  return buffer;
-}
-
 function parseEntry(name: string, entry: unknown, file: string, dataStart: number): TensorEntry {
-  if (!isRecord(entry)) throw malformed(name, `entry ${JSON.stringify(name)} is not an object`);
+  if (!isRecord(entry)) throw malformed(name, `entry ${shortJson(name)} is not an object`);
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
   const unknown = Object.keys(rest).at(0);
   if (unknown !== undefined) throw malformed(name, `tensor ${name} has an unknown key ${unknown}`);
   const elementBytes = ELEMENT_BYTES.get(String(dtype));
   if (typeof dtype !== 'string' || elementBytes === undefined) {
-    throw malformed(name, `tensor ${name} has the unknown dtype ${JSON.stringify(dtype)}`, {
+    throw malformed(name, `tensor ${name} has the unknown dtype ${shortJson(dtype)}`, {
       allowed: [...ELEMENT_BYTES.keys()].join(', '),
     });
   }

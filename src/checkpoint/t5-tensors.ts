@@ -1,8 +1,6 @@
 /** The parameters a T5 of a given configuration has, by the names Hugging Face gives them. */
-import { WgqaError } from '../errors.ts';
 import type { ModelConfig } from './config.ts';
 import { expandedModules, kvHeadsOf, mergedModules, type AttentionModule } from './grouping.ts';
-import type { TensorEntry } from './safetensors.ts';
 
 export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
 
@@ -10,14 +8,22 @@ export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
 export const FLOAT_DTYPES = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 export type FloatDtype = (typeof FLOAT_DTYPES)[keyof typeof FLOAT_DTYPES];
 
-/** Names under which public checkpoints also store, or instead store, the shared embedding. */
-const EMBEDDING_NAMES = [
+/**
+ * Names under which public checkpoints store the embedding that encoder and decoder share: any of
+ * them, or several copies. The first is the parameter's name.
+ */
+export const EMBEDDING_NAMES = [
   'shared.weight',
   'encoder.embed_tokens.weight',
   'decoder.embed_tokens.weight',
-];
-/** An unused table in the files of the first T5 conversions; Hugging Face ignores it as well. */
-const IGNORED = new Set(['decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight']);
+] as const;
+/** The vocabulary projection of a model whose embedding is not it; else a copy of the embedding. */
+export const HEAD_NAME = 'lm_head.weight';
+
+/** Whether files may or may not hold `name`, a copy of the embedding. */
+export function isTiedName(name: string): boolean {
+  return name === HEAD_NAME || (EMBEDDING_NAMES as readonly string[]).includes(name);
+}
 
 /** Name and shape of every parameter, in the order of computation. */
 export function t5Parameters(config: ModelConfig): ParameterShapes {
@@ -26,7 +32,7 @@ export function t5Parameters(config: ModelConfig): ParameterShapes {
   shapes.set('shared.weight', [vocab, dModel]);
   addStack(shapes, config, 'encoder', config.num_layers);
   addStack(shapes, config, 'decoder', config.num_decoder_layers);
-  if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [vocab, dModel]);
+  if (!config.tie_word_embeddings) shapes.set(HEAD_NAME, [vocab, dModel]);
   return shapes;
 }
 
@@ -136,58 +142,4 @@ function addFeedForward(
   }
   shapes.set(`${prefix}.DenseReluDense.wo.weight`, [dModel, dFf]);
   shapes.set(`${prefix}.layer_norm.weight`, [dModel]);
-}
-
-/**
- * Matches a checkpoint's tensors with the parameters of `config`, in the order of `t5Parameters`.
- * @throws WgqaError INVALID_FILE naming a missing, mis-shaped or extra tensor; UNSUPPORTED for a
- *   dtype that is no 16- or 32-bit float
- */
-export function bindTensors(
-  config: ModelConfig,
-  tensors: ReadonlyMap<string, TensorEntry>,
-): TensorEntry[] {
-  const shapes = t5Parameters(config);
-  const bound = [...shapes].map(([name, shape]) => {
-    const entry = findTensor(tensors, name);
-    if (entry === undefined) throw invalid(name, `tensor ${name} is missing`);
-    checkTensor(entry, shape);
-    return { ...entry, name };
-  });
-  for (const [name, entry] of tensors) {
-    if (shapes.has(name) || IGNORED.has(name)) continue;
-    if (!isTiedCopy(config, name)) {
-      throw invalid(name, `tensor ${name} is not part of this T5 configuration`);
-    }
-    checkTensor(entry, [config.vocab_size, config.d_model]);
-  }
-  return bound;
-}
-
-function findTensor(tensors: ReadonlyMap<string, TensorEntry>, name: string) {
-  const names = name === 'shared.weight' ? EMBEDDING_NAMES : [name];
-  return names.map((candidate) => tensors.get(candidate)).find((entry) => entry !== undefined);
-}
-
-function isTiedCopy(config: ModelConfig, name: string): boolean {
-  return (
-    EMBEDDING_NAMES.includes(name) || (config.tie_word_embeddings && name === 'lm_head.weight')
-  );
-}
-
-function checkTensor(entry: TensorEntry, shape: readonly number[]): void {
-  const { name, dtype } = entry;
-  if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
-    const message = `tensor ${name} has shape [${entry.shape.join(', ')}], not [${shape.join(', ')}]`;
-    throw new WgqaError('INVALID_FILE', message, { field: name, allowed: `[${shape.join(', ')}]` });
-  }
-  if (!Object.hasOwn(FLOAT_DTYPES, dtype)) {
-    const allowed = Object.keys(FLOAT_DTYPES).join(' | ');
-    const message = `tensor ${name} has dtype ${dtype}; allowed: ${allowed}`;
-    throw new WgqaError('UNSUPPORTED', message, { field: name, allowed });
-  }
-}
-
-function invalid(field: string, message: string): WgqaError {
-  return new WgqaError('INVALID_FILE', message, { field });
 }

@@ -1,9 +1,10 @@
 /** Writing safetensors files tensor by tensor, so that no more than one is in memory. */
+import { randomBytes } from 'node:crypto';
 import { WgqaError } from '../errors.ts';
 import type { OutputFile } from './atomic-directory.ts';
 import { textFile } from './atomic-directory.ts';
 import { FLOAT_DTYPES, type FloatDtype } from './t5-tensors.ts';
-import { INDEX_FILE, SINGLE_FILE } from './tensor-files.ts';
+import { INDEX_FILE, SAVE_ID, SINGLE_FILE } from './tensor-files.ts';
 
 export interface OutputTensor {
   readonly name: string;
@@ -34,7 +35,8 @@ export function safetensorsFile(
 
 /**
  * `model.safetensors`, or shards of at most `maxShardBytes` (a single tensor may exceed it) with
- * the index that Hugging Face expects. The index stands last.
+ * the index that Hugging Face expects. The index stands last. Shards carry an id of the save, by which
+ * a mixture of two is noticed.
  */
 export function shardedFiles(
   tensors: readonly OutputTensor[],
@@ -43,6 +45,7 @@ export function shardedFiles(
 ): OutputFile[] {
   const shards = cutIntoShards(tensors, maxShardBytes);
   if (shards.length <= 1) return [safetensorsFile(SINGLE_FILE, tensors, metadata)];
+  const marked = { ...metadata, [SAVE_ID]: randomBytes(8).toString('hex') };
   const number = (n: number): string => String(n).padStart(5, '0');
   const nameOf = (i: number): string =>
     `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
@@ -53,7 +56,7 @@ export function shardedFiles(
     ),
   };
   return [
-    ...shards.map((shard, i) => safetensorsFile(nameOf(i), shard, metadata)),
+    ...shards.map((shard, i) => safetensorsFile(nameOf(i), shard, marked)),
     textFile(INDEX_FILE, `${JSON.stringify(index, null, 2)}\n`),
   ];
 }

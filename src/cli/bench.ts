@@ -6,14 +6,15 @@ import { SHAPE_NAMES, type ShapeName } from '../bench/shapes.ts';
 import { runSuite, SUITE_CASES, type Subject, type SuiteCase } from '../bench/suite.ts';
 import { formatBenchmark } from '../bench/table.ts';
 import { COMPUTE_DTYPES } from '../bench/variants.ts';
-import type { ComputeDtype } from '../index.ts';
+import type { ComputeDtype, Device } from '../index.ts';
 import { integerIn } from '../options.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
-import { addCommand, listOf, numeric } from './options.ts';
+import { addCommand, deviceOption, listOption, numeric, pick } from './options.ts';
 
 interface Options {
   readonly json?: boolean;
   readonly shape?: ShapeName;
+  readonly device?: 'auto' | Device;
   readonly cases: readonly SuiteCase[];
   readonly dtype: readonly ComputeDtype[];
   readonly batch: readonly number[];
@@ -39,19 +40,14 @@ export function addBenchCommand(program: Command, context: CliContext): void {
     .addOption(
       new Option('--shape <name>', 'random weights of a published shape').choices(SHAPE_NAMES),
     )
-    .option('--cases <list>', `of ${SUITE_CASES.join(', ')}`, listOf(SUITE_CASES), SUITE_CASES)
-    .option(
-      '--dtype <list>',
-      `of ${COMPUTE_DTYPES.join(', ')}`,
-      listOf(COMPUTE_DTYPES),
-      COMPUTE_DTYPES,
+    .addOption(listOption('--cases <list>', SUITE_CASES, SUITE_CASES))
+    .addOption(listOption('--dtype <list>', COMPUTE_DTYPES, COMPUTE_DTYPES))
+    .addOption(
+      new Option('--batch <list>', 'sequences at once')
+        .argParser((text) => text.split(',').map(parseBatch))
+        .default([1, 8], '1,8'),
     )
-    .option(
-      '--batch <list>',
-      'sequences at once',
-      (text) => text.split(',').map(parseBatch),
-      [1, 8],
-    )
+    .addOption(deviceOption())
     .option('--source-tokens <n>', 'of each sequence', numeric(integerIn(1, 1 << 16)), 128)
     .option('--quick', 'fewer repetitions', false)
     .action(async (model: string | undefined, options: Options) => {
@@ -78,6 +74,7 @@ async function bench(subject: Subject, options: Options, context: CliContext): P
     batches,
     sourceTokens,
     quick,
+    ...pick(options, ['device']),
     onProgress,
     signal,
   });

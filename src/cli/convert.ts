@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import {
   allocateKvHeads,
   createDataset,
+  evaluateLoss,
   loadModel,
   loadTokenizer,
   PRESETS,
@@ -19,16 +20,24 @@ import { prepareDirectory } from './files.ts';
 import {
   addCommand,
   addStorageOptions,
+  deviceOption,
   listOf,
+  machineOptions,
   numeric,
   pick,
+  threadsOption,
+  type MachineOptions,
   type StorageOptions,
 } from './options.ts';
 import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
 import { createProgress } from './progress.ts';
 
 interface Options
-  extends StorageOptions, PairOptions, Omit<ConvertOptions, 'kvHeads' | 'calibration'> {
+  extends
+    StorageOptions,
+    PairOptions,
+    MachineOptions,
+    Omit<ConvertOptions, 'kvHeads' | 'calibration'> {
   readonly json?: boolean;
   readonly kvHeads?: number;
   readonly calibration?: readonly string[];
@@ -47,37 +56,43 @@ export function addConvertCommand(program: Command, context: CliContext): void {
     'convert <model> <out>',
     'Convert a multi-head model to MQA, GQA or a weighted variant.',
     [
+      'wgqa convert t5-base t5-base-gqa3 --kv-heads 3',
       'wgqa convert t5-base t5-base-wgqa --preset WGQA',
       'wgqa convert t5-base t5-base-wgqa3 --kv-heads 3 --merge weighted --granularity column',
       'wgqa convert t5-base t5-base-gqa --preset GQA --layout expanded --dtype bfloat16',
       'wgqa convert t5-base aligned --preset WGQA --grouping similarity --alignment orthogonal \\\n' +
         '      --init least-squares --calibration train.jsonl',
-      'wgqa convert t5-base budget --merge mean --kv-bytes 73728 --calibration train.jsonl',
+      'wgqa convert t5-base budget --kv-bytes 73728 --calibration train.jsonl',
     ],
   );
   addMergeOptions(command);
   addPreparationOptions(command);
   addPairOptions(command);
+  command.optionsGroup('Computation:').addOption(deviceOption()).addOption(threadsOption());
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
-    if (options.kvBytes === undefined) refuseLengths(command, options);
-    else checkBudget(command, options);
+    if (options.kvBytes !== undefined) checkBudget(command, options);
+    else checkHeads(command, options);
     await convert(source, out, options, context);
   });
 }
 
-/** They say what a budget is for, and nothing without one. */
-function refuseLengths(command: Command, { sourceTokens, targetTokens }: Options): void {
+/** What a conversion without a budget needs, and cannot use. */
+function checkHeads(command: Command, options: Options): void {
+  const { kvHeads, preset, init, calibration, sourceTokens, targetTokens } = options;
+  if (kvHeads === undefined && preset === undefined) {
+    command.error('error: give --kv-heads, --preset or --kv-bytes: how many K/V heads to keep');
+  }
+  if (init === 'least-squares' && calibration === undefined) {
+    command.error('error: --init least-squares needs --calibration, the text to fit weights to');
+  }
   if (sourceTokens !== undefined) command.error('error: --source-tokens needs --kv-bytes');
   if (targetTokens !== undefined) command.error('error: --target-tokens needs --kv-bytes');
 }
 
 /** What a conversion would refuse only after all losses are measured. */
-function checkBudget(command: Command, { calibration, merge, preset, grouping }: Options): void {
+function checkBudget(command: Command, { calibration, grouping }: Options): void {
   if (calibration === undefined) {
     command.error('error: --kv-bytes needs --calibration, the text to measure losses on');
-  }
-  if (merge === undefined && preset === undefined) {
-    command.error('error: --kv-bytes needs --merge or --preset');
   }
   if (grouping === 'similarity') {
     command.error('error: --kv-bytes cannot be used with --grouping similarity');
@@ -86,7 +101,9 @@ function checkBudget(command: Command, { calibration, merge, preset, grouping }:
 
 function addMergeOptions(command: Command): void {
   command
-    .optionsGroup('Conversion (a preset, or --kv-heads or --kv-bytes, and --merge):')
+    .optionsGroup(
+      'Conversion (--kv-heads alone aligns and pools; with --preset or --merge, as in the paper):',
+    )
     .addOption(
       new Option(
         '--preset <name>',
@@ -94,7 +111,9 @@ function addMergeOptions(command: Command): void {
       ).choices(Object.keys(PRESETS)),
     )
     .option('--kv-heads <n>', 'K/V heads to keep, a divisor of the heads', numeric(integerIn(1)))
-    .addOption(choice('--merge <how>', 'pool the heads of a group, or learn how to', MERGES))
+    .addOption(
+      choice('--merge <how>', 'pool the heads of a group, or learn how to (default: mean)', MERGES),
+    )
     .addOption(
       choice(
         '--granularity <unit>',
@@ -144,10 +163,12 @@ function addPreparationOptions(command: Command): void {
       ]),
     )
     .addOption(
-      choice('--alignment <how>', 'turn the heads of a group towards each other before the merge', [
-        'none',
-        'orthogonal',
-      ]),
+      choice(
+        '--alignment <how>',
+        'turn the heads of a group towards each other before the merge\n' +
+          '(default: none with --preset or --merge, else orthogonal)',
+        ['none', 'orthogonal'],
+      ),
     )
     .option('--calibration <file...>', 'text pairs to weigh heads by')
     .option('--calibration-pairs <n>', 'how many of them at most', numeric(integerIn(1)), 256)
@@ -173,7 +194,7 @@ async function convert(
   const { signal } = context;
   await prepareDirectory(out, options.force);
   const calibration = options.calibration && (await readCalibration(source, options, signal));
-  await using model = await loadModel(source, { signal });
+  await using model = await loadModel(source, { ...machineOptions(options), signal });
   const budget = calibration && (await kvHeadsWithin(model, calibration, options, context));
   await using converted = await model.convert(
     {
@@ -183,8 +204,9 @@ async function convert(
     },
     { signal },
   );
-  await converted.save(out, pick(options, ['dtype', 'layout']));
-  report(converted, budget, { out, ...options }, context);
+  const lossAfter = budget && (await evaluateLoss(converted, calibration, { signal })).loss;
+  await converted.save(out, { ...pick(options, ['dtype', 'layout']), signal });
+  report(converted, budget && { ...budget, lossAfter }, { out, ...options }, context);
 }
 
 async function readCalibration(
@@ -193,10 +215,8 @@ async function readCalibration(
   signal: AbortSignal,
 ): Promise<Dataset> {
   const pairs = [];
-  for await (const pair of readAllPairs(options.calibration ?? [], options)) {
-    pairs.push(pair);
-    if (pairs.length === options.calibrationPairs) break;
-  }
+  const files = options.calibration ?? [];
+  for await (const pair of readAllPairs(files, options, options.calibrationPairs)) pairs.push(pair);
   const limits = pick(options, ['maxSourceTokens', 'maxTargetTokens']);
   const tokenizer = await loadTokenizer(directory);
   const examples = await tokenizePairs(pairs, tokenizer, { ...limits, signal });
@@ -217,7 +237,8 @@ async function kvHeadsWithin(
   let progress: ReturnType<typeof createProgress> | undefined;
   try {
     return await allocateKvHeads(model, {
-      ...pick(options, ['sourceTokens', 'targetTokens', 'alignment']),
+      ...pick(options, ['sourceTokens', 'targetTokens']),
+      alignment: alignmentOf(options),
       maxBytes,
       calibration,
       signal,
@@ -231,9 +252,14 @@ async function kvHeadsWithin(
   }
 }
 
+/** As the conversion that follows has it. */
+function alignmentOf({ alignment, merge, preset }: Options): 'none' | 'orthogonal' {
+  return alignment ?? (merge === undefined && preset === undefined ? 'orthogonal' : 'none');
+}
+
 function report(
   converted: Model,
-  budget: Budget | undefined,
+  budget: (Budget & { readonly lossAfter: number | undefined }) | undefined,
   { out, json }: Pick<Options, 'json'> & { readonly out: string },
   context: CliContext,
 ): void {
@@ -248,7 +274,8 @@ function report(
   const within =
     budget &&
     `K and V take ${formatBytes(budget.bytes)}; the loss on the calibration text was ` +
-      `${formatFixed(budget.loss, 4)} before the conversion`;
+      `${formatFixed(budget.loss, 4)} before the conversion and is ` +
+      `${formatFixed(budget.lossAfter ?? NaN, 4)} after it`;
   printLines(
     context,
     `${out}: ${describeGrouping(config)}`,

@@ -12,11 +12,20 @@ import {
   type DemoReport,
 } from '../report/index.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
-import { addCommand, listOf, numeric, pick, threadsOption } from './options.ts';
+import {
+  addCommand,
+  deviceOption,
+  listOf,
+  machineOptions,
+  numeric,
+  pick,
+  threadsOption,
+  type MachineOptions,
+} from './options.ts';
 import { createStageProgress, writeReports } from './stages.ts';
 import { packageVersion } from './version.ts';
 
-interface Options {
+interface Options extends MachineOptions {
   readonly json?: boolean;
   readonly model: string;
   readonly data: string;
@@ -29,7 +38,6 @@ interface Options {
   readonly testPairs?: number;
   readonly seed?: number;
   readonly quick?: boolean;
-  readonly threads?: number;
 }
 
 const DEMO_DIRECTORY = fileURLToPath(new URL('../../demo', import.meta.url));
@@ -73,6 +81,7 @@ export function addDemoCommand(program: Command, context: CliContext): void {
       numeric(integerIn()),
     )
     .option('--quick', 'few steps and pairs: every stage, no meaningful scores')
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .optionsGroup('Files:')
     .option('--model <dir>', 'multi-head T5 with its tokenizer', path.join(DEMO_DIRECTORY, 'model'))
@@ -118,7 +127,7 @@ async function runWithProgress(options: Options, context: CliContext): Promise<D
       command: commandOf(options),
       version: packageVersion(),
       signal: context.signal,
-      ...pick(options, ['threads']),
+      ...machineOptions(options),
       onProgress: progress.update,
     });
   } finally {

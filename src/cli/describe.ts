@@ -87,7 +87,11 @@ function describeKvHeads(kvHeads: KvHeads): string {
     .join(', ');
 }
 
-const STARTS = { mean: 'the mean', random: 'random', 'least-squares': 'least squares' } as const;
+const STARTS = {
+  mean: 'the mean',
+  random: 'random numbers',
+  'least-squares': 'the least-squares fit',
+} as const;
 
 const BOUNDS = {
   softmax: 'positive weights that sum to one',

@@ -16,7 +16,13 @@ import {
 } from '../index.ts';
 import { generateTexts, type GeneratedTexts } from '../scoring/generate-texts.ts';
 import { integerIn } from '../options.ts';
-import { formatBytes, formatCount, formatFixed, formatScore } from '../report/format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatCounted,
+  formatFixed,
+  formatScore,
+} from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { writeFiles } from './files.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';
@@ -24,7 +30,7 @@ import {
   addCommand,
   addComputeOptions,
   cacheOptions,
-  listOf,
+  listOption,
   numeric,
   dtypeLines,
   modelOptions,
@@ -55,7 +61,7 @@ export function addEvaluateCommand(program: Command, context: CliContext): void 
     ],
   )
     .optionsGroup('Evaluation:')
-    .option('--metrics <list>', `of ${METRICS.join(',')}`, listOf(METRICS), ['loss', 'rouge'])
+    .addOption(listOption('--metrics <list>', METRICS, ['loss', 'rouge']))
     .option('--limit <n>', 'only the first n pairs', numeric(integerIn(1)))
     .option('--batch-size <n>', 'pairs computed together', numeric(integerIn(1)), 16)
     .option('--outputs <file>', 'write source, target and output of each pair as JSON lines');
@@ -103,10 +109,7 @@ async function evaluate(
 
 async function takePairs(files: readonly string[], options: Options): Promise<TextPair[]> {
   const pairs: TextPair[] = [];
-  for await (const pair of readAllPairs(files, options)) {
-    pairs.push(pair);
-    if (pairs.length === options.limit) break;
-  }
+  for await (const pair of readAllPairs(files, options, options.limit)) pairs.push(pair);
   return pairs;
 }
 
@@ -167,7 +170,7 @@ type Result = { readonly pairs: number } & Partial<Awaited<ReturnType<typeof los
   Partial<Awaited<ReturnType<typeof textsOf>>['summary']>;
 
 function formatResult(result: Result): string[] {
-  const lines: string[] = [`${result.pairs} pairs`];
+  const lines: string[] = [formatCounted(result.pairs, 'pair')];
   const { loss, perplexity, rouge, bleu, generation, cacheBytesPerToken } = result;
   if (loss !== undefined && perplexity !== undefined) {
     lines.push(`loss ${formatFixed(loss, 4)}, perplexity ${formatFixed(perplexity, 2)}`);

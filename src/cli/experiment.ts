@@ -9,15 +9,21 @@ import {
   type ExperimentReport,
 } from '../experiment/index.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
-import { addCommand, pick, threadsOption } from './options.ts';
+import {
+  addCommand,
+  deviceOption,
+  machineOptions,
+  pick,
+  threadsOption,
+  type MachineOptions,
+} from './options.ts';
 import { createStageProgress, writeReports } from './stages.ts';
 import { packageVersion } from './version.ts';
 
-interface Options {
+interface Options extends MachineOptions {
   readonly json?: boolean;
   readonly out: string;
   readonly reportOnly?: boolean;
-  readonly threads?: number;
 }
 
 export function addExperimentCommand(program: Command, context: CliContext): void {
@@ -34,6 +40,7 @@ export function addExperimentCommand(program: Command, context: CliContext): voi
   )
     .optionsGroup('Run:')
     .option('--report-only', 'report on the runs that are finished, and run nothing')
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .optionsGroup('Files:')
     .requiredOption('--out <dir>', 'where the runs and the reports go')
@@ -61,7 +68,8 @@ async function runWithProgress(
   const progress = createStageProgress('experiment', context, options);
   try {
     return await runExperiment(plan, {
-      ...pick(options, ['out', 'reportOnly', 'threads']),
+      ...pick(options, ['out', 'reportOnly']),
+      ...machineOptions(options),
       version: packageVersion(),
       signal: context.signal,
       onProgress: progress.update,

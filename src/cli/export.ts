@@ -1,7 +1,7 @@
 /** `wgqa export`: write a model as ONNX graphs. */
 import { Option, type Command } from 'commander';
 import { exportOnnx, loadModel, type ExportOnnxOptions } from '../index.ts';
-import { formatInteger } from '../report/format.ts';
+import { formatBytes } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { describeGrouping } from './describe.ts';
 import { prepareDirectory } from './files.ts';
@@ -46,7 +46,7 @@ async function exportModel(
   await using model = await loadModel(source, { signal });
   let progress: Progress | undefined;
   const onProgress = (step: number, total: number): void => {
-    progress ??= createProgress({ label: 'writing', total, stream: stderr, json });
+    progress ??= createProgress({ label: 'writing', unit: 'bytes', total, stream: stderr, json });
     progress.update({ step });
   };
   const given = { ...pick(options, ['quantize']), signal, onProgress };
@@ -61,6 +61,6 @@ async function exportModel(
     context,
     `${out}: ${describeGrouping(model.config)}, as ONNX`,
     ...files.map((file) => `  ${file}`),
-    `${formatInteger(weightBytes)} bytes of weights`,
+    `${formatBytes(weightBytes)} of weights`,
   );
 }

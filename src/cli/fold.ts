@@ -5,9 +5,18 @@ import { formatInteger } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { describeGrouping, headsOf, sizesOf } from './describe.ts';
 import { prepareDirectory } from './files.ts';
-import { addCommand, addStorageOptions, pick, type StorageOptions } from './options.ts';
+import {
+  addCommand,
+  addStorageOptions,
+  deviceOption,
+  machineOptions,
+  pick,
+  threadsOption,
+  type MachineOptions,
+  type StorageOptions,
+} from './options.ts';
 
-interface Options extends StorageOptions {
+interface Options extends StorageOptions, MachineOptions {
   readonly json?: boolean;
 }
 
@@ -15,9 +24,14 @@ export function addFoldCommand(program: Command, context: CliContext): void {
   const command = addCommand(
     program,
     'fold <model> <out>',
-    'Replace heads and merge weights by their weighted sums: same logits, fewer parameters.',
-    ['fold wgqa-trained wgqa-folded', 'fold wgqa-trained for-transformers --layout expanded'],
+    'Replace heads and merge weights by their weighted sums: same logits, fewer parameters.\n' +
+      "Stored in the checkpoint's type: in float32, logits are the same but for rounding.",
+    [
+      'wgqa fold wgqa-trained wgqa-folded',
+      'wgqa fold wgqa-trained for-transformers --layout expanded',
+    ],
   );
+  command.optionsGroup('Computation:').addOption(deviceOption()).addOption(threadsOption());
   addStorageOptions(command).action(async (source: string, out: string, options: Options) => {
     await fold(source, out, options, context);
   });
@@ -29,10 +43,11 @@ async function fold(
   { json, force, ...options }: Options,
   context: CliContext,
 ): Promise<void> {
+  const { signal } = context;
   await prepareDirectory(out, force);
-  await using model = await loadModel(source, { signal: context.signal });
-  await using folded = await model.fold();
-  await folded.save(out, pick(options, ['dtype', 'layout']));
+  await using model = await loadModel(source, { ...machineOptions(options), signal });
+  await using folded = await model.fold({ signal });
+  await folded.save(out, { ...pick(options, ['dtype', 'layout']), signal });
   const before = model.parameterCount;
   const after = sizesOf(folded).parameters.total;
   if (json) {

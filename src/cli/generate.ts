@@ -1,6 +1,4 @@
 /** `wgqa generate`: text in, text out. */
-import { open } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import {
@@ -14,7 +12,8 @@ import {
 import { mapConcurrently } from '../scoring/concurrency.ts';
 import { MAX_UNFINISHED_REQUESTS } from '../scoring/generate-texts.ts';
 import { integerIn, numberIn } from '../options.ts';
-import { printJson, printLines, type CliContext } from './context.ts';
+import { readLines, splitLines, type Line } from '../data/lines.ts';
+import { printJson, printText, warn, type CliContext } from './context.ts';
 import { addGenerationOptions, generationOptions } from './generation.ts';
 import {
   addCommand,
@@ -88,10 +87,26 @@ async function generate(
     await streamTexts(engine, requests, prefix, context);
     return;
   }
-  const results = await decodeTogether(engine, requests, signal);
-  if (json) printJson(context, { results });
-  else printLines(context, ...results.flatMap(textsOf));
+  warnOfIdleSampling(options, context);
+  if (json) await decodeToJson(engine, requests, context);
+  else await decodeToLines(engine, requests, context);
 }
+
+/** Of options that do nothing as they stand, only where nothing else may have turned sampling on. */
+function warnOfIdleSampling(options: Options, context: CliContext): void {
+  if (options.doSample === true) return;
+  const idle = SAMPLING_FLAGS.find(([name]) => options[name] !== undefined);
+  if (idle === undefined) return;
+  const unless = 'unless the generation_config.json of the model turns it on';
+  warn(context, `${idle[1]} has an effect only with --do-sample, ${unless}`);
+}
+
+const SAMPLING_FLAGS = [
+  ['temperature', '--temperature'],
+  ['topK', '--top-k'],
+  ['topP', '--top-p'],
+  ['minP', '--min-p'],
+] as const;
 
 type Request = GenerationOptions & { readonly prompt: string };
 
@@ -113,30 +128,39 @@ async function* readPrompts(
 ): AsyncGenerator<string> {
   yield* prompts;
   if (file === undefined && prompts.length > 0) return;
-  if (file === undefined || file === '-') {
-    yield* readLines(Readable.from(stdin, { objectMode: false, signal }));
+  if (file !== undefined && file !== '-') {
+    yield* textsOfLines(readLines(file, MAX_LINE_LENGTH));
     return;
   }
-  const handle = await open(file);
-  yield* readLines(handle.createReadStream({ signal }));
+  const lines = splitLines(untilAborted(stdin, signal), 'standard input', MAX_LINE_LENGTH);
+  yield* textsOfLines(lines);
 }
 
-async function* readLines(input: Readable): AsyncGenerator<string> {
-  for await (const line of createInterface({ input, crlfDelay: Infinity })) {
-    if (line.trim() !== '') yield line;
-  }
+/** As many characters as the lines of data sets. */
+const MAX_LINE_LENGTH = 1_000_000;
+
+/** One prompt for each line, blank ones too: line n of the output belongs to line n. */
+async function* textsOfLines(lines: AsyncIterable<Line>): AsyncGenerator<string> {
+  for await (const { text } of lines) yield text;
+}
+
+/** Standard input may stay open for as long as its other end likes. */
+async function* untilAborted<T>(chunks: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const readable = Readable.from(chunks, { objectMode: false, signal });
+  yield* readable as AsyncIterable<T>;
 }
 
 async function streamTexts(
   engine: Engine,
   requests: AsyncIterable<Request>,
   prefix: string,
-  { stdout, signal }: CliContext,
+  context: CliContext,
 ): Promise<void> {
+  const { signal } = context;
   for await (const request of requests) {
-    stdout.write(prefix);
-    for await (const { text = '' } of engine.stream(request, { signal })) stdout.write(text);
-    stdout.write('\n');
+    printText(context, prefix);
+    for await (const { text = '' } of engine.stream(request, { signal })) printText(context, text);
+    printText(context, '\n');
   }
 }
 
@@ -149,18 +173,50 @@ interface PromptResult extends GenerationResult {
   readonly prompt: string;
 }
 
+/** Decodes prompts together; `onResult` gets each result in order, as soon as it can. */
 async function decodeTogether(
   engine: Engine,
   requests: AsyncIterable<Request>,
   signal: AbortSignal,
-): Promise<PromptResult[]> {
-  return mapConcurrently(requests, MAX_UNFINISHED_REQUESTS, async (request) => {
+  onResult: (result: PromptResult) => void,
+): Promise<void> {
+  const decode = async (request: Request): Promise<PromptResult> => {
     const result = await engine.generate(request, { signal });
     return { prompt: request.prompt, ...result };
+  };
+  await mapConcurrently(requests, MAX_UNFINISHED_REQUESTS, decode, onResult);
+}
+
+async function decodeToLines(
+  engine: Engine,
+  requests: AsyncIterable<Request>,
+  context: CliContext,
+): Promise<void> {
+  await decodeTogether(engine, requests, context.signal, (result) => {
+    for (const text of textsOf(result)) printText(context, `${text}\n`);
   });
+}
+
+/** One document, which holds what was done also where a prompt fails or an interrupt comes. */
+async function decodeToJson(
+  engine: Engine,
+  requests: AsyncIterable<Request>,
+  context: CliContext,
+): Promise<void> {
+  const results: PromptResult[] = [];
+  try {
+    await decodeTogether(engine, requests, context.signal, (result) => results.push(result));
+  } catch (error) {
+    if (results.length > 0) printJson(context, { results });
+    throw error;
+  }
+  printJson(context, { results });
 }
 
 /** One line per sequence; line breaks within a text would make it look like several. */
 function textsOf({ sequences }: PromptResult): string[] {
-  return sequences.map(({ text = '' }) => text.replaceAll(/\s*\n\s*/g, ' '));
+  return sequences.map(({ text = '' }, index) => {
+    const line = text.replaceAll(/\s*\n\s*/g, ' ');
+    return sequences.length === 1 ? line : `${index + 1}/${sequences.length}: ${line}`;
+  });
 }

@@ -1,6 +1,6 @@
 /** `wgqa inspect`: what is in a model directory. */
 import type { Command } from 'commander';
-import { loadModel, type Model } from '../index.ts';
+import { loadModel, type Model, type ModelConfig } from '../index.ts';
 import { formatTable } from '../report/index.ts';
 import { formatBytes, formatInteger } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
@@ -20,7 +20,7 @@ export function addInspectCommand(program: Command, context: CliContext): void {
     .option('--tensors', 'list every tensor with shape and stored type')
     .action(async (directory: string, { json, tensors = false }: InspectOptions) => {
       await using model = await loadModel(directory, { signal: context.signal });
-      const summary = summarize(model, tensors);
+      const summary = { ...summarize(model, tensors), repeatedKvHeads: await repeatsOf(model) };
       if (json) printJson(context, { directory, ...summary });
       else printLines(context, ...formatSummary(model, summary));
     });
@@ -53,9 +53,29 @@ function summarize(model: Model, tensors: boolean) {
   };
 }
 
+/**
+ * How many query heads each different K/V head of a multi-head model stands for: more than one in an
+ * expanded layout, whose cache is that of all heads.
+ */
+async function repeatsOf(model: Model): Promise<number> {
+  const { config } = model;
+  if (config.num_key_value_heads !== undefined) return 1;
+  const { data } = await model.readParameter('decoder.block.0.layer.0.SelfAttention.k.weight');
+  const { num_heads: heads } = config;
+  const size = data.length / heads;
+  const head = (index: number) => data.subarray(index * size, (index + 1) * size);
+  const isRepeat = (index: number): boolean => {
+    const before = head(index - 1);
+    return head(index).every((value, i) => value === before[i]);
+  };
+  let repeats = 1;
+  while (repeats < heads && isRepeat(repeats)) repeats += 1;
+  return heads % repeats === 0 ? repeats : 1;
+}
+
 function formatSummary(
   { config }: Model,
-  { architecture, modules, parameters, bytes, cacheBytesPerToken, tensors }: Summary,
+  { architecture, modules, parameters, bytes, cacheBytesPerToken, tensors, ...rest }: Summary,
 ): string[] {
   const { encoderLayers, decoderLayers, heads, headDim, modelDim } = architecture;
   const cache = (dtype: 'float32' | 'bfloat16'): string => {
@@ -70,7 +90,7 @@ function formatSummary(
     ['Width', `${modelDim}, feed-forward ${architecture.feedForwardDim}`],
     ['Activation', architecture.activation],
     ['Vocabulary', `${architecture.vocabSize}${architecture.tiedEmbeddings ? ', tied' : ''}`],
-    ['Grouping', describeGrouping(config)],
+    ['Grouping', groupingOf(config, rest.repeatedKvHeads)],
     [
       'K/V heads',
       modules.map(({ module, kvHeads }) => `${module} ${[kvHeads].flat().join(' ')}`).join(', '),
@@ -86,4 +106,9 @@ function formatSummary(
   return [...lines, '', formatTable(columns, rows)];
 }
 
-type Summary = ReturnType<typeof summarize>;
+function groupingOf(config: ModelConfig, repeats: number): string {
+  if (repeats === 1) return describeGrouping(config);
+  return `expanded: each K/V head stands ${repeats} times; grouped, wgqa and ONNX keep it once`;
+}
+
+type Summary = ReturnType<typeof summarize> & { readonly repeatedKvHeads: number };

@@ -4,6 +4,7 @@ import type {
   Accuracy,
   CacheDtype,
   ComputeDtype,
+  Device,
   EngineOptions,
   FloatDtype,
   LoadModelOptions,
@@ -41,31 +42,68 @@ export function pick<T extends object, K extends keyof T>(
   return Object.fromEntries(present.map((key) => [key, options[key]])) as Pick<T, K>;
 }
 
-/** Adds a command with `--json`; the first sentence of its description is its summary. */
+/** An option with a list of words, which its help shows as it is written. */
+export function listOption<const T extends string>(
+  flags: string,
+  allowed: readonly T[],
+  standard: readonly T[],
+): Option {
+  return new Option(flags, `of ${allowed.join(', ')}`)
+    .argParser(listOf(allowed))
+    .default(standard, standard.join(','));
+}
+
+/** Adds a command with `--json`, unless that makes no sense; the first sentence of its description is its summary. */
 export function addCommand(
   program: Command,
   usage: string,
   description: string,
   examples: readonly string[],
+  { json = true }: { readonly json?: boolean } = {},
 ): Command {
   const lines = examples.map((example) => `  $ ${example}`);
-  return program
+  const command = program
     .command(usage)
     .description(description)
-    .summary(description.replace(/\.\s[^]*/, '.').replace('\n', ' '))
-    .option('--json', 'print the result as JSON and no progress')
-    .addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
+    .summary(description.replace(/\.\s[^]*/, '.').replace('\n', ' '));
+  if (json) command.option('--json', 'print the result as JSON and no progress');
+  return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
 }
 
-export interface ComputeOptions {
+/** Where a model runs, and on how many threads. */
+export interface MachineOptions {
+  readonly device?: 'auto' | Device;
+  readonly threads?: number;
+}
+
+export interface ComputeOptions extends MachineOptions {
   readonly dtype: ComputeDtype | 'auto';
   readonly accuracy?: Accuracy;
   readonly expectedBatch?: number;
   readonly cacheDtype?: CacheDtype;
-  readonly threads?: number;
+  readonly cacheBytes?: number;
+  readonly blockSize?: number;
 }
 
-/** `--dtype` and what goes with it, `--cache-dtype` and `--threads` of commands that only run a model. */
+export function deviceOption(): Option {
+  return new Option(
+    '--device <device>',
+    'where to compute; auto: on a GPU that can run the model, else on the CPU (default: auto)',
+  ).choices(['auto', 'cpu', 'cuda']);
+}
+
+export function threadsOption(): Option {
+  return new Option('--threads <n>', 'threads (default: one per core)').argParser(
+    numeric(integerIn(1, 1024)),
+  );
+}
+
+/** Of `--device` and `--threads`, those that were given. */
+export function machineOptions(options: MachineOptions): MachineOptions {
+  return pick(options, ['device', 'threads']);
+}
+
+/** What commands that generate text take, besides where they run: types, and the K/V cache. */
 export function addComputeOptions(command: Command): Command {
   return command
     .optionsGroup('Computation:')
@@ -95,12 +133,23 @@ export function addComputeOptions(command: Command): Command {
         'type of the K/V cache (default: as --dtype, bfloat16 for int8)',
       ).choices(['float32', 'float16', 'bfloat16', 'int8']),
     )
+    .option(
+      '--cache-bytes <n>',
+      'budget of the K/V cache (default: 256 MiB, on a GPU 4 GiB)',
+      numeric(integerIn(1)),
+    )
+    .option(
+      '--block-size <n>',
+      'tokens of a block of the cache (default: 16, on a GPU 64)',
+      numeric(integerIn(1, 4096)),
+    )
+    .addOption(deviceOption())
     .addOption(threadsOption());
 }
 
 /** What `loadModel` takes of them. */
 export function modelOptions(options: ComputeOptions): LoadModelOptions {
-  return pick(options, ['dtype', 'accuracy', 'expectedBatch', 'threads']);
+  return pick(options, ['dtype', 'accuracy', 'expectedBatch', 'device', 'threads']);
 }
 
 /** What `--dtype auto` chose, as a line for people; nothing where a type was given. */
@@ -108,15 +157,16 @@ export function dtypeLines({ dtype, dtypeChoice }: Model): string[] {
   return dtypeChoice === undefined ? [] : [`computing in ${dtype}: ${dtypeChoice.reason}`];
 }
 
-/** The engine's options of `--cache-dtype`. */
-export function cacheOptions({ cacheDtype }: ComputeOptions): Pick<EngineOptions, 'kvCache'> {
-  return cacheDtype === undefined ? {} : { kvCache: { dtype: cacheDtype } };
-}
-
-export function threadsOption(): Option {
-  return new Option('--threads <n>', 'threads (default: one per core)').argParser(
-    numeric(integerIn(1, 1024)),
-  );
+/** The engine's options of `--cache-dtype`, `--cache-bytes` and `--block-size`. */
+export function cacheOptions(options: ComputeOptions): Pick<EngineOptions, 'kvCache'> {
+  const { cacheDtype: dtype, cacheBytes: maxBytes, blockSize } = options;
+  return {
+    kvCache: {
+      ...(dtype !== undefined && { dtype }),
+      ...(maxBytes !== undefined && { maxBytes }),
+      ...(blockSize !== undefined && { blockSize }),
+    },
+  };
 }
 
 export interface StorageOptions {
@@ -132,7 +182,7 @@ export function addStorageOptions(command: Command): Command {
     .addOption(
       new Option(
         '--dtype <type>',
-        'type of the stored weights (default: as in memory); merge weights are always float32',
+        "type of the stored weights (default: the checkpoint's); merge weights are always float32",
       ).choices(['float32', 'float16', 'bfloat16']),
     )
     .addOption(

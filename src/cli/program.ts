@@ -1,6 +1,7 @@
 /** All commands as one commander program. */
 import { Command } from 'commander';
 import { addBenchCommand } from './bench.ts';
+import { addCompletionCommand } from './completion.ts';
 import type { CliContext } from './context.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDemoCommand } from './demo.ts';
@@ -9,11 +10,16 @@ import { addExperimentCommand } from './experiment.ts';
 import { addExportCommand } from './export.ts';
 import { addFoldCommand } from './fold.ts';
 import { addGenerateCommand } from './generate.ts';
+import { addInfoCommand } from './info.ts';
 import { addInspectCommand } from './inspect.ts';
+import { resolveModelArguments } from './models.ts';
+import { addPullCommand } from './pull.ts';
 import { addTrainCommand } from './train.ts';
 import { packageVersion } from './version.ts';
+import { visible } from './visible.ts';
 
 const COMMANDS = [
+  addPullCommand,
   addInspectCommand,
   addConvertCommand,
   addTrainCommand,
@@ -24,14 +30,17 @@ const COMMANDS = [
   addExperimentCommand,
   addBenchCommand,
   addDemoCommand,
+  addInfoCommand,
+  addCompletionCommand,
 ];
 
 const EPILOGUE = `
 A MODEL is a Hugging Face directory of a T5: config.json, model.safetensors (or shards), and
-tokenizer.json where text goes in or out.
+tokenizer.json where text goes in or out; or org/name[@revision] of the Hugging Face hub, which is
+downloaded into the cache that Python's library uses, too (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, …).
 
 Results go to standard output, progress and errors to standard error.
-Exit codes: 0 done, 1 failed, 2 bad usage.`;
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 after Ctrl-C.`;
 
 /** Throws CommanderError where commander would end the process. */
 export function createProgram(context: CliContext, { json }: { readonly json: boolean }): Command {
@@ -44,7 +53,7 @@ export function createProgram(context: CliContext, { json }: { readonly json: bo
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
+      writeErr: (text) => context.stderr.write(visible(text)),
       outputError: (text, write) => {
         if (!json) write(text.replace(/^error: /, 'wgqa: '));
       },
@@ -52,7 +61,8 @@ export function createProgram(context: CliContext, { json }: { readonly json: bo
       getErrHelpWidth: () => context.stderr.columns ?? 100,
     })
     .showHelpAfterError(json ? false : "('--help' lists what is allowed)")
-    .addHelpText('after', EPILOGUE);
+    .addHelpText('after', EPILOGUE)
+    .hook('preAction', (_, command) => resolveModelArguments(command, context));
   for (const add of COMMANDS) add(program, context);
   return program;
 }

@@ -1,5 +1,11 @@
 import { invalidArgument } from '../errors.ts';
-import { NO_VALUE, formatCount, formatDuration, formatInteger } from '../report/format.ts';
+import {
+  NO_VALUE,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatInteger,
+} from '../report/format.ts';
 
 /** What a long operation has done so far. */
 export interface ProgressState {
@@ -26,6 +32,8 @@ export interface ProgressOptions {
   readonly label: string;
   /** Steps of the whole operation. */
   readonly total: number;
+  /** What is counted. Default 'steps'. */
+  readonly unit?: 'steps' | 'bytes';
   /** Steps that were done before, by a run that is being resumed. Default 0. */
   readonly initialStep?: number;
   /** Default `process.stderr`, so that results on standard output stay clean. */
@@ -52,6 +60,7 @@ export interface ProgressView {
   readonly label: string;
   readonly step: number;
   readonly total: number;
+  readonly unit?: 'steps' | 'bytes';
   readonly loss: number | undefined;
   readonly distillationLoss?: number | undefined;
   readonly tokensPerSecond: number | undefined;
@@ -179,7 +188,7 @@ class Meter {
   }
 
   view(): ProgressView {
-    const { total } = this.#options;
+    const { total, unit = 'steps' } = this.#options;
     const { step, loss, distillationLoss, label = this.#options.label } = this.#state;
     const first = this.#samples[0] ?? this.#start;
     const last = this.#samples.at(-1) ?? first;
@@ -189,6 +198,7 @@ class Meter {
       label,
       step,
       total,
+      unit,
       loss,
       distillationLoss,
       tokensPerSecond: rate(first.tokens, last.tokens, milliseconds),
@@ -244,7 +254,7 @@ export function formatProgressLine(view: ProgressView, width: number): string {
 /** For a log: `label: step 20/400, loss 2.3140, 9.20k tokens/s, 5.0s elapsed, 1:35 left`. */
 export function formatPlainLine(view: ProgressView): string {
   const parts = [
-    `step ${formatSteps(view)}`,
+    view.unit === 'bytes' ? formatSteps(view) : `step ${formatSteps(view)}`,
     formatLoss('loss', view.loss),
     formatLoss('distillation', view.distillationLoss),
     formatSpeed(view.tokensPerSecond),
@@ -254,7 +264,8 @@ export function formatPlainLine(view: ProgressView): string {
   return `${view.label}: ${parts.filter((part) => part !== '').join(', ')}`;
 }
 
-function formatSteps({ step, total }: ProgressView): string {
+function formatSteps({ step, total, unit }: ProgressView): string {
+  if (unit === 'bytes') return `${formatBytes(step)} of ${formatBytes(total)}`;
   return `${formatInteger(step)}/${formatInteger(total)}`;
 }
 

@@ -1,4 +1,6 @@
 /** `wgqa train`: fine-tune a model on text pairs. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { Option, type Command } from 'commander';
 import {
   createDataset,
@@ -17,15 +19,18 @@ import {
 import { hashExamples } from '../data/hash.ts';
 import { hashCheckpoint } from '../experiment/identity.ts';
 import { integerIn } from '../options.ts';
-import { formatFixed, formatInteger } from '../report/format.ts';
+import { formatCounted, formatFixed } from '../report/format.ts';
 import { printJson, printLines, type CliContext } from './context.ts';
 import { prepareDirectory } from './files.ts';
 import {
   addCommand,
   addStorageOptions,
+  deviceOption,
+  machineOptions,
   numeric,
   pick,
   threadsOption,
+  type MachineOptions,
   type StorageOptions,
 } from './options.ts';
 import { addPairOptions, readAllPairs, type PairOptions } from './pairs.ts';
@@ -40,14 +45,14 @@ import {
   type TrainerFlags,
 } from './trainer-options.ts';
 
-interface Options extends StorageOptions, PairOptions, TrainerFlags, DistillationFlags {
+interface Options
+  extends StorageOptions, PairOptions, MachineOptions, TrainerFlags, DistillationFlags {
   readonly json?: boolean;
   readonly out: string;
   readonly epochs?: number;
   readonly steps?: number;
   readonly batchSize: number;
   readonly maxBatchTokens?: number;
-  readonly threads?: number;
   readonly eval?: readonly string[];
   readonly evalEvery?: number;
   readonly checkpoint?: string;
@@ -79,6 +84,7 @@ export function addTrainCommand(program: Command, context: CliContext): void {
     .option('--steps <n>', 'optimiser steps, those before a resume included', numeric(integerIn(1)))
     .option('--batch-size <n>', 'most pairs in a batch', numeric(integerIn(1)), 16)
     .option('--max-batch-tokens <n>', 'most tokens in a batch', numeric(integerIn(1)))
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .option('--eval <file...>', 'pairs to evaluate the loss on')
     .option(
@@ -134,7 +140,7 @@ async function train(
     options,
     context,
   );
-  await model.save(options.out, pick(options, ['dtype', 'layout']));
+  await model.save(options.out, { ...pick(options, ['dtype', 'layout']), signal });
   report(result, lastEvaluation, options, context);
 }
 
@@ -168,7 +174,7 @@ async function loadTeacher(options: Options, signal: AbortSignal): Promise<Model
   const { teacher } = options;
   return teacher === undefined
     ? undefined
-    : loadModel(teacher, { ...pick(options, ['threads']), signal });
+    : loadModel(teacher, { ...machineOptions(options), signal });
 }
 
 /** A new trainer of the model, or the one that the checkpoint holds. */
@@ -179,12 +185,14 @@ async function openTrainer(
   signal: AbortSignal,
 ): Promise<Trainer> {
   const { checkpoint, resume, force, teacher } = options;
-  const loading = { ...pick(options, ['threads']), signal };
+  const loading = { ...machineOptions(options), signal };
   if (checkpoint !== undefined && resume) {
     await checkIdentity(checkpoint, identity);
-    return Trainer.resume(checkpoint, { ...loading, ...(teacher && { teacher }) });
+    // A run may end before its first checkpoint: then it goes on from its start.
+    const isBegun = existsSync(path.join(checkpoint, 'config.json'));
+    if (isBegun) return Trainer.resume(checkpoint, { ...loading, ...(teacher && { teacher }) });
   }
-  if (checkpoint !== undefined) await prepareDirectory(checkpoint, force);
+  if (checkpoint !== undefined && !resume) await prepareDirectory(checkpoint, force);
   const model = await loadModel(directory, loading);
   try {
     const distillation = teacher && { ...distillationOptions(options), teacher };
@@ -269,5 +277,5 @@ function report(
   }
   const training = loss === undefined ? '' : `, training loss ${formatFixed(loss, 4)}`;
   const heldOut = evaluation && `, evaluation loss ${formatFixed(evaluation.loss, 4)}`;
-  printLines(context, `${out}: ${formatInteger(step)} steps${training}${heldOut ?? ''}`);
+  printLines(context, `${out}: ${formatCounted(step, 'step')}${training}${heldOut ?? ''}`);
 }

@@ -39,6 +39,11 @@ export interface CalibrationBatch {
   readonly labels: TokenRows;
 }
 
+/**
+ * With `kvHeads` alone, heads are aligned and pooled, which of all conversions without calibration
+ * or training loses least. Where `merge` or `preset` is given, everything unsaid has the paper's
+ * value.
+ */
 export interface ConvertOptions {
   /** A row of the paper's Table 1; other options override its values. */
   readonly preset?: PresetName;
@@ -47,7 +52,10 @@ export interface ConvertOptions {
    * `modules` are these). Required without a preset.
    */
   readonly kvHeads?: KvHeads;
-  /** 'mean' pools the heads once; 'weighted' learns how to. Required without a preset. */
+  /**
+   * 'mean' pools the heads once; 'weighted' learns how to. Default: the preset's; without one, 'mean'
+   * of aligned heads.
+   */
   readonly merge?: 'mean' | 'weighted';
   /** What each merge weight multiplies: a 'head' (default), its 'row's or its 'column's. */
   readonly granularity?: MergeGranularity;
@@ -72,7 +80,8 @@ export interface ConvertOptions {
   readonly grouping?: 'neighbouring' | 'similarity';
   /**
    * 'orthogonal' turns the heads of a group towards each other before they are merged, and Q and O
-   * with them (as arXiv 2412.20677): alone it changes nothing. Default 'none'.
+   * with them (as arXiv 2412.20677): alone it changes nothing. Default 'none', and 'orthogonal'
+   * without `merge` and `preset`.
    */
   readonly alignment?: 'none' | 'orthogonal';
   /**
@@ -122,10 +131,9 @@ export function resolveConvertOptions(
 ): ResolvedConversion {
   const rules = rulesOf(config);
   const given = checkOptions(options, rules);
-  const all = { ...(given.preset && presetOptions(PRESETS[given.preset], config)), ...given };
+  const all = { ...defaultsOf(given, config), ...given };
   const { kvHeads, merge } = all;
   if (kvHeads === undefined) throw invalidArgument('kvHeads', rules.kvHeads.allowed, undefined);
-  if (merge === undefined) throw invalidArgument('merge', rules.merge.allowed, undefined);
   const resolved = {
     kvHeads: copyOf(kvHeads),
     merge,
@@ -141,6 +149,20 @@ export function resolveConvertOptions(
   checkTogether(resolved, given);
   return resolved;
 }
+
+/** The paper's choices where a merge or preset is asked for, else what is known to lose least. */
+function defaultsOf(given: Given, config: ModelConfig) {
+  const { preset, merge } = given;
+  if (preset !== undefined) return presetOptions(PRESETS[preset], config);
+  if (merge !== undefined) return { merge };
+  const ofWeights = (['granularity', 'init', 'constraint', 'seed'] as const).find(
+    (name) => given[name] !== undefined,
+  );
+  if (ofWeights === undefined) return BEST_KNOWN;
+  throw invalidArgument('merge', `'weighted' with ${ofWeights}`, undefined);
+}
+
+const BEST_KNOWN = { merge: 'mean', alignment: 'orthogonal' } as const;
 
 /** What callers change later is not the model's. */
 function copyOf(kvHeads: KvHeads): KvHeads {

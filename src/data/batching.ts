@@ -1,5 +1,12 @@
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { booleanRule, checkOptions, checkValue, integerIn, type Rules } from '../options.ts';
+import {
+  booleanRule,
+  checkOptions,
+  checkValue,
+  integerIn,
+  isRecord,
+  type Rules,
+} from '../options.ts';
 import type { Batch, Dataset, Example } from './dataset.ts';
 import { CounterRandom } from './random.ts';
 
@@ -131,10 +138,14 @@ function sourceLength(examples: readonly Example[], index: number): number {
   return examples[index]?.inputIds.length ?? 0;
 }
 
-function checkExamples(examples: readonly Example[], maxTokens: number): void {
-  if (examples.length === 0) throw invalidArgument('examples', 'a list of at least one', examples);
-  examples.forEach((example, index) => {
-    const field = `examples[${String(index)}]`;
+function checkExamples(given: unknown, maxTokens: number): void {
+  if (!Array.isArray(given) || given.length === 0) {
+    throw invalidArgument('examples', 'an array of at least one example', given);
+  }
+  // Not with forEach(), which passes over the holes of a sparse array.
+  for (let index = 0; index < given.length; index += 1) {
+    const field = `examples[${index}]`;
+    const example = checkExample(given[index], field);
     if (example.inputIds.length === 0 || example.labels.length === 0) {
       throw new WgqaError('INVALID_ARGUMENT', `${field} has no tokens`, {
         field,
@@ -142,9 +153,20 @@ function checkExamples(examples: readonly Example[], maxTokens: number): void {
       });
     }
     if (tokenCount(example) > maxTokens) {
-      const message = `${field} has ${String(tokenCount(example))} tokens`;
-      const allowed = `at most maxTokens = ${String(maxTokens)}`;
+      const message = `${field} has ${tokenCount(example)} tokens`;
+      const allowed = `at most maxTokens = ${maxTokens}`;
       throw new WgqaError('INVALID_ARGUMENT', message, { field, allowed });
     }
-  });
+  }
+}
+
+/** Rows of token ids; a model checks the ids when it is given them. */
+function checkExample(example: unknown, field: string): Example {
+  if (!isRecord(example)) throw invalidArgument(field, 'an example', example);
+  for (const key of ['inputIds', 'labels']) {
+    const row = example[key];
+    if (row instanceof Int32Array || Array.isArray(row)) continue;
+    throw invalidArgument(`${field}.${key}`, 'an Int32Array', row);
+  }
+  return example as unknown as Example;
 }

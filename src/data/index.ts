@@ -1,5 +1,6 @@
 import { checkOptions, type Rules } from '../options.ts';
 import { BATCHING_RULES, createDataset, type BatchingOptions } from './batching.ts';
+import { heapCapacity } from './capacity.ts';
 import type { Dataset } from './dataset.ts';
 import { READ_PAIRS_RULES, readPairs, type ReadPairsOptions } from './pairs.ts';
 import {
@@ -32,7 +33,7 @@ export async function loadDataset(
   options: LoadDatasetOptions,
 ): Promise<Dataset> {
   checkOptions(options, { ...READ_PAIRS_RULES, ...TOKENIZE_RULES, ...BATCHING_RULES });
-  const pairs = readPairs(path, pick(options, READ_PAIRS_RULES));
+  const pairs = readPairs(path, { maxPairs: heapCapacity(), ...pick(options, READ_PAIRS_RULES) });
   const examples = await tokenizePairs(pairs, tokenizer, pick(options, TOKENIZE_RULES));
   return createDataset(examples, pick(options, BATCHING_RULES));
 }

@@ -1,7 +1,7 @@
-import { createReadStream } from 'node:fs';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { WgqaError } from '../errors.ts';
+import { openToRead } from './open-file.ts';
 
 export interface Line {
   /** Without its line break. */
@@ -24,43 +24,94 @@ export function malformedLine(path: string, line: number, problem: string): Wgqa
  *   or has a line of more than `maxLineLength` characters.
  */
 export async function* readLines(path: string, maxLineLength: number): AsyncGenerator<Line> {
-  const stream = openStream(path);
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  let rest = '';
-  let number = 0;
+  let stream: Readable;
   try {
-    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
-        number += 1;
-        yield checkedLine(path, line, number, maxLineLength);
-      }
-      checkedLine(path, rest, number + 1, maxLineLength);
-    }
-    rest += decoder.decode();
-    if (rest !== '') yield checkedLine(path, rest, number + 1, maxLineLength);
+    stream = await openStream(path);
   } catch (cause) {
-    throw readingError(path, number + 1, cause);
+    throw readingError(path, 0, cause);
+  }
+  try {
+    yield* splitLines(stream, path, maxLineLength);
   } finally {
     stream.destroy();
   }
 }
 
-function openStream(path: string): Readable {
-  const file = createReadStream(path);
+/**
+ * Yields the lines of a stream of UTF-8; errors call it `name`.
+ *
+ * @throws WgqaError as {@link readLines} does
+ */
+export async function* splitLines(
+  stream: AsyncIterable<Uint8Array | string>,
+  name: string,
+  maxLineLength: number,
+): AsyncGenerator<Line> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const rest = new LineRest(name, maxLineLength);
+  let number = 0;
+  try {
+    for await (const chunk of stream) {
+      const text = typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true });
+      const lines = text.split('\n');
+      const unfinished = lines.pop() ?? '';
+      for (const line of lines) {
+        number += 1;
+        yield rest.finish(line, number);
+      }
+      rest.add(unfinished, number + 1);
+    }
+    const last = decoder.decode();
+    if (last !== '' || !rest.isEmpty) yield rest.finish(last, number + 1);
+  } catch (cause) {
+    throw readingError(name, number + 1, cause);
+  }
+}
+
+/** The pieces of a line whose end is not read yet: joined once, so that long lines take linear time. */
+class LineRest {
+  readonly #path: string;
+  readonly #maxLength: number;
+  #pieces: string[] = [];
+  #length = 0;
+
+  constructor(path: string, maxLength: number) {
+    this.#path = path;
+    this.#maxLength = maxLength;
+  }
+
+  get isEmpty(): boolean {
+    return this.#length === 0;
+  }
+
+  add(piece: string, number: number): void {
+    if (piece === '') return;
+    this.#length += piece.length;
+    if (this.#length > this.#maxLength) {
+      const problem = `the line has over ${this.#maxLength} characters`;
+      throw malformedLine(this.#path, number, problem);
+    }
+    this.#pieces.push(piece);
+  }
+
+  /** The whole line, which ends with `piece`. */
+  finish(piece: string, number: number): Line {
+    this.add(piece, number);
+    const [only = ''] = this.#pieces;
+    const text = this.#pieces.length > 1 ? this.#pieces.join('') : only;
+    this.#pieces = [];
+    this.#length = 0;
+    return { text: text.endsWith('\r') ? text.slice(0, -1) : text, number };
+  }
+}
+
+async function openStream(path: string): Promise<Readable> {
+  const file = await openToRead(path);
   if (!path.endsWith('.gz')) return file;
   // pipeline() forwards errors and closes both ends; the reader sees the error on `unzipped`.
   const unzipped = createGunzip();
   pipeline(file, unzipped, () => undefined);
   return unzipped;
-}
-
-function checkedLine(path: string, line: string, number: number, maxLength: number): Line {
-  if (line.length > maxLength) {
-    throw malformedLine(path, number, `the line has over ${String(maxLength)} characters`);
-  }
-  return { text: line.endsWith('\r') ? line.slice(0, -1) : line, number };
 }
 
 /** What made reading fail, as the error that callers see; `line` is where, if that is known. */

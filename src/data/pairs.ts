@@ -1,5 +1,15 @@
-import { invalidArgument } from '../errors.ts';
-import { checkOptions, integerIn, isRecord, oneOf, stringRule, type Rules } from '../options.ts';
+import { invalidArgument, shorten } from '../errors.ts';
+import {
+  checkOptions,
+  checkValue,
+  integerIn,
+  isRecord,
+  oneOf,
+  pathRule,
+  stringRule,
+  type Rules,
+} from '../options.ts';
+import { tooManyPairs } from './capacity.ts';
 import { readCsv, readTsv, type DelimitedRecord } from './delimited.ts';
 import { malformedLine, readLines, type Line } from './lines.ts';
 import { readParquet } from './parquet/index.ts';
@@ -31,6 +41,12 @@ export interface ReadPairsOptions {
   readonly prefix?: string;
   /** Most characters of a line, a CSV record, or a text in a Parquet file. Default 1,000,000. */
   readonly maxLineLength?: number;
+  /**
+   * Most pairs of the file; of a Parquet file that declares more, nothing is read. Default: no limit
+   * of {@link readPairs}, which holds one at a time, and of `loadDataset` as many as this process's
+   * heap has room for.
+   */
+  readonly maxPairs?: number;
 }
 
 export const READ_PAIRS_RULES = {
@@ -39,6 +55,7 @@ export const READ_PAIRS_RULES = {
   targetField: stringRule,
   prefix: { allowed: 'a string', accepts: (value): value is string => typeof value === 'string' },
   maxLineLength: integerIn(1),
+  maxPairs: integerIn(1),
 } satisfies Rules;
 
 // Parquet is compressed within, and cannot be read from the middle of a ".gz".
@@ -67,31 +84,45 @@ interface Row {
 /**
  * Yields the text pairs of a file of JSON lines, CSV or TSV (both with a header), plain or gzip, or
  * of a Parquet file as Hugging Face stores data sets ({@link readParquet} says which those are).
- * Empty lines are skipped.
+ * Empty lines are skipped; an empty text is one, of its end token alone.
  *
  * @throws WgqaError `INVALID_FILE` with `field` "file:line", or "file:row" counted from 1, for a
  *   line or row that is malformed or lacks a field or its text, and the file alone where Parquet's
- *   metadata are wrong; `UNSUPPORTED` for an encoding or compression in Parquet that cannot be read;
+ *   metadata are wrong; `OUT_OF_MEMORY` for more than `maxPairs`; `UNSUPPORTED` for an encoding or compression in Parquet that cannot be read;
  *   `NOT_FOUND`; `IO`; `INVALID_ARGUMENT` for a name whose format is unknown.
  */
 export async function* readPairs(
   path: string,
   options: ReadPairsOptions = {},
 ): AsyncGenerator<TextPair> {
+  checkValue(path, pathRule, 'path');
   const {
     format = formatOf(path),
     sourceField = 'source',
     targetField = 'target',
     prefix = '',
-    maxLineLength = DEFAULT_MAX_LINE_LENGTH,
+    maxLineLength: maxLength = DEFAULT_MAX_LINE_LENGTH,
+    maxPairs = Infinity,
   } = checkOptions(options, READ_PAIRS_RULES);
   const columns = { source: sourceField, target: targetField };
-  const rows = READERS[format](path, columns, maxLineLength);
-  for await (const row of rows) {
+  let count = 0;
+  for await (const row of READERS[format](path, columns, { maxLength, maxPairs })) {
+    if (count === maxPairs) throw tooManyPairs(path, maxPairs);
+    count += 1;
     const source = requireText(row.source, sourceField, path, row.line);
     const target = requireText(row.target, targetField, path, row.line);
+    if (count === 1 && prefix !== '' && source.startsWith(prefix)) warnOfPrefix(path, prefix);
     yield { source: prefix + source, target };
   }
+}
+
+/** Some files hold sources with the prefix, and some without. */
+function warnOfPrefix(path: string, prefix: string): void {
+  const text = JSON.stringify(shorten(prefix, 80));
+  process.emitWarning(`${path}: sources begin with the prefix ${text} already; now it is doubled`, {
+    type: 'WgqaWarning',
+    code: 'DOUBLED_PREFIX',
+  });
 }
 
 function formatOf(path: string): PairFormat {
@@ -101,14 +132,20 @@ function formatOf(path: string): PairFormat {
   throw invalidArgument('path', allowed, path);
 }
 
+interface Limits {
+  readonly maxLength: number;
+  readonly maxPairs: number;
+}
+
+type Reader = (path: string, columns: Columns, limits: Limits) => AsyncIterable<Row>;
+
 /** The reader of each format. */
-const READERS: Readonly<
-  Record<PairFormat, (path: string, columns: Columns, maxLength: number) => AsyncIterable<Row>>
-> = {
-  jsonl: (path, columns, maxLength) => readJsonLines(readLines(path, maxLength), path, columns),
-  csv: (path, columns, maxLength) =>
+const READERS: Readonly<Record<PairFormat, Reader>> = {
+  jsonl: (path, columns, { maxLength }) => readJsonLines(readLines(path, maxLength), path, columns),
+  csv: (path, columns, { maxLength }) =>
     readTable(readCsv(readLines(path, maxLength), path, maxLength), path, columns),
-  tsv: (path, columns, maxLength) => readTable(readTsv(readLines(path, maxLength)), path, columns),
+  tsv: (path, columns, { maxLength }) =>
+    readTable(readTsv(readLines(path, maxLength)), path, columns),
   parquet: readParquet,
 };
 
@@ -179,6 +216,6 @@ function findColumn(header: DelimitedRecord, name: string, path: string): number
 }
 
 function requireText(value: unknown, name: string, path: string, line: number): string {
-  if (typeof value === 'string' && value.trim() !== '') return value;
-  throw malformedLine(path, line, `"${name}" must be text, and not empty`);
+  if (typeof value === 'string') return value;
+  throw malformedLine(path, line, `"${name}" must be text`);
 }

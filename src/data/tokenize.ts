@@ -8,6 +8,8 @@ import { takeTurns } from './turns.ts';
 export interface TokenEncoder {
   /** Token ids with the end token, where there is one. */
   encode(text: string): Int32Array;
+  /** Several texts in another thread; where it is absent, `encode` is called for each. */
+  encodeBatchAsync?(texts: readonly string[]): Promise<Int32Array[]>;
   readonly eosTokenId: number | undefined;
 }
 
@@ -37,21 +39,66 @@ export async function tokenizePairs(
 ): Promise<Example[]> {
   const checked = checkOptions(options, TOKENIZE_RULES);
   const { maxSourceTokens = 512, maxTargetTokens = 128, signal } = checked;
-  const encode = (text: string, limit: number) =>
-    truncate(tokenizer.encode(text), limit, tokenizer.eosTokenId);
   const examples: Example[] = [];
-  const letOthersRun = takeTurns();
-  for await (const { source, target } of pairs) {
-    if (signal?.aborted === true) {
-      throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
+  const encode = encoderOf(tokenizer, signal);
+  const { eosTokenId } = tokenizer;
+  for await (const group of groups(pairs)) {
+    const sources = await encode(group.map(({ source }) => source));
+    const targets = await encode(group.map(({ target }) => target));
+    for (const i of group.keys()) {
+      examples.push({
+        inputIds: truncate(sources[i]!, maxSourceTokens, eosTokenId),
+        labels: truncate(targets[i]!, maxTargetTokens, eosTokenId),
+      });
     }
-    examples.push({
-      inputIds: encode(source, maxSourceTokens),
-      labels: encode(target, maxTargetTokens),
-    });
-    await letOthersRun();
   }
   return examples;
+}
+
+const GROUP_PAIRS = 64;
+const GROUP_CHARACTERS = 1_000_000;
+
+/** Some pairs at a time: enough to keep the other thread busy, few enough to be aborted in between. */
+async function* groups(
+  pairs: Iterable<TextPair> | AsyncIterable<TextPair>,
+): AsyncGenerator<TextPair[]> {
+  let group: TextPair[] = [];
+  let characters = 0;
+  for await (const pair of pairs) {
+    group.push(pair);
+    characters += pair.source.length + pair.target.length;
+    if (group.length < GROUP_PAIRS && characters < GROUP_CHARACTERS) continue;
+    yield group;
+    group = [];
+    characters = 0;
+  }
+  if (group.length > 0) yield group;
+}
+
+type EncodeAll = (texts: string[]) => Promise<Int32Array[]>;
+
+/** Encodes in another thread where the tokenizer can, else letting other work run in between. */
+function encoderOf(tokenizer: TokenEncoder, signal: AbortSignal | undefined): EncodeAll {
+  const checkGoesOn = (): void => {
+    if (signal?.aborted !== true) return;
+    throw new WgqaError('ABORTED', 'tokenizing was aborted', { cause: signal.reason });
+  };
+  if (tokenizer.encodeBatchAsync !== undefined) {
+    return async (texts) => {
+      checkGoesOn();
+      return tokenizer.encodeBatchAsync!(texts);
+    };
+  }
+  const letOthersRun = takeTurns();
+  return async (texts) => {
+    const rows: Int32Array[] = [];
+    for (const text of texts) {
+      checkGoesOn();
+      rows.push(tokenizer.encode(text));
+      await letOthersRun();
+    }
+    return rows;
+  };
 }
 
 /** The first `limit` ids; the last one is the end token where `ids` ends with it. */

@@ -13,6 +13,7 @@ import {
   integerIn,
   numberIn,
   oneOf,
+  textRule,
   type Checked,
   type Rule,
   type Rules,
@@ -35,11 +36,6 @@ const MAX_ALL_STOP_CHARACTERS = 16_384;
 /** A seed is told as a number, which holds as many bits and more. */
 const RANDOM_SEEDS = 2 ** 48 - 1;
 const DEFAULT_NEW_TOKENS = 20;
-
-const textRule: Rule<string> = {
-  allowed: 'a string',
-  accepts: (value): value is string => typeof value === 'string',
-};
 
 const stopStringRule: Rule<string> = {
   allowed: `a string of 1 to ${MAX_STOP_CHARACTERS} characters`,

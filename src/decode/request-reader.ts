@@ -1,6 +1,4 @@
 /** From what a caller asks to what native code decodes: token ids, resolved options, limits. */
-import { access } from 'node:fs/promises';
-import path from 'node:path';
 import { readGenerationConfig } from '../checkpoint/checkpoint.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { readTokenRow, type Model } from '../model/index.ts';
@@ -9,7 +7,7 @@ import type {
   NativeGeneratedSequence,
   NativeGenerationOptions,
 } from '../native.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
+import { findTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import {
   parseGenerationDefaults,
   warnOfKeys,
@@ -48,9 +46,6 @@ export interface DecodeTask {
   readonly processors: readonly LogitsProcessor[];
 }
 
-/** A text of more characters per token has more tokens than a limit, or is next to nothing. */
-const MAX_TOKEN_CHARACTERS = 32;
-
 export class RequestReader {
   readonly #model: ModelSource;
   readonly #limits: Limits;
@@ -68,7 +63,7 @@ export class RequestReader {
   async read(request: CheckedRequest): Promise<DecodeTask> {
     const began = performance.now();
     const timeout = this.#timeoutOf(request);
-    this.#tokenizer ??= findTokenizer(this.#model.directory);
+    this.#tokenizer ??= tokenizerOf(this.#model.directory);
     this.#defaults ??= findDefaults(this.#model);
     const [found, defaults] = await Promise.all([this.#tokenizer, this.#defaults]);
     const { config } = this.#model;
@@ -163,8 +158,8 @@ export class RequestReader {
     const { tokenizer } = found;
     if (tokenizer === undefined) throw needsTokenizer(field, found);
     const { inputTokens } = this.#limits;
-    checkLimit(field, text.length, MAX_TOKEN_CHARACTERS * inputTokens, ' characters');
-    const ids = await Promise.resolve(tokenizer.encode(text, options));
+    checkLimit(field, text.length, tokenizer.maxCharacters(inputTokens), ' characters');
+    const ids = await tokenizer.encodeAsync(text, options);
     checkLimit(field, ids.length, inputTokens, ' tokens');
     return ids;
   }
@@ -235,18 +230,12 @@ interface FoundTokenizer {
 }
 
 /** The tokenizer of the model's directory, if it has one. What it has must be readable. */
-async function findTokenizer(directory: string | undefined): Promise<FoundTokenizer> {
+async function tokenizerOf(directory: string | undefined): Promise<FoundTokenizer> {
   if (directory === undefined) return {};
-  const isPresent = await access(path.join(directory, 'tokenizer.json')).then(
-    () => true,
-    () => false,
-  );
-  try {
-    return { tokenizer: await loadTokenizer(directory) };
-  } catch (error) {
-    if (isPresent || !(error instanceof WgqaError)) throw error;
-    return { reason: error.message };
-  }
+  const tokenizer = await findTokenizer(directory);
+  if (tokenizer !== undefined) return { tokenizer };
+  const reason = `${directory} has no tokenizer.json, spiece.model or tokenizer.model`;
+  return { reason };
 }
 
 async function findDefaults({ config, directory }: ModelSource): Promise<GenerationDefaults> {

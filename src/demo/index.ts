@@ -23,11 +23,12 @@ export {
  * @throws WgqaError what loading, training or decoding failed with; ABORTED
  */
 export async function runDemo(options: DemoOptions): Promise<DemoReport> {
-  const { modelDirectory, dataDirectory, plan, threads, signal } = options;
+  const { modelDirectory, dataDirectory, plan, device, threads, signal } = options;
   const createdAt = new Date();
   const tokenizer = await loadTokenizer(modelDirectory);
   const data = await loadDemoData(dataDirectory, tokenizer, plan, signal);
   await using base = await loadModel(modelDirectory, {
+    ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   });

@@ -1,5 +1,5 @@
 /** What a demo run does, with every choice made. */
-import type { PresetName } from '../index.ts';
+import type { Device, PresetName } from '../index.ts';
 
 export interface DemoOptions {
   /** Directory of the multi-head model every variant starts from, with its tokenizer. */
@@ -11,6 +11,8 @@ export interface DemoOptions {
   readonly command: string;
   /** Version of this package, for the report. */
   readonly version: string;
+  /** Default 'auto'. */
+  readonly device?: 'auto' | Device;
   /** Default: one per core. */
   readonly threads?: number;
   readonly signal?: AbortSignal;

@@ -1,5 +1,5 @@
 /** An experiment: every variant of a plan, with every seed, on every data set. */
-import { loadModel, loadTokenizer, type Model, type Tokenizer } from '../index.ts';
+import { loadModel, loadTokenizer, type Device, type Model, type Tokenizer } from '../index.ts';
 import { BudgetedHeads } from './budgets.ts';
 import { checkGeneration, checkVariants } from './checks.ts';
 import { loadData, type ExperimentData } from './data.ts';
@@ -32,6 +32,8 @@ export interface ExperimentOptions {
   /** Report on what is there, and run nothing. */
   readonly reportOnly?: boolean;
   readonly version: string;
+  /** Default 'auto'. */
+  readonly device?: 'auto' | Device;
   /** Default: one per core. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -69,10 +71,11 @@ export async function runExperiment(
   plan: ExperimentPlan,
   options: ExperimentOptions,
 ): Promise<ExperimentReport> {
-  const { threads, signal } = options;
+  const { device, threads, signal } = options;
   const tokenizer = await loadTokenizer(plan.base);
   await using baseModel = await loadModel(plan.base, {
     dtype: plan.evaluation.dtype,
+    ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(signal && { signal }),
   });
@@ -136,10 +139,10 @@ async function executeRun(
   run: PlannedRun,
   meter: ExperimentMeter,
 ): Promise<FinishedRun> {
-  const { signal, threads } = laboratory.options;
+  const { signal, device, threads } = laboratory.options;
   await openRun(run.directory, run.identity);
   const progress = meter.begin(run);
-  const context = { ...laboratory, ...run, signal, threads };
+  const context = { ...laboratory, ...run, signal, device, threads };
   const train = run.variant.trained ? trainRun : convertRun;
   await using trained = await train({
     ...context,

@@ -1,4 +1,5 @@
 /** The folder of one run: what it says of itself, and what is left of one that was cut off. */
+import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { textFile, writeDirectory } from '../checkpoint/atomic-directory.ts';
@@ -33,6 +34,22 @@ export function runDirectory(out: string, { dataset, variant, seed }: RunKey): s
 /** Where the trainer saves its state. */
 export function stateDirectory(run: string): string {
   return path.join(run, STATE);
+}
+
+/**
+ * Whether the trainer has saved a state; what a kill has left of the first one is removed.
+ * @throws WgqaError IO
+ */
+export async function holdsState(run: string): Promise<boolean> {
+  const state = stateDirectory(run);
+  // What makes a checkpoint one is written last.
+  if (existsSync(path.join(state, 'config.json'))) return true;
+  try {
+    await rm(state, { recursive: true, force: true });
+    return false;
+  } catch (error) {
+    throw writeError(error, state);
+  }
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Fine-tuning of one run, from wherever it stopped. */
-import { existsSync } from 'node:fs';
 import {
   evaluateLoss,
   Trainer,
   TRAINER_PRESETS,
+  type Device,
   type Model,
   type StepReport,
   type TrainerOptions,
@@ -12,13 +12,21 @@ import type { BudgetedHeads } from './budgets.ts';
 import { evaluationBatches, trainingBatches } from './data.ts';
 import type { RunInputs } from './identity.ts';
 import type { TrainingPlan } from './plan.ts';
-import { appendCurve, readCurve, stateDirectory, trimCurve, type CurveLine } from './run-files.ts';
+import {
+  appendCurve,
+  holdsState,
+  readCurve,
+  stateDirectory,
+  trimCurve,
+  type CurveLine,
+} from './run-files.ts';
 import { convertVariant } from './variants.ts';
 
 export interface TrainingContext extends RunInputs {
   readonly baseModel: Model;
   /** The run's folder. */
   readonly directory: string;
+  readonly device: 'auto' | Device | undefined;
   readonly threads: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onStep: (report: StepReport) => void;
@@ -70,11 +78,12 @@ function convertBase(context: TrainingContext): Promise<Model> {
 }
 
 async function startTrainer(context: TrainingContext): Promise<Trainer> {
-  const { directory, plan, variant, baseModel, threads, signal } = context;
+  const { directory, plan, variant, baseModel, device, threads, signal } = context;
   const state = stateDirectory(directory);
-  if (existsSync(state)) {
+  if (await holdsState(directory)) {
     const trainer = await Trainer.resume(state, {
       dtype: plan.evaluation.dtype,
+      ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(signal && { signal }),
       ...(variant.distillation && { teacher: baseModel }),

@@ -1,5 +1,6 @@
 import { invalidArgument } from '../errors.ts';
-import { type References, checkCorpus, checkOneOf } from './checks.ts';
+import { booleanRule, checkOptions, integerIn, numberIn, oneOf, type Rules } from '../options.ts';
+import { type References, checkCorpus } from './checks.ts';
 import { type NgramCounts, countMatches, countNgrams } from './ngrams.ts';
 import { splitWhitespace, tokenize13a } from './tokenizer13a.ts';
 
@@ -8,6 +9,9 @@ import { splitWhitespace, tokenize13a } from './tokenizer13a.ts';
  * that is what a reader needs to compare two scores.
  */
 export const SACREBLEU_VERSION = '2.6.0';
+
+/** Every order counts all n-grams of a text anew. */
+const MAX_ORDER = 16;
 
 export const BLEU_SMOOTHINGS = ['exp', 'floor', 'add-k', 'none'] as const;
 export type BleuSmoothing = (typeof BLEU_SMOOTHINGS)[number];
@@ -33,7 +37,7 @@ export interface BleuOptions {
    * true for a sentence.
    */
   readonly effectiveOrder?: boolean;
-  /** Longest n-gram. Default 4. */
+  /** Longest n-gram, from 1 to 16. Default 4. */
   readonly maxOrder?: number;
 }
 
@@ -75,6 +79,15 @@ interface ResolvedOptions {
   readonly effectiveOrder: boolean;
   readonly maxOrder: number;
 }
+
+const RULES = {
+  tokenizer: oneOf(...BLEU_TOKENIZERS),
+  lowercase: booleanRule,
+  smoothing: oneOf(...BLEU_SMOOTHINGS),
+  smoothingValue: numberIn({ min: 0 }),
+  effectiveOrder: booleanRule,
+  maxOrder: integerIn(1, MAX_ORDER),
+} satisfies Rules;
 
 /** sacreBLEU's defaults, from Chen and Cherry, WMT 2014 (W14-3346). */
 const DEFAULT_SMOOTHING_VALUES: Partial<Record<BleuSmoothing, number>> = { floor: 0.1, 'add-k': 1 };
@@ -274,18 +287,15 @@ function signatureOf(options: ResolvedOptions, references: readonly (readonly st
 }
 
 function resolveOptions(options: BleuOptions, effectiveOrder: boolean): ResolvedOptions {
-  const smoothing = checkOneOf('smoothing', BLEU_SMOOTHINGS, options.smoothing ?? 'exp');
-  const maxOrder = options.maxOrder ?? 4;
-  if (!Number.isInteger(maxOrder) || maxOrder < 1) {
-    throw invalidArgument('maxOrder', 'an integer of at least 1', maxOrder);
-  }
+  const given = checkOptions(options, RULES);
+  const { smoothing = 'exp' } = given;
   return {
-    tokenizer: checkOneOf('tokenizer', BLEU_TOKENIZERS, options.tokenizer ?? '13a'),
-    lowercase: options.lowercase ?? false,
+    tokenizer: given.tokenizer ?? '13a',
+    lowercase: given.lowercase ?? false,
     smoothing,
-    smoothingValue: resolveSmoothingValue(smoothing, options.smoothingValue),
-    effectiveOrder: options.effectiveOrder ?? effectiveOrder,
-    maxOrder,
+    smoothingValue: resolveSmoothingValue(smoothing, given.smoothingValue),
+    effectiveOrder: given.effectiveOrder ?? effectiveOrder,
+    maxOrder: given.maxOrder ?? 4,
   };
 }
 
@@ -295,11 +305,6 @@ function resolveSmoothingValue(
 ): number | undefined {
   const standard = DEFAULT_SMOOTHING_VALUES[smoothing];
   if (value === undefined) return standard;
-  if (standard === undefined) {
-    throw invalidArgument('smoothingValue', `absent for smoothing '${smoothing}'`, value);
-  }
-  if (!Number.isFinite(value) || value < 0) {
-    throw invalidArgument('smoothingValue', 'a finite number of at least 0', value);
-  }
-  return value;
+  if (standard !== undefined) return value;
+  throw invalidArgument('smoothingValue', `absent for smoothing '${smoothing}'`, value);
 }

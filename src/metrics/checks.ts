@@ -17,7 +17,7 @@ export function checkCorpus(hypotheses: readonly string[], references: Reference
   if (!Array.isArray(references) || references.length !== hypotheses.length) {
     throw mismatchedReferences(hypotheses, references);
   }
-  return references.map((reference: string | readonly string[], index) => {
+  return Array.from(references as readonly (string | readonly string[])[], (reference, index) => {
     const field = `references[${String(index)}]`;
     if (typeof reference === 'string') return [reference];
     checkStrings(field, reference);
@@ -28,23 +28,11 @@ export function checkCorpus(hypotheses: readonly string[], references: Reference
 
 export function checkStrings(field: string, values: readonly string[]): void {
   if (!Array.isArray(values)) throw invalidArgument(field, 'an array of strings', values);
-  values.forEach((value: unknown, index) => {
-    if (typeof value === 'string') return;
-    throw invalidArgument(`${field}[${String(index)}]`, 'a string', value);
-  });
-}
-
-/** Checks that `value` is one of `allowed` and returns it. */
-export function checkOneOf<T extends string>(
-  field: string,
-  allowed: readonly T[],
-  value: string,
-): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) {
-    throw invalidArgument(field, allowed.map((name) => `'${name}'`).join(' | '), value);
+  // Not with forEach(), which passes over the holes of a sparse array.
+  for (let index = 0; index < values.length; index += 1) {
+    const value: unknown = values[index];
+    if (typeof value !== 'string') throw invalidArgument(`${field}[${index}]`, 'a string', value);
   }
-  return found;
 }
 
 /** Names the usual mistake, sacreBLEU's reference streams, where the shape shows it. */

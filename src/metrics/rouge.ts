@@ -1,8 +1,10 @@
-import { invalidArgument } from '../errors.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
+import { booleanRule, checkOptions, type Rule, type Rules } from '../options.ts';
 import { type References, checkCorpus } from './checks.ts';
-import { lcsIndices, lcsLength } from './lcs.ts';
+import { indexTokens, lcsCost, lcsLength } from './lcs.ts';
 import { countMatches, countNgrams } from './ngrams.ts';
 import { porterStem } from './porter.ts';
+import { summaryMatches } from './summary.ts';
 
 /** `rouge1` to `rouge9` (n-grams), `rougeL` (sentence level), `rougeLsum` (summary level). */
 export type RougeType = `rouge${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9}` | 'rougeL' | 'rougeLsum';
@@ -29,6 +31,14 @@ export interface RougeResult<T extends RougeType = RougeType> {
 }
 
 const DEFAULT_TYPES = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum'] as const;
+const typesRule: Rule<readonly RougeType[]> = {
+  allowed: 'a non-empty array of ROUGE types',
+  accepts: (value): value is readonly RougeType[] => Array.isArray(value) && value.length > 0,
+};
+const RULES = { types: typesRule, useStemmer: booleanRule } satisfies Rules;
+
+/** Steps of some nanoseconds each that one pair of texts may take: a few seconds. */
+const MAX_COST = 2 ** 29;
 const ZERO: RougeScore = { precision: 0, recall: 0, fmeasure: 0 };
 
 /**
@@ -38,23 +48,24 @@ const ZERO: RougeScore = { precision: 0, recall: 0, fmeasure: 0 };
  * takes the one with the highest F-measure (`score_multi`).
  *
  * @param references `references[i]` is the reference of `hypotheses[i]`, or the list of them.
- * @throws WgqaError `INVALID_ARGUMENT` for an empty corpus, mismatched lengths or an unknown type.
+ * @throws WgqaError `INVALID_ARGUMENT` for an empty corpus, mismatched lengths, an unknown option or
+ *   type, or texts whose longest common subsequences would take longer than some seconds.
  */
 export function computeRouge<T extends RougeType = (typeof DEFAULT_TYPES)[number]>(
   hypotheses: readonly string[],
   references: References,
   options: RougeOptions & { readonly types?: readonly T[] } = {},
 ): RougeResult<T> {
-  const types = (options.types ?? DEFAULT_TYPES) as readonly T[];
-  checkTypes(types);
+  const { types: given = DEFAULT_TYPES, useStemmer = true } = checkOptions(options, RULES);
+  const types = checkTypes(given as readonly T[]);
   const lists = checkCorpus(hypotheses, references);
-  const tokenize = createTokenizer(options.useStemmer ?? true);
+  const tokenize = createTokenizer(useStemmer);
   const examples = hypotheses.map((hypothesis, index) => {
     const prediction = createText(hypothesis, tokenize);
     const targets = (lists[index] ?? []).map((reference) => createText(reference, tokenize));
     return mapTypes(types, (type) =>
       targets
-        .map((target) => score(type, target, prediction))
+        .map((target) => located(index, () => score(type, target, prediction)))
         .reduce((best, other) => (other.fmeasure > best.fmeasure ? other : best)),
     );
   });
@@ -113,37 +124,37 @@ function scoreNgrams(
 }
 
 function scoreSentence(target: readonly string[], prediction: readonly string[]): RougeScore {
-  return fromMatches(lcsLength(target, prediction), prediction.length, target.length);
+  checkCost(lcsCost(target.length, prediction.length));
+  const indexed = indexTokens(prediction);
+  return fromMatches(lcsLength(target, indexed), prediction.length, target.length);
 }
 
-/** Section 3.2 of the paper, with the clipping of repeated tokens of ROUGE 1.5.5. */
 function scoreSummary(
   target: readonly (readonly string[])[],
   prediction: readonly (readonly string[])[],
 ): RougeScore {
-  const targetLeft = countNgrams(target.flat(), 1);
-  const predictionLeft = countNgrams(prediction.flat(), 1);
-  let hits = 0;
-  for (const sentence of target) {
-    for (const token of unionLcs(sentence, prediction)) {
-      const inTarget = targetLeft.get(token) ?? 0;
-      const inPrediction = predictionLeft.get(token) ?? 0;
-      if (inTarget === 0 || inPrediction === 0) continue;
-      hits += 1;
-      targetLeft.set(token, inTarget - 1);
-      predictionLeft.set(token, inPrediction - 1);
-    }
-  }
+  const hits = summaryMatches(target, prediction, checkCost);
   return fromMatches(hits, prediction.flat().length, target.flat().length);
 }
 
-/** Tokens of `sentence` that are in its longest common subsequence with any of `candidates`. */
-function unionLcs(
-  sentence: readonly string[],
-  candidates: readonly (readonly string[])[],
-): string[] {
-  const covered = new Set(candidates.flatMap((candidate) => lcsIndices(sentence, candidate)));
-  return sentence.filter((_, index) => covered.has(index));
+/** Found before the work begins, which holds the thread. */
+class TooCostly extends Error {}
+
+function checkCost(steps: number): void {
+  if (steps > MAX_COST) throw new TooCostly();
+}
+
+/** The error of texts that are too long for each other, which names them. */
+function located<T>(index: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof TooCostly)) throw error;
+    const field = `hypotheses[${index}]`;
+    const allowed = 'texts of at most some hundred thousand words; rouge1 and rouge2 have no limit';
+    const message = `${field} and its reference have too many words or lines for rougeL and rougeLsum`;
+    throw new WgqaError('INVALID_ARGUMENT', message, { field, allowed });
+  }
 }
 
 function fromMatches(matches: number, predicted: number, expected: number): RougeScore {
@@ -166,16 +177,17 @@ function mapTypes<T extends RougeType>(
   return Object.fromEntries(types.map((type) => [type, compute(type)])) as Record<T, RougeScore>;
 }
 
-function checkTypes(types: readonly RougeType[]): void {
-  if (!Array.isArray(types) || types.length === 0) {
-    throw invalidArgument('types', 'a non-empty array of ROUGE types', types);
+/** Each type once. */
+function checkTypes<T extends RougeType>(types: readonly T[]): T[] {
+  const known = new Set<T>();
+  // Not with forEach(), which passes over the holes of a sparse array.
+  for (let index = 0; index < types.length; index += 1) {
+    const type: unknown = types[index];
+    if (typeof type !== 'string' || !/^rouge(?:[1-9]|L|Lsum)$/.test(type)) {
+      const allowed = "'rouge1'..'rouge9' | 'rougeL' | 'rougeLsum'";
+      throw invalidArgument(`types[${index}]`, allowed, type);
+    }
+    known.add(type as T);
   }
-  types.forEach((type: unknown, index) => {
-    if (typeof type === 'string' && /^rouge(?:[1-9]|L|Lsum)$/.test(type)) return;
-    throw invalidArgument(
-      `types[${String(index)}]`,
-      "'rouge1'..'rouge9' | 'rougeL' | 'rougeLsum'",
-      type,
-    );
-  });
+  return [...known];
 }

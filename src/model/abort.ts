@@ -1,12 +1,10 @@
 /** An AbortSignal carried into native code. */
 import { setMaxListeners } from 'node:events';
+import { abortError, throwIfAborted } from '../abort.ts';
 import { WgqaError } from '../errors.ts';
 import { callNative, native, type NativeAbortFlag } from '../native.ts';
 
-/** @throws WgqaError ABORTED, with the signal's reason as cause, if it has fired */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortError(signal);
-}
+export { abortError, throwIfAborted };
 
 /**
  * Runs native work that stops early when `signal` fires.
@@ -42,8 +40,4 @@ export function onAbort(signal: AbortSignal | undefined, abort: () => void): () 
   return () => {
     signal.removeEventListener('abort', abort);
   };
-}
-
-export function abortError(signal: AbortSignal): WgqaError {
-  return new WgqaError('ABORTED', 'the operation was aborted', { cause: signal.reason });
 }

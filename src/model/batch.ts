@@ -5,7 +5,7 @@
 import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import type { NativeBatch, NativeRagged } from '../native.ts';
-import { isRecord } from '../options.ts';
+import { checkValue, isRecord, objectRule } from '../options.ts';
 import type { ForwardInput, TokenRow, TokenRows } from './types.ts';
 
 /** Label of a position that does not count in the loss. */
@@ -32,6 +32,7 @@ export interface PreparedBatch {
  * @throws WgqaError INVALID_ARGUMENT naming the row and column
  */
 export function prepareBatch(input: ForwardInput, config: ModelConfig): PreparedBatch {
+  checkValue(input, objectRule, 'input');
   const vocab = config.vocab_size;
   const sources = readRows(input.inputIds, 'inputIds', vocab);
   const spans = readSpans(input.attentionMask, sources, config);
@@ -112,12 +113,16 @@ export function readTokenRow(row: unknown, field: string, vocab: number): Int32A
 function readRows(rows: unknown, field: string, vocab: number, alsoAllowed?: number): Int32Array[] {
   const list = splitRows(rows, field);
   if (list.length === 0) throw invalidArgument(field, 'at least one row of token ids', list);
-  return list.map((row, i) => {
+  const read: Int32Array[] = [];
+  // Not with map(), which passes over the holes of a sparse array.
+  for (let i = 0; i < list.length; ++i) {
+    const row = list[i];
     const name = `${field}[${i}]`;
     if (!isTokenRow(row)) throw invalidArgument(name, 'an array of token ids', row);
     if (row.length === 0) throw invalidArgument(name, 'at least one token id', row);
-    return checkIds(row, name, vocab, alsoAllowed);
-  });
+    read.push(checkIds(row, name, vocab, alsoAllowed));
+  }
+  return read;
 }
 
 /** Cuts a block { data, shape: [rows, columns] } into rows; rows are taken as they are. */
@@ -129,7 +134,7 @@ function splitRows(rows: unknown, field: string): readonly unknown[] {
     throw invalidArgument(`${field}.data`, 'an Int32Array or BigInt64Array', data);
   }
   const [count, columns] = Array.isArray(shape) && shape.length === 2 ? (shape as unknown[]) : [];
-  if (!isSize(count) || !isSize(columns) || count * columns !== data.length) {
+  if (!isSize(count) || !isSize(columns) || count * columns !== data.length || columns === 0) {
     throw invalidArgument(`${field}.shape`, `[rows, columns] of ${data.length} elements`, shape);
   }
   return Array.from({ length: count }, (_, i) => data.subarray(i * columns, (i + 1) * columns));
@@ -144,7 +149,7 @@ function isTokenRow(row: unknown): row is TokenRow {
 }
 
 function checkIds(row: TokenRow, field: string, vocab: number, alsoAllowed?: number): Int32Array {
-  const ids = new Int32Array(row.length);
+  // All are checked before memory is taken for them: a sparse array may claim any length.
   for (let i = 0; i < row.length; ++i) {
     const value: unknown = row[i];
     const id = typeof value === 'bigint' ? Number(value) : value;
@@ -153,8 +158,9 @@ function checkIds(row: TokenRow, field: string, vocab: number, alsoAllowed?: num
       const also = alsoAllowed === undefined ? '' : `, or ${alsoAllowed}`;
       throw invalidArgument(`${field}[${i}]`, `a token id from 0 to ${vocab - 1}${also}`, value);
     }
-    ids[i] = id as number;
   }
+  const ids = new Int32Array(row.length);
+  for (let i = 0; i < row.length; ++i) ids[i] = Number(row[i]);
   return ids;
 }
 
@@ -265,5 +271,5 @@ function toRagged(rows: readonly Int32Array[]): NativeRagged {
 }
 
 function longest(rows: readonly Int32Array[]): number {
-  return Math.max(...rows.map((row) => row.length));
+  return rows.reduce((most, { length }) => Math.max(most, length), 0);
 }

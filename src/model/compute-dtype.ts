@@ -1,10 +1,11 @@
 /** The compute type of a model that is made: as it was asked for, or chosen. */
-import { checkDirectory, readCheckpoint } from '../checkpoint/checkpoint.ts';
+import { locateCheckpoint, readCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config.ts';
 import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, isConversionWeight } from '../checkpoint/t5-tensors.ts';
 import { chooseDtype as choose, DEFAULT_EXPECTED_BATCH, widestDtype } from '../dtype/index.ts';
 import { invalidArgument } from '../errors.ts';
+import { resolveModel } from '../hub/index.ts';
 import type { FloatDtype, NativeModelOptions } from '../native.ts';
 import {
   checkOptions,
@@ -12,7 +13,7 @@ import {
   integerIn,
   oneOf,
   signalRule,
-  stringRule,
+  pathRule,
   type Checked,
   type Rules,
 } from '../options.ts';
@@ -79,18 +80,20 @@ export function fileDtypeOf(tensors: readonly TensorEntry[]): FloatDtype {
 }
 
 /**
- * What `loadModel(directory, { dtype: 'auto' })` would choose, and why; no weights are read. On the
- * CPU what is not known yet is measured, in under a second.
+ * What `loadModel(directory, { dtype: 'auto' })` would choose, and why; no weights are loaded. On the
+ * CPU what is not known yet is measured, in under a second. A model of the hub is downloaded.
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, ABORTED
  */
 export async function chooseDtype(
   directory: string,
   options: ChooseDtypeOptions = {},
 ): Promise<DtypeChoice> {
-  checkValue(directory, stringRule, 'directory');
+  checkValue(directory, pathRule, 'directory');
   const given = checkOptions(options, { ...CHOICE_RULES, signal: signalRule });
-  await checkDirectory(directory);
-  const { config, tensors } = await readCheckpoint(directory);
+  const { signal } = given;
+  directory = await resolveModel(directory, signal === undefined ? {} : { signal });
+  await using checkpoint = await readCheckpoint(await locateCheckpoint(directory), signal);
+  const { config, tensors } = checkpoint;
   const auto = { ...given, dtype: 'auto' } as const;
   const { dtypeChoice } = await resolveCompute(auto, config, fileDtypeOf(tensors));
   return dtypeChoice!;

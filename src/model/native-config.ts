@@ -10,6 +10,7 @@ import type { Activation, NativeModelConfig } from '../native.ts';
 
 const ACTIVATIONS: Readonly<Record<DenseActivation, Activation>> = {
   relu: 'relu',
+  gelu: 'gelu',
   // Three names of the same tanh approximation.
   gelu_new: 'geluTanh',
   gelu_pytorch_tanh: 'geluTanh',

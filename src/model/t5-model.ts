@@ -1,5 +1,6 @@
 /** The model behind the public interface: a native handle and the configuration it was made from. */
 import type { ModelConfig } from '../checkpoint/config.ts';
+import type { NumberSpellings } from '../checkpoint/json-parser.ts';
 import { isFoldable } from '../checkpoint/grouping.ts';
 import {
   convertedConfig,
@@ -10,14 +11,16 @@ import {
 } from '../convert/index.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { callNative, type ComputeDtype, type NativeModel } from '../native.ts';
-import { checkOptions, signalRule } from '../options.ts';
+import { checkOptions, checkValue, objectRule, signalRule } from '../options.ts';
 import { abortable } from './abort.ts';
 import { calibrationBatches } from './batch.ts';
 import { forward } from './forward.ts';
-import { saveModel, type SaveExtras } from './save.ts';
+import { checkSaveOptions, saveModel, type SaveExtras } from './save.ts';
+import { Turns } from './turns.ts';
 import type {
   Device,
   DtypeChoice,
+  FloatDtype,
   ForwardInput,
   ForwardResult,
   Model,
@@ -34,6 +37,10 @@ export interface Origin {
   readonly dtype: ComputeDtype;
   readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers. */
+  readonly spellings: NumberSpellings;
+  /** The type in which the checkpoint holds each tensor, by name; empty without a checkpoint. */
+  readonly storedDtypes: ReadonlyMap<string, FloatDtype>;
 }
 
 export class T5Model implements Model {
@@ -42,19 +49,27 @@ export class T5Model implements Model {
   readonly dtype: ComputeDtype;
   readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
+  /** How the file of the configuration spells numbers: files that are saved keep it. */
+  readonly spellings: NumberSpellings;
   readonly parameterCount: number;
   readonly #parameters: ReadonlyMap<string, ParameterInfo>;
   readonly #native: NativeModel;
+  readonly #storedDtypes: ReadonlyMap<string, FloatDtype>;
+  /** Of training steps, and of what reads or writes several parameters. */
+  readonly turns = new Turns();
   readonly #dependents = new Set<Dependent>();
   #disposal: Promise<void> | undefined;
 
-  constructor(handle: NativeModel, { config, dtype, dtypeChoice, directory }: Origin) {
+  constructor(handle: NativeModel, origin: Origin) {
+    const { config, dtype, dtypeChoice, directory, spellings, storedDtypes } = origin;
     this.#native = handle;
+    this.#storedDtypes = storedDtypes;
     this.device = handle.device();
     this.config = config;
     this.dtype = dtype;
     this.dtypeChoice = dtypeChoice;
     this.directory = directory;
+    this.spellings = spellings;
     this.#parameters = new Map(
       handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
     );
@@ -93,18 +108,21 @@ export class T5Model implements Model {
 
   async writeParameter(name: string, value: Tensor): Promise<void> {
     const { shape } = this.#parameter(name);
-    const given = value as Partial<Tensor> | undefined;
-    const allowed = `[${shape.join(', ')}]`;
-    if (!(given?.data instanceof Float32Array)) {
-      throw invalidArgument('value.data', 'a Float32Array', given?.data);
+    const { data, shape: given } = checkValue(value, objectRule, 'value');
+    if (!(data instanceof Float32Array)) {
+      throw invalidArgument('value.data', 'a Float32Array', data);
     }
-    const same = Array.isArray(given.shape) && String(given.shape) === String(shape);
-    if (!same) throw invalidArgument('value.shape', allowed, JSON.stringify(given.shape));
-    const { data } = given;
+    const sizes: readonly unknown[] = Array.isArray(given) ? given : [];
+    if (sizes.length !== shape.length || shape.some((size, i) => sizes[i] !== size)) {
+      throw invalidArgument('value.shape', `[${shape.join(', ')}]`, given);
+    }
     if (data.length !== elementCount(shape)) {
       throw invalidArgument('value.data', `${elementCount(shape)} elements`, data.length);
     }
-    await callNative(() => this.native.writeParameter(name, data));
+    // The values are those of the call: native code copies them at once.
+    if (this.turns.isFree) return callNative(() => this.native.writeParameter(name, data));
+    const copy = data.slice();
+    await this.turns.take(() => callNative(() => this.native.writeParameter(name, copy)));
   }
 
   async convert(
@@ -126,15 +144,11 @@ export class T5Model implements Model {
     return this.#derive(converted, convertedConfig(this.config, resolved));
   }
 
-  async fold(): Promise<Model> {
+  async fold(options: { readonly signal?: AbortSignal } = {}): Promise<Model> {
     const handle = this.native;
-    if (!isFoldable(this.config)) {
-      const allowed = "a model converted with merge 'weighted' or with expansion";
-      const message = 'the model has no merge or expansion weights to fold';
-      throw new WgqaError('NOTHING_TO_FOLD', message, { field: 'wgqa', allowed });
-    }
-    const folded = await callNative(() => handle.fold());
-    return this.#derive(folded, foldedConfig(this.config));
+    const { signal } = checkOptions(options, { signal: signalRule });
+    const folded = await abortable(signal, (abort) => handle.fold(abort));
+    return this.#derive(folded, isFoldable(this.config) ? foldedConfig(this.config) : this.config);
   }
 
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
@@ -143,8 +157,12 @@ export class T5Model implements Model {
 
   /** `save` with further files, written in the same all-or-nothing step. */
   async saveWith(directory: string, options: SaveOptions, extras: SaveExtras): Promise<void> {
-    const source = { native: this.native, config: this.config, directory: this.directory };
-    await saveModel(source, directory, options, extras);
+    const { native, config, spellings, directory: carryFrom } = this;
+    const source = { native, config, spellings, carryFrom, storedDtypes: this.#storedDtypes };
+    await this.turns.take(
+      () => saveModel(source, directory, options, extras),
+      checkSaveOptions(directory, options).signal,
+    );
   }
 
   async forward(
@@ -174,8 +192,9 @@ export class T5Model implements Model {
   }
 
   #derive(handle: NativeModel, config: ModelConfig): Model {
-    const { dtype, dtypeChoice, directory } = this;
-    return new T5Model(handle, { config, dtype, dtypeChoice, directory });
+    const { dtype, dtypeChoice, directory, spellings } = this;
+    const storedDtypes = this.#storedDtypes;
+    return new T5Model(handle, { config, dtype, dtypeChoice, directory, spellings, storedDtypes });
   }
 
   #parameter(name: string): ParameterInfo {

@@ -3,6 +3,7 @@ import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConversionConfig } from '../checkpoint/grouping.ts';
 import type { ConvertOptions } from '../convert/options.ts';
 import type { Accuracy, DtypeChoice } from '../dtype/index.ts';
+import type { ResolveModelOptions } from '../hub/index.ts';
 import type {
   AttentionModule,
   ComputeDtype,
@@ -64,6 +65,7 @@ export interface CreateModelOptions {
   readonly expectedBatch?: number;
   /** Threads of native work; default: one per core. */
   readonly threads?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** What `dtype: 'auto'` depends on besides the checkpoint. */
@@ -72,10 +74,14 @@ export type ChooseDtypeOptions = Pick<
   'device' | 'accuracy' | 'expectedBatch' | 'threads'
 > & { readonly signal?: AbortSignal };
 
-export interface LoadModelOptions extends Omit<CreateModelOptions, 'seed'> {
+export interface LoadModelOptions
+  extends Omit<CreateModelOptions, 'seed'>, Omit<ResolveModelOptions, 'onProgress'> {
   readonly signal?: AbortSignal;
-  /** Called while weights are prepared, with counts of tensors. */
-  readonly onProgress?: (done: number, total: number) => void;
+  /**
+   * Called while files are downloaded, with counts of bytes and 'bytes', then while weights are
+   * prepared, with counts of tensors.
+   */
+  readonly onProgress?: (done: number, total: number, unit?: 'bytes') => void;
 }
 
 export interface SaveOptions {
@@ -84,10 +90,15 @@ export interface SaveOptions {
    * them to all heads, so that stock Hugging Face code loads the result unchanged.
    */
   readonly layout?: 'grouped' | 'expanded';
-  /** Type of the stored weights; merge weights are always float32. Default: as held in memory. */
+  /**
+   * Type of the stored weights; merge weights are always float32. Default: that of the checkpoint
+   * which the model was loaded from, also after training, conversion and folding; else float32.
+   */
   readonly dtype?: FloatDtype;
   /** Larger checkpoints are cut into shards of at most this many bytes. Default 5e9. */
   readonly maxShardBytes?: number;
+  /** Stops before the new files are put in place; then the directory is as it was. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ForwardInput {
@@ -139,11 +150,15 @@ export interface Model extends AsyncDisposable {
    */
   convert(options: ConvertOptions, call?: { readonly signal?: AbortSignal }): Promise<Model>;
   /**
-   * A new model with merge and expansion weights multiplied into its projections: the same logits,
-   * fewer parameters. @throws WgqaError NOTHING_TO_FOLD
+   * A new model with merge and expansion weights multiplied into its projections, computed in
+   * float32: the same logits, fewer parameters. Without such weights, a new handle on the same
+   * parameters, which the two share until either is trained. @throws WgqaError ABORTED
    */
-  fold(): Promise<Model>;
-  /** Writes a Hugging Face checkpoint directory: all of it or nothing. */
+  fold(options?: { readonly signal?: AbortSignal }): Promise<Model>;
+  /**
+   * Writes a Hugging Face checkpoint directory: all of it or nothing. Training steps wait
+   * meanwhile. @throws WgqaError INVALID_ARGUMENT, NO_SPACE, IO, ABORTED
+   */
   save(directory: string, options?: SaveOptions): Promise<void>;
   /** One forward pass without dropout. */
   forward(input: ForwardInput, options?: { readonly signal?: AbortSignal }): Promise<ForwardResult>;

@@ -1,14 +1,9 @@
 /** The thread in which graphs run, seen from the one that asks: its requests and their ends. */
-import { Worker } from 'node:worker_threads';
-import { WgqaError } from '../errors.ts';
+import type { Worker } from 'node:worker_threads';
+import { restoreError, WgqaError } from '../errors.ts';
 import type { FinishedRequest } from '../decode/request-reader.ts';
-import {
-  restoreError,
-  type FromThread,
-  type ThreadRequest,
-  type ThreadSettings,
-  type ToThread,
-} from './protocol.ts';
+import { startWorker } from '../worker.ts';
+import type { FromThread, ThreadRequest, ThreadSettings, ToThread } from './protocol.ts';
 
 type TokenMessage = Extract<FromThread, { kind: 'token' }>;
 
@@ -29,7 +24,7 @@ export class EngineThread {
   #end: WgqaError | undefined;
 
   constructor(settings: ThreadSettings) {
-    this.#worker = startWorker(settings);
+    this.#worker = startWorker(import.meta.url, 'worker', settings);
     let end: (cause?: unknown) => void = () => undefined;
     this.ready = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromThread) => {
@@ -89,15 +84,4 @@ export class EngineThread {
     if (message.kind === 'finished') pending?.resolve(message.result);
     else pending?.reject(restoreError(message.error));
   }
-}
-
-/** In a clone the sources are TypeScript, and tsx does not reach the entry file of a worker. */
-function startWorker(workerData: ThreadSettings): Worker {
-  const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
-  if (entry.pathname.endsWith('.js')) return new Worker(entry, { workerData });
-  const program = `import('tsx/esm/api').then(({ register }) => {
-    register();
-    return import(${JSON.stringify(entry.href)});
-  })`;
-  return new Worker(program, { workerData, eval: true, execArgv: [] });
 }

@@ -1,5 +1,5 @@
 /** Export of a model as ONNX graphs, in the directory layout of Optimum and transformers.js. */
-import { readdir, rmdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import {
   makeDirectory,
@@ -7,17 +7,28 @@ import {
   writeDirectory,
   type OutputFile,
 } from '../checkpoint/atomic-directory.ts';
-import { carriedFiles, CONFIG_FILE, GENERATION_CONFIG_FILE } from '../checkpoint/checkpoint.ts';
-import { isFoldable } from '../checkpoint/grouping.ts';
-import { implementationOf, throwIfAborted, type Model, type ModelConfig } from '../model/index.ts';
+import {
+  carriedFiles,
+  CONFIG_FILE,
+  configText,
+  GENERATION_CONFIG_FILE,
+} from '../checkpoint/checkpoint.ts';
+import { architectureOf } from '../checkpoint/config.ts';
+import {
+  implementationOf,
+  throwIfAborted,
+  type Model,
+  type ModelConfig,
+  type T5Model,
+} from '../model/index.ts';
 import {
   checkOptions,
   checkValue,
   functionRule,
   integerIn,
   oneOf,
+  pathRule,
   signalRule,
-  stringRule,
   type Rules,
 } from '../options.ts';
 import { buildDecoder, buildDecoderWithPast, buildMergedDecoder } from './decoder.ts';
@@ -74,12 +85,12 @@ export async function exportOnnx(
   directory: string,
   options: ExportOnnxOptions = {},
 ): Promise<ExportOnnxResult> {
-  const source: Model = implementationOf(model);
-  checkValue(directory, stringRule, 'directory');
+  const source = implementationOf(model);
+  checkValue(directory, pathRule, 'directory');
   const { maxFileBytes = MAX_PROTOBUF_BYTES, ...given } = checkOptions(options, RULES);
   throwIfAborted(given.signal);
-  await using folded = isFoldable(source.config) ? await source.fold() : undefined;
-  const exported = folded ?? source;
+  // A handle of its own: what is trained meanwhile is not exported.
+  await using exported = await source.fold(given.signal ? { signal: given.signal } : {});
   const Precision = given.quantize === 'int8' ? Int8Precision : Float32Precision;
   const graphs = buildGraphs({
     model: exported,
@@ -110,17 +121,17 @@ async function writeExport(
   directory: string,
   graphs: readonly OutputFile[],
 ): Promise<string[]> {
-  const created = await makeDirectory(directory);
+  const removeDirectories = await makeDirectory(directory);
   const written = graphs.map(({ name }) => name);
   const isObsolete = (name: string): boolean =>
     name.endsWith(DATA_SUFFIX) && written.includes(name.slice(0, -DATA_SUFFIX.length));
   try {
-    await writeDirectory(path.join(directory, ONNX_FOLDER), graphs, isObsolete);
+    await writeDirectory(path.join(directory, ONNX_FOLDER), graphs, { isObsolete });
   } catch (error) {
-    if (created) await rmdir(directory).catch(() => undefined);
+    await removeDirectories();
     throw error;
   }
-  const settings = await settingsFiles(model, directory);
+  const settings = await settingsFiles(implementationOf(model), directory);
   await writeDirectory(directory, settings);
   return [
     ...settings.map(({ name }) => name),
@@ -129,7 +140,10 @@ async function writeExport(
 }
 
 /** Everything but the graphs; the configuration stands last. */
-async function settingsFiles({ config, directory: from }: Model, directory: string) {
+async function settingsFiles(
+  { config, spellings, directory: from }: T5Model,
+  directory: string,
+): Promise<OutputFile[]> {
   const carried = await carriedFiles(from);
   const hasGenerationConfig = carried.some(({ name }) => name === GENERATION_CONFIG_FILE);
   const names = await readdir(path.join(directory, ONNX_FOLDER));
@@ -137,7 +151,7 @@ async function settingsFiles({ config, directory: from }: Model, directory: stri
   return [
     ...carried,
     ...(hasGenerationConfig ? [] : [jsonFile(GENERATION_CONFIG_FILE, generationConfig(config))]),
-    jsonFile(CONFIG_FILE, exportedConfig(config, external)),
+    textFile(CONFIG_FILE, configText(exportedConfig(config, external), spellings)),
   ];
 }
 
@@ -146,10 +160,12 @@ function generationConfig(config: ModelConfig): Readonly<Record<string, unknown>
   return { decoder_start_token_id, eos_token_id, pad_token_id };
 }
 
-/** transformers.js does not look for weights beside a graph unless it is told of them. */
-/** With what stock T5 configurations say and transformers.js asks for. */
+/**
+ * With what stock T5 configurations say and transformers.js asks for; it does not look for weights
+ * beside a graph unless it is told of them.
+ */
 function exportedConfig(config: ModelConfig, external: readonly string[]) {
-  const stock = { architectures: ['T5ForConditionalGeneration'], is_encoder_decoder: true };
+  const stock = { architectures: [architectureOf(config)], is_encoder_decoder: true };
   if (external.length === 0) return { ...stock, ...config };
   const files = external.map((name) => [name.slice(0, -DATA_SUFFIX.length), 1]);
   const settings = { use_external_data_format: Object.fromEntries(files) as unknown };

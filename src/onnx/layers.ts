@@ -161,6 +161,8 @@ function activate(scope: Scope, input: string, activation: DenseActivation): str
   switch (activation) {
     case 'relu':
       return scope.add('Relu', [input]);
+    case 'gelu':
+      return scope.add('Gelu', [input], { approximate: 'none' });
     case 'gelu_new':
     case 'gelu_pytorch_tanh':
     case 'gelu_fast':

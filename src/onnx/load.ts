@@ -6,6 +6,16 @@ import { readError } from '../checkpoint/io-errors.ts';
 import { tokenizerRule } from '../decode/options.ts';
 import { RequestReader } from '../decode/request-reader.ts';
 import { WgqaError } from '../errors.ts';
+import {
+  CONFIG_FILES,
+  HUB_RULES,
+  hubOptions,
+  lacks,
+  present,
+  resolveFiles,
+  TOKENIZER_FILES,
+  type FileChoice,
+} from '../hub/index.ts';
 import { abortError, throwIfAborted } from '../model/index.ts';
 import {
   arrayOf,
@@ -15,7 +25,6 @@ import {
   integerIn,
   objectRule,
   oneOf,
-  signalRule,
   stringRule,
   type Rules,
 } from '../options.ts';
@@ -34,11 +43,11 @@ import { MAX_SEQUENCES } from './request-check.ts';
 import type { ExecutionProvider, LoadOnnxOptions } from './types.ts';
 
 const RULES = {
+  ...HUB_RULES,
   executionProviders: arrayOf(either(stringRule, objectRule), 1),
   threads: integerIn(1, 1024),
   quantize: oneOf('int8', 'none'),
   tokenizer: tokenizerRule,
-  signal: signalRule,
 } satisfies Rules;
 
 const NO_LIMITS = {
@@ -50,7 +59,7 @@ const NO_LIMITS = {
 };
 
 /**
- * Loads what `exportOnnx` has written, in ONNX Runtime and a thread of its own.
+ * Loads what `exportOnnx` has written, or a model of the hub (`org/name[@revision]`) with such graphs, in ONNX Runtime and a thread of its own.
  * `onnxruntime-node` must be installed beside this package.
  * @throws WgqaError NOT_FOUND, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, PEER_UNAVAILABLE, ABORTED
  */
@@ -61,6 +70,8 @@ export async function loadOnnx(
   checkValue(directory, stringRule, 'directory');
   const { signal, tokenizer, ...given } = checkOptions(options, RULES);
   throwIfAborted(signal);
+  const hub = hubOptions({ ...given, ...(signal && { signal }) });
+  directory = await resolveFiles(directory, hub, chooseGraphs(given.quantize));
   await checkDirectory(directory);
   const config = await readConfig(path.join(directory, CONFIG_FILE));
   const thread = new EngineThread({
@@ -80,27 +91,57 @@ export async function loadOnnx(
   return engine;
 }
 
-async function findGraphs(
-  directory: string,
-  quantize: 'int8' | 'none' | undefined,
-): Promise<ThreadSettings['files']> {
+type Quantization = 'int8' | 'none' | undefined;
+type GraphFiles = ThreadSettings['files'];
+
+async function findGraphs(directory: string, quantize: Quantization): Promise<GraphFiles> {
   const folder = path.join(directory, ONNX_FOLDER);
   const names = await readdir(folder).catch((error: unknown) => {
     throw readError(error, folder);
   });
+  const { encoder, decoder, decoderWithPast } = graphNames(names, quantize, folder);
+  const inFolder = (name: string): string => path.join(folder, name);
+  return {
+    encoder: inFolder(encoder),
+    decoder: inFolder(decoder),
+    decoderWithPast: inFolder(decoderWithPast),
+  };
+}
+
+/** What of a repository on the hub is downloaded: no graphs but those that run. */
+function chooseGraphs(quantize: Quantization): FileChoice {
+  return (paths) => {
+    if (!paths.has(CONFIG_FILE)) throw lacks(CONFIG_FILE, paths);
+    const prefix = `${ONNX_FOLDER}/`;
+    const inFolder = [...paths].filter((name) => name.startsWith(prefix));
+    const names = inFolder.map((name) => name.slice(prefix.length));
+    const graphs = new Set(Object.values(graphNames(names, quantize, 'the repository')));
+    const files = [...graphs].flatMap((name) => [name, `${name}_data`]);
+    return [
+      ...present([...CONFIG_FILES, ...TOKENIZER_FILES], paths),
+      ...present(
+        files.map((name) => prefix + name),
+        paths,
+      ),
+    ];
+  };
+}
+
+/** @throws WgqaError NOT_FOUND where `place`, whose files are `names`, lacks one */
+function graphNames(names: readonly string[], quantize: Quantization, place: string): GraphFiles {
   const has = (file: string, suffix: string): boolean => names.includes(`${file}${suffix}.onnx`);
   const suffix =
     quantize === 'int8' || (quantize === undefined && !has(ENCODER_FILE, '')) ? '_quantized' : '';
-  const fileOf = (file: string): string => {
-    if (has(file, suffix)) return path.join(folder, `${file}${suffix}.onnx`);
-    const missing = `${file}${suffix}.onnx`;
-    throw new WgqaError('NOT_FOUND', `${folder} holds no ${missing}`, { field: missing });
+  const nameOf = (file: string): string => {
+    const name = `${file}${suffix}.onnx`;
+    if (names.includes(name)) return name;
+    throw new WgqaError('NOT_FOUND', `${place} holds no ${name}`, { field: name });
   };
   // Two files are faster than one with a branch, whose graphs are optimised less.
   const separate = has(DECODER_FILE, suffix) && has(DECODER_WITH_PAST_FILE, suffix);
   return {
-    encoder: fileOf(ENCODER_FILE),
-    decoder: fileOf(separate ? DECODER_FILE : MERGED_DECODER_FILE),
-    decoderWithPast: fileOf(separate ? DECODER_WITH_PAST_FILE : MERGED_DECODER_FILE),
+    encoder: nameOf(ENCODER_FILE),
+    decoder: nameOf(separate ? DECODER_FILE : MERGED_DECODER_FILE),
+    decoderWithPast: nameOf(separate ? DECODER_WITH_PAST_FILE : MERGED_DECODER_FILE),
   };
 }

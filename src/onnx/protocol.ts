@@ -1,9 +1,16 @@
 /** What an engine and its thread tell each other. Everything here can be cloned. */
-import { WgqaError, type ErrorCode } from '../errors.ts';
+import type { ClonedError } from '../errors.ts';
 import type { FinishedRequest, ResolvedOptions } from '../decode/request-reader.ts';
 import type { TokenAlternative } from '../decode/types.ts';
 import type { TokenPieces } from '../tokenizer/index.ts';
-import type { SessionSettings } from './runtime.ts';
+import type { ExecutionProvider } from './types.ts';
+
+/** Here, and not beside the runtime's types, which a project without onnxruntime-node lacks. */
+export interface SessionSettings {
+  readonly executionProviders: readonly ExecutionProvider[];
+  /** 0: the runtime's default, one per core. */
+  readonly threads: number;
+}
 
 export interface ThreadSettings extends SessionSettings {
   /** Path of each graph; the same for both decoders where one file holds both steps. */
@@ -52,24 +59,3 @@ export type FromThread =
     }
   | { readonly kind: 'finished'; readonly id: number; readonly result: FinishedRequest }
   | { readonly kind: 'failed'; readonly id: number; readonly error: ClonedError };
-
-/** A WgqaError without its class, which cloning loses. */
-export interface ClonedError {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly field: string | undefined;
-  readonly allowed: string | undefined;
-}
-
-export function cloneError(error: unknown): ClonedError {
-  if (error instanceof WgqaError) {
-    const { code, message, field, allowed } = error;
-    return { code, message, field, allowed };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: 'INTERNAL', message, field: undefined, allowed: undefined };
-}
-
-export function restoreError({ code, message, field, allowed }: ClonedError): WgqaError {
-  return new WgqaError(code, message, { field, allowed });
-}

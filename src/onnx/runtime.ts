@@ -1,18 +1,12 @@
 /** onnxruntime-node, which is there only if the user has installed it, and its sessions. */
 import type * as Ort from 'onnxruntime-node';
 import { WgqaError } from '../errors.ts';
-import type { ExecutionProvider } from './types.ts';
+import type { SessionSettings } from './protocol.ts';
 
 export type Runtime = typeof Ort;
 export type InferenceSession = Ort.InferenceSession;
 export type Outputs = Ort.InferenceSession.ReturnType;
 export type Tensor = Ort.Tensor;
-
-export interface SessionSettings {
-  readonly executionProviders: readonly ExecutionProvider[];
-  /** 0: the runtime's default, one per core. */
-  readonly threads: number;
-}
 
 /** @throws WgqaError PEER_UNAVAILABLE */
 export async function loadRuntime(name = 'onnxruntime-node'): Promise<Runtime> {

@@ -1,16 +1,10 @@
 /** The thread of an engine over ONNX graphs: it takes requests one after the other. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { WgqaError } from '../errors.ts';
+import { cloneError, WgqaError } from '../errors.ts';
 import { makeStrategy, StopStrings, type OnToken } from './decoding/index.ts';
 import { GraphRunner, type Graphs } from './graph-runner.ts';
 import { candidateCounts } from './request-check.ts';
-import {
-  cloneError,
-  type FromThread,
-  type ThreadRequest,
-  type ThreadSettings,
-  type ToThread,
-} from './protocol.ts';
+import type { FromThread, ThreadRequest, ThreadSettings, ToThread } from './protocol.ts';
 import { loadRuntime, openSession, type Runtime } from './runtime.ts';
 
 async function openGraphs(runtime: Runtime, settings: ThreadSettings): Promise<Graphs> {

@@ -8,6 +8,11 @@ export function formatInteger(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 }
 
+/** `1 pair`, `2,000 pairs`. */
+export function formatCounted(count: number, noun: string): string {
+  return `${formatInteger(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 const COUNT_UNITS = ['', 'k', 'M', 'G', 'T'] as const;
 
 /** Three significant digits with a decimal unit: `950`, `12.4k`, `1.20M`. */

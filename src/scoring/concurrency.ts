@@ -2,15 +2,18 @@
 
 /**
  * The results of `work`, in the order of the values, at most `limit` unfinished at a time. Once one
- * fails, no further ones are begun.
+ * fails, no further ones are begun. `onResult` is called with each result in that same order, as soon
+ * as those before it are there, also where a later one fails.
  * @throws what the first failing work rejected with
  */
 export async function mapConcurrently<T, R>(
   values: Iterable<T> | AsyncIterable<T>,
   limit: number,
   work: (value: T) => Promise<R>,
+  onResult: (result: R) => void = () => undefined,
 ): Promise<R[]> {
   const results: R[] = [];
+  let told = 0;
   const iterator = eachOf(values);
   let begun = 0;
   let failed = false;
@@ -20,6 +23,7 @@ export async function mapConcurrently<T, R>(
       if (next.done === true) return;
       const index = begun++;
       results[index] = await work(next.value);
+      while (told in results) onResult(results[told++]!);
     }
   };
   try {

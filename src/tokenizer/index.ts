@@ -1,3 +1,9 @@
-export { loadTokenizer, Tokenizer, type DecodeOptions, type EncodeOptions } from './tokenizer.ts';
+export {
+  findTokenizer,
+  loadTokenizer,
+  Tokenizer,
+  type DecodeOptions,
+  type EncodeOptions,
+} from './tokenizer.ts';
 export { type TextStream } from './text-stream.ts';
 export { type TokenPieces } from './token-pieces.ts';

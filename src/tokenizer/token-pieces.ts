@@ -1,6 +1,8 @@
 /** What each token of a vocabulary adds to a text, as a table that needs no tokenizer. */
 import { WgqaError } from '../errors.ts';
-import { isObject, type JsonObject } from './files.ts';
+import { decoderParts, fallbackByte, isTokenByToken } from './decoders.ts';
+import { isObject, type Component, type JsonObject } from './description/index.ts';
+import { byteCharacters } from './sources/byt5.ts';
 
 export interface TokenPieces {
   /** UTF-8 text of all tokens, one after the other; of byte tokens, their byte. */
@@ -15,7 +17,6 @@ export interface Vocabulary {
   readonly size: number;
   /** The piece of an id, or undefined for special tokens and ids without a piece. */
   readonly pieceOf: (id: number) => string | undefined;
-  readonly isAdded: (piece: string) => boolean;
 }
 
 /** What one decoder makes of a single token. */
@@ -30,8 +31,8 @@ interface Step {
  * tokens one by one but for the first space of a text.
  * @throws WgqaError UNSUPPORTED for others
  */
-export function makeTokenPieces(decoder: unknown, vocabulary: Vocabulary): TokenPieces {
-  const steps = decoderSteps(decoder, vocabulary);
+export function makeTokenPieces(decoder: Component, vocabulary: Vocabulary): TokenPieces {
+  const steps = decoder === null ? SPACED : sequenceSteps(decoder);
   const offsets = new Uint32Array(vocabulary.size + 1);
   const pieces: Uint8Array[] = [];
   for (let id = 0; id < vocabulary.size; ++id) {
@@ -55,21 +56,25 @@ function bytesOf(piece: string, steps: readonly Step[]): Uint8Array {
   return Buffer.from(text);
 }
 
-function decoderSteps(decoder: unknown, vocabulary: Vocabulary): readonly Step[] {
-  // Without a decoder, pieces are joined by spaces.
-  if (decoder === null || decoder === undefined) return [step((piece) => ` ${piece}`, true)];
-  if (!isObject(decoder)) throw unsupported(decoder);
+/** Without a decoder, pieces are joined by spaces. */
+const SPACED: readonly Step[] = [step((piece) => ` ${piece}`, true)];
+
+function sequenceSteps(decoder: JsonObject): readonly Step[] {
+  const parts = decoderParts(decoder);
+  if (!isTokenByToken(parts)) throw unsupported(parts.map((part) => part['type']));
+  return parts.flatMap(decoderSteps);
+}
+
+function decoderSteps(decoder: JsonObject): readonly Step[] {
   switch (decoder['type']) {
-    case 'Sequence':
-      return sequenceSteps(decoder, vocabulary);
     case 'Metaspace':
       return [metaspaceStep(decoder)];
     case 'Replace':
       return [replaceStep(decoder)];
     case 'ByteFallback':
-      return [step(fallbackByte)];
+      return [step(bytesOfFallback)];
     case 'ByteLevel':
-      return [step((piece) => (vocabulary.isAdded(piece) ? piece : byteLevelBytes(piece)))];
+      return [step(byteLevelBytes)];
     case 'Fuse':
       return [];
     case 'Strip':
@@ -79,24 +84,12 @@ function decoderSteps(decoder: unknown, vocabulary: Vocabulary): readonly Step[]
   }
 }
 
-/** Texts are changed token by token, then perhaps to bytes, then joined, then perhaps cut. */
-const TOKEN_BY_TOKEN = /^((Replace|Metaspace) )*((ByteFallback|ByteLevel) )?(Fuse (Strip )?)?$/;
-
-function sequenceSteps({ decoders }: JsonObject, vocabulary: Vocabulary): readonly Step[] {
-  const parts: readonly unknown[] = Array.isArray(decoders) ? decoders : [];
-  const types = parts.map((part) => (isObject(part) ? part['type'] : undefined));
-  if (!TOKEN_BY_TOKEN.test(types.map((type) => `${String(type)} `).join(''))) {
-    throw unsupported(types);
-  }
-  return parts.flatMap((part) => decoderSteps(part, vocabulary));
-}
-
 function step(apply: Step['apply'], stripsFirstSpace = false): Step {
   return { apply, stripsFirstSpace };
 }
 
-function metaspaceStep({ replacement = '▁' }: JsonObject): Step {
-  return step((piece) => piece.replaceAll(String(replacement), ' '), true);
+function metaspaceStep({ replacement, prepend_scheme: scheme }: JsonObject): Step {
+  return step((piece) => piece.replaceAll(String(replacement), ' '), scheme !== 'never');
 }
 
 function replaceStep({ pattern, content = '' }: JsonObject): Step {
@@ -113,27 +106,20 @@ function stripStep({ content, start = 0, stop = 0 }: JsonObject): Step {
   return step((piece) => piece, true);
 }
 
-function fallbackByte(piece: string): string | Uint8Array {
-  const [, digits] = /^<0x([0-9a-fA-F]{2})>$/.exec(piece) ?? [];
-  return digits === undefined ? piece : Uint8Array.of(Number.parseInt(digits, 16));
+function bytesOfFallback(piece: string): string | Uint8Array {
+  const byte = fallbackByte(piece);
+  return byte === undefined ? piece : Uint8Array.of(byte);
 }
 
-function byteLevelBytes(piece: string): Uint8Array {
-  return Uint8Array.from(piece, (character) => byteOfCharacter.get(character) ?? 0);
+/** A piece with a character that stands for no byte, as added tokens may have, is text. */
+function byteLevelBytes(piece: string): string | Uint8Array {
+  const bytes = Array.from(piece, (character) => byteOfCharacter.get(character));
+  return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : piece;
 }
 
-/** GPT-2's printable stand-ins for bytes: a byte itself, or the next character from U+0100 on. */
-const byteOfCharacter: ReadonlyMap<string, number> = (() => {
-  let next = 0x100;
-  const isPrintable = (byte: number) =>
-    (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
-  return new Map(
-    Array.from({ length: 256 }, (_, byte) => [
-      String.fromCharCode(isPrintable(byte) ? byte : next++),
-      byte,
-    ]),
-  );
-})();
+const byteOfCharacter: ReadonlyMap<string, number> = new Map(
+  byteCharacters().map((character, byte) => [character, byte]),
+);
 
 function unsupported(kind: unknown): WgqaError {
   const field = 'tokenizer.json: decoder';

@@ -1,9 +1,14 @@
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import type { Decoder } from 'tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
-import { isObject, malformed, readTokenizerFiles, type TokenizerFiles } from './files.ts';
+import { chooseTokenizer, resolveFiles, type ResolveModelOptions } from '../hub/index.ts';
+import { malformed } from './description/index.ts';
+import { decoderKind, type DecoderKind } from './decoders.ts';
+import { loadLibrary, type Library } from './library.ts';
+import type { EncodeRequest, LoadedTokenizer } from './protocol.ts';
+import { hasTokenizer } from './sources/files.ts';
 import { TextStream } from './text-stream.ts';
+import { TokenizerThread } from './thread.ts';
 import { makeTokenPieces, type TokenPieces } from './token-pieces.ts';
-import { encodesWordByWord, WordEncoder } from './words.ts';
 
 export interface EncodeOptions {
   /** Whether to add what the tokenizer's template adds (T5: the end token). Default true. */
@@ -15,12 +20,14 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-// A text of this length takes seconds and hundreds of megabytes: beyond it, it is no prompt.
-const MAX_TEXT_CHARACTERS = 1_000_000;
+/** In UTF-16 units. A text of this length takes seconds: beyond it, it is no prompt. */
+export const MAX_TEXT_CHARACTERS = 1_000_000;
+
+/** Text has some four characters a token; white space, which runs of count as one, may have more. */
+const MOST_CHARACTERS_PER_TOKEN = 32;
 
 /**
- * Text to token ids and back, as a Hugging Face `tokenizer.json` describes it. Made by
- * {@link loadTokenizer}.
+ * Text to token ids and back, by Hugging Face's library `tokenizers`. Made by {@link loadTokenizer}.
  */
 export class Tokenizer {
   /** One more than the largest token id. A model's embedding may have more rows. */
@@ -28,67 +35,68 @@ export class Tokenizer {
   readonly padTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
   readonly unkTokenId: number | undefined;
-  readonly #tokenizer: HuggingFaceTokenizer;
-  readonly #tokens: ReadonlyMap<number, string>;
+  readonly #thread: TokenizerThread;
+  readonly #handle: number;
+  readonly #loaded: LoadedTokenizer;
   readonly #specialIds: ReadonlySet<number>;
-  readonly #addedTokens: ReadonlySet<string>;
-  readonly #decoder: unknown;
+  readonly #decoder: Decoder | null;
+  readonly #decoderKind: DecoderKind;
   #pieces: TokenPieces | undefined;
-  /** Absent where words cannot be encoded one by one. */
-  readonly #words: WordEncoder | undefined;
+  #idOf: ReadonlyMap<string, number> | undefined;
 
-  /** @throws WgqaError `INVALID_FILE` where the files cannot be interpreted. */
-  constructor(files: TokenizerFiles) {
-    try {
-      this.#tokenizer = new HuggingFaceTokenizer(files.tokenizer, files.config);
-      // Parts that are missing or of unknown type show only when they are used.
-      const trial = this.#tokenizer.encode('a b', { add_special_tokens: true });
-      this.#tokenizer.decode(trial.ids, {});
-    } catch (cause) {
-      throw malformed('tokenizer.json', `cannot be interpreted: ${String(cause)}`, cause);
-    }
-    const vocabulary = this.#tokenizer.get_vocab(true);
-    this.#tokens = new Map([...vocabulary].map(([token, id]) => [id, token]));
-    this.vocabSize = [...this.#tokens.keys()].reduce((size, id) => Math.max(size, id + 1), 0);
-    const added = [...this.#tokenizer.get_added_tokens_decoder().values()];
-    this.#specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
-    this.#addedTokens = new Set(added.map((token) => token.content));
-    this.#decoder = files.tokenizer['decoder'];
-    if (encodesWordByWord(files.tokenizer)) {
-      this.#words = new WordEncoder((text) => this.#encodeWhole(text, false));
-    }
-    const find = (key: string, usual: string) =>
-      this.#tokenizer.token_to_id(namedToken(files.config[key]) ?? usual);
-    this.padTokenId = find('pad_token', '<pad>');
-    this.eosTokenId = find('eos_token', '</s>');
-    this.unkTokenId = find('unk_token', '<unk>');
+  /** @internal */
+  constructor(thread: TokenizerThread, loaded: LoadedTokenizer, library: Library) {
+    this.#thread = thread;
+    this.#handle = loaded.handle;
+    this.#loaded = loaded;
+    this.#specialIds = new Set(loaded.specialIds);
+    this.#decoder = makeDecoder(library, loaded.decoder);
+    this.#decoderKind = decoderKind(loaded.decoder);
+    this.vocabSize = loaded.tokens.length;
+    this.padTokenId = loaded.padTokenId;
+    this.eosTokenId = loaded.eosTokenId;
+    this.unkTokenId = loaded.unkTokenId;
+    thread.keepFor(this, loaded.handle);
   }
 
   /**
-   * The text's token ids, with the end token where the tokenizer's template has one.
+   * The text's token ids, with the end token where the tokenizer's template has one. Nothing else runs
+   * in this thread meanwhile, seconds for a million characters: see {@link encodeAsync}.
    *
-   * @throws WgqaError `INVALID_ARGUMENT` when `text` is no string or has over a million characters.
+   * @throws WgqaError `INVALID_ARGUMENT` when `text` is no string or has over a million characters,
+   *   `INVALID_FILE` where the tokenizer has no token for a text.
    */
-  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): Int32Array {
-    if (typeof text !== 'string') throw invalidArgument('text', 'a string', text);
-    if (text.length > MAX_TEXT_CHARACTERS) {
-      const length = `${String(text.length)} characters`;
-      throw new WgqaError('INVALID_ARGUMENT', `text has ${length}`, {
-        field: 'text',
-        allowed: `at most ${String(MAX_TEXT_CHARACTERS)} characters`,
-      });
-    }
-    if (this.#words === undefined)
-      return Int32Array.from(this.#encodeWhole(text, addSpecialTokens));
-    const ids = this.#words.encode(text);
-    // Where words go one by one, the template's tokens all stand behind the text.
-    if (addSpecialTokens) ids.push(...this.#encodeWhole('', true));
-    return Int32Array.from(ids);
+  encode(text: string, options: EncodeOptions = {}): Int32Array {
+    return this.encodeBatch([text], options)[0]!;
   }
 
   /** {@link encode} of each text. */
   encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Int32Array[] {
-    return texts.map((text) => this.encode(text, options));
+    const request = this.#request(texts, options);
+    return request.texts.length === 0 ? [] : this.#thread.askNow<'encode'>(request);
+  }
+
+  /** {@link encode} in another thread. */
+  async encodeAsync(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+    return (await this.encodeBatchAsync([text], options))[0]!;
+  }
+
+  /** {@link encodeAsync} of each text. */
+  async encodeBatchAsync(
+    texts: readonly string[],
+    options: EncodeOptions = {},
+  ): Promise<Int32Array[]> {
+    const request = this.#request(texts, options);
+    return request.texts.length === 0 ? [] : this.#thread.ask<'encode'>(request);
+  }
+
+  /**
+   * The longest text, in UTF-16 units, that may have no more than so many tokens: a bound to check
+   * before encoding. It is generous: only texts that are almost all white space lie beyond it and
+   * have fewer.
+   */
+  maxCharacters(tokens: number): number {
+    return Math.min(MAX_TEXT_CHARACTERS, MOST_CHARACTERS_PER_TOKEN * (tokens + 1));
   }
 
   /**
@@ -105,19 +113,22 @@ export class Tokenizer {
   /** A stream that returns text while tokens arrive. */
   createTextStream({ skipSpecialTokens = true }: DecodeOptions = {}): TextStream {
     return new TextStream({
+      kind: this.#decoderKind,
       decodeIds: (ids) => this.#decodeIds(ids),
       keepIds: (ids) => this.#keepIds(ids, skipSpecialTokens),
+      tokenOf: (id) => this.#decodedToken(id),
     });
   }
 
   /** The piece of a token id ("▁the"), or undefined where the id has none. */
   tokenOf(id: number): string | undefined {
-    return this.#tokens.get(id);
+    return this.#loaded.tokens[id];
   }
 
   /** The id of a piece, or undefined where the vocabulary lacks it. */
   idOf(token: string): number | undefined {
-    return this.#tokenizer.token_to_id(token);
+    this.#idOf ??= idsOf(this.#loaded);
+    return this.#idOf.get(token);
   }
 
   /**
@@ -125,21 +136,34 @@ export class Tokenizer {
    * @throws WgqaError `UNSUPPORTED` where a token's text depends on those around it.
    */
   tokenPieces(): TokenPieces {
-    this.#pieces ??= makeTokenPieces(this.#decoder, {
+    this.#pieces ??= makeTokenPieces(this.#loaded.decoder, {
       size: this.vocabSize,
-      pieceOf: (id) => (this.#specialIds.has(id) ? undefined : this.#tokens.get(id)),
-      isAdded: (piece) => this.#addedTokens.has(piece),
+      pieceOf: (id) => (this.#specialIds.has(id) ? undefined : this.#decodedToken(id)),
     });
     return this.#pieces;
   }
 
-  #encodeWhole(text: string, addSpecialTokens: boolean): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+  #request(texts: readonly string[], { addSpecialTokens = true }: EncodeOptions): EncodeRequest {
+    if (!Array.isArray(texts)) throw invalidArgument('texts', 'an array of strings', texts);
+    if (typeof addSpecialTokens !== 'boolean') {
+      throw invalidArgument('addSpecialTokens', 'true | false', addSpecialTokens);
+    }
+    texts.forEach(checkText);
+    return { kind: 'encode', handle: this.#handle, texts: [...texts], addSpecialTokens };
   }
 
   #decodeIds(ids: readonly number[]): string {
-    if (ids.length === 0) return '';
-    return this.#tokenizer.decode([...ids], { clean_up_tokenization_spaces: false });
+    return this.#decodeTokens(ids.map((id) => this.#decodedToken(id) ?? ''));
+  }
+
+  #decodeTokens(tokens: string[]): string {
+    if (tokens.length === 0) return '';
+    return this.#decoder === null ? tokens.join(' ') : this.#decoder.decode(tokens);
+  }
+
+  /** What decoders get for a token. */
+  #decodedToken(id: number): string | undefined {
+    return this.#loaded.decodedTokens.get(id) ?? this.#loaded.tokens[id];
   }
 
   #keepIds(ids: Iterable<number>, skipSpecialTokens: boolean): number[] {
@@ -147,29 +171,66 @@ export class Tokenizer {
     for (const id of ids) {
       if (!Number.isInteger(id) || id < 0)
         throw invalidArgument('ids', 'non-negative integers', id);
-      if (!this.#tokens.has(id)) continue;
+      if (this.#loaded.tokens[id] === undefined) continue;
       if (!skipSpecialTokens || !this.#specialIds.has(id)) kept.push(id);
     }
     return kept;
   }
 }
 
-/**
- * Loads the tokenizer of a Hugging Face model directory from `tokenizer.json` and, where there is
- * one, `tokenizer_config.json`.
- *
- * @throws WgqaError `NOT_FOUND` without tokenizer.json, `INVALID_FILE` or `UNSUPPORTED` where its
- *   content cannot be used (`field` names the key), `IO` where it cannot be read.
- */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  if (typeof directory !== 'string' || directory === '') {
-    throw invalidArgument('directory', 'the path of a model directory', directory);
-  }
-  return new Tokenizer(await readTokenizerFiles(directory));
+function checkText(text: unknown): void {
+  if (typeof text !== 'string') throw invalidArgument('text', 'a string', text);
+  if (text.length <= MAX_TEXT_CHARACTERS) return;
+  throw new WgqaError('INVALID_ARGUMENT', `text has ${text.length} characters`, {
+    field: 'text',
+    allowed: `at most ${MAX_TEXT_CHARACTERS} characters`,
+  });
 }
 
-/** `"</s>"` of `"</s>"` or `{"content": "</s>", ...}`, the two ways a token is written. */
-function namedToken(value: unknown): string | undefined {
-  const content = isObject(value) ? value['content'] : value;
-  return typeof content === 'string' ? content : undefined;
+/** Decoding needs no vocabulary, and is short: it stays in the thread of the caller. */
+function makeDecoder(library: Library, decoder: LoadedTokenizer['decoder']): Decoder | null {
+  const model = { type: 'BPE', vocab: {}, merges: [] };
+  try {
+    return library.Tokenizer.fromString(JSON.stringify({ decoder, model })).getDecoder();
+  } catch (cause) {
+    throw malformed('tokenizer.json: decoder', `cannot be interpreted: ${String(cause)}`, cause);
+  }
+}
+
+/** Of a piece that stands twice, the last; added tokens before those of the model. */
+function idsOf({ tokens, addedIds }: LoadedTokenizer): ReadonlyMap<string, number> {
+  const ids = new Map<string, number>();
+  tokens.forEach((token, id) => {
+    if (token !== undefined) ids.set(token, id);
+  });
+  for (const id of addedIds) ids.set(tokens[id] ?? '', id);
+  return ids;
+}
+
+/**
+ * Loads the tokenizer of a Hugging Face model directory, or of `org/name[@revision]` of the hub: from
+ * `tokenizer.json`, or from a lone `spiece.model` or `tokenizer.model` of SentencePiece, or of ByT5
+ * from nothing but a `tokenizer_config.json` that names it. Tokens that `tokenizer_config.json`,
+ * `special_tokens_map.json` and `added_tokens.json` name count as Transformers counts them.
+ *
+ * @throws WgqaError `NOT_FOUND` without any of these, `INVALID_FILE` or `UNSUPPORTED` where the
+ *   content cannot be used (`field` names the key), `IO` where a file cannot be read,
+ *   `NATIVE_UNAVAILABLE` where the library has no build for the platform.
+ */
+export async function loadTokenizer(
+  directory: string,
+  options: Omit<ResolveModelOptions, 'onProgress'> = {},
+): Promise<Tokenizer> {
+  if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
+    throw invalidArgument('directory', 'the path of a model directory', directory);
+  }
+  directory = await resolveFiles(directory, options, chooseTokenizer);
+  const library = await loadLibrary();
+  const thread = TokenizerThread.get();
+  return new Tokenizer(thread, await thread.ask<'load'>({ kind: 'load', directory }), library);
+}
+
+/** {@link loadTokenizer}, or undefined where a directory has no tokenizer at all. */
+export async function findTokenizer(directory: string): Promise<Tokenizer | undefined> {
+  return (await hasTokenizer(directory)) ? loadTokenizer(directory) : undefined;
 }

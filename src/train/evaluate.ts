@@ -1,6 +1,6 @@
 /** The loss of a model over a whole dataset. */
 import type { Dataset } from '../data/index.ts';
-import { invalidArgument } from '../errors.ts';
+import { invalidArgument, type WgqaError } from '../errors.ts';
 import {
   abortable,
   countLabels,
@@ -62,7 +62,13 @@ export async function evaluateExamples(
       examples.push({ lossSum: lossSums[i] ?? NaN, tokens: countLabels(row) });
     });
   }
+  if (examples.length === 0) throw withoutBatches('dataset');
   return examples;
+}
+
+/** The error of a dataset that says it has examples, and gives none. */
+export function withoutBatches(field: string): WgqaError {
+  return invalidArgument(field, 'a dataset with batches in each epoch', 'one without');
 }
 
 /** @throws WgqaError INVALID_ARGUMENT unless `dataset` is one and not empty */

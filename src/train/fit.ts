@@ -1,4 +1,5 @@
 /** The training loop: steps over epochs, with evaluation, checkpoints and metrics on the way. */
+import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { writeError } from '../checkpoint/io-errors.ts';
 import type { Dataset } from '../data/index.ts';
@@ -11,11 +12,11 @@ import {
   functionRule,
   integerIn,
   objectRule,
+  pathRule,
   signalRule,
-  stringRule,
   type Rules,
 } from '../options.ts';
-import { checkDataset } from './evaluate.ts';
+import { checkDataset, withoutBatches } from './evaluate.ts';
 import type { Progress } from './state.ts';
 import type {
   EvaluationLoss,
@@ -32,14 +33,14 @@ const RULES = {
   steps: integerIn(1),
   evaluate: objectRule,
   checkpoint: objectRule,
-  metricsFile: stringRule,
+  metricsFile: pathRule,
   onStep: functionRule<(report: StepReport) => void>(),
   onEvaluate: functionRule<(report: EvaluationReport) => void>(),
   signal: signalRule,
 } satisfies Rules;
 
 const EVALUATE_RULES = { dataset: anything<Dataset>(), everySteps: integerIn(1) } satisfies Rules;
-const CHECKPOINT_RULES = { dir: stringRule, everySteps: integerIn(1) } satisfies Rules;
+const CHECKPOINT_RULES = { dir: pathRule, everySteps: integerIn(1) } satisfies Rules;
 
 /** What the loop needs of a trainer. */
 export interface Fittable {
@@ -94,7 +95,7 @@ function checkEvaluation(options: Readonly<Record<string, unknown>>) {
 function checkSaving(options: Readonly<Record<string, unknown>>) {
   const { dir, everySteps } = checkOptions(options, CHECKPOINT_RULES, 'checkpoint');
   return {
-    dir: checkValue(dir, stringRule, 'checkpoint.dir'),
+    dir: checkValue(dir, pathRule, 'checkpoint.dir'),
     everySteps: checkValue(everySteps, integerIn(1), 'checkpoint.everySteps'),
   };
 }
@@ -150,10 +151,14 @@ function* batchesFrom(
   progress: Progress,
 ): Generator<TrainingBatch> {
   while (trainer.stepCount < progress.plannedSteps) {
+    // Where a resumed epoch was at its end, there is nothing left of it.
+    let isEmpty = progress.batch === 0;
     for (const batch of dataset.batches(progress.epoch, progress.batch)) {
+      isEmpty = false;
       yield batch;
       if (trainer.stepCount >= progress.plannedSteps) return;
     }
+    if (isEmpty) throw withoutBatches('dataset');
     progress.epoch += 1;
     progress.batch = 0;
   }
@@ -186,9 +191,26 @@ async function openMetrics(file: string | undefined): Promise<Metrics | undefine
       throw writeError(error, file);
     }
   };
-  const handle: FileHandle = await translated(() => open(file, 'a'));
+  const handle = await translated(() => openToAppend(file));
   return {
-    append: (line) => translated(() => handle.appendFile(`${JSON.stringify(line)}\n`)),
+    append: (line) => translated(() => appendLine(handle, `${JSON.stringify(line)}\n`)),
     close: () => handle.close(),
   };
+}
+
+/** Does not wait for the reader of a FIFO, whom nobody may have started. */
+async function openToAppend(file: string): Promise<FileHandle> {
+  const { O_APPEND, O_CREAT, O_WRONLY, O_NONBLOCK = 0 } = constants as Record<string, number>;
+  return open(file, O_APPEND! | O_CREAT! | O_WRONLY! | O_NONBLOCK);
+}
+
+/** Of a line that a full disk cuts off, nothing stays: later ones would continue it. */
+async function appendLine(handle: FileHandle, line: string): Promise<void> {
+  const stats = await handle.stat();
+  try {
+    await handle.appendFile(line);
+  } catch (error) {
+    if (stats.isFile()) await handle.truncate(stats.size);
+    throw error;
+  }
 }

@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../model/index.ts';
 import { callNative, fromNative, native, type NativeTrainer } from '../native.ts';
-import { checkOptions, checkValue, objectRule, signalRule, stringRule } from '../options.ts';
+import { checkOptions, checkValue, objectRule, pathRule, signalRule } from '../options.ts';
 import { evaluateLoss } from './evaluate.ts';
 import { fit } from './fit.ts';
 import { toMicroBatches } from './micro-batches.ts';
@@ -86,9 +86,9 @@ export class Trainer implements AsyncDisposable {
     const microBatches = toMicroBatches(batch, this.#options.accumulate, this.#model.config);
     return this.#inTurn(async () => {
       const { learningRate } = this;
-      const result = await abortable(signal, (abort) =>
-        this.#native.step(microBatches, learningRate, abort),
-      );
+      const step = () =>
+        abortable(signal, (abort) => this.#native.step(microBatches, learningRate, abort));
+      const result = await this.#model.turns.take(step, signal);
       const { loss, distillationLoss, gradNorm, tokens } = result;
       return {
         loss,
@@ -139,7 +139,7 @@ export class Trainer implements AsyncDisposable {
    * @throws WgqaError IO, NO_SPACE, DISPOSED
    */
   async save(directory: string): Promise<void> {
-    checkValue(directory, stringRule, 'directory');
+    checkValue(directory, pathRule, 'directory');
     await this.#inTurn(async () => {
       const state = { options: this.#options, progress: this.#progress, step: this.stepCount };
       const options = { dtype: 'float32', maxShardBytes: Number.MAX_SAFE_INTEGER } as const;
@@ -156,7 +156,7 @@ export class Trainer implements AsyncDisposable {
    * @throws WgqaError INVALID_ARGUMENT, NOT_FOUND, INVALID_FILE, IO, OUT_OF_MEMORY, ABORTED
    */
   static async resume(directory: string, options: ResumeOptions = {}): Promise<Trainer> {
-    checkValue(directory, stringRule, 'directory');
+    checkValue(directory, pathRule, 'directory');
     checkValue(options, objectRule, 'options');
     const { teacher, ...loading } = options;
     const state = await readTrainingState(directory);

@@ -25,7 +25,7 @@ describe('the declared parameters', () => {
   test.each(['t5-mha', 't5v11-mha'])('are those of the file of %s', async (name) => {
     const directory = goldenModelDirectory(name);
     const { tensors } = await readSafetensorsHeader(path.join(directory, 'model.safetensors'));
-    const { config } = await readCheckpoint(directory);
+    const { config } = await readCheckpoint({ directory });
     const inFile = [...tensors.values()].map(({ name: tensor, shape }) => [tensor, shape]);
     expect(Object.fromEntries(t5Parameters(config))).toEqual(Object.fromEntries(inFile));
   });

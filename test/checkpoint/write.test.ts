@@ -104,10 +104,11 @@ describe('a checkpoint', () => {
   });
 
   test('carries tokenizer files along', async () => {
+    const contentOf = (name: string): string => `{ "name" : "${name}" , "x": 1.0 }`;
     const source = newDirectory();
     const target = path.join(newDirectory(), 'new');
     for (const name of ['tokenizer.json', 'generation_config.json', 'unrelated.txt']) {
-      await writeFile(path.join(source, name), name);
+      await writeFile(path.join(source, name), contentOf(name));
     }
     const tensors = [tensor('a', 1)];
     await writeCheckpoint(target, { ...options, carryFrom: source, tensors, maxShardBytes: 1e9 });
@@ -117,19 +118,21 @@ describe('a checkpoint', () => {
       'model.safetensors',
       'tokenizer.json',
     ]);
-    expect(await readFile(path.join(target, 'tokenizer.json'), 'utf8')).toBe('tokenizer.json');
+    const carried = await readFile(path.join(target, 'tokenizer.json'), 'utf8');
+    expect(carried).toBe(contentOf('tokenizer.json'));
   });
 });
 
 describe('the operating system refuses', () => {
   const files = [{ name: 'a', chunks: () => [Buffer.alloc(1 << 20)] }];
 
-  test('a missing parent, and a file in the place of the directory', async () => {
+  test('a file in the place of the directory, or of its parent', async () => {
     const parent = newDirectory();
-    const missing = path.join(parent, 'a', 'b');
-    expect((await errorOf(() => writeDirectory(missing, files))).code).toBe('IO');
     await writeFile(path.join(parent, 'file'), '');
-    expect((await errorOf(() => writeDirectory(path.join(parent, 'file'), files))).code).toBe('IO');
+    for (const target of ['file', 'file/below']) {
+      const work = () => writeDirectory(path.join(parent, target), files);
+      expect((await errorOf(work)).code).toBe('IO');
+    }
     expect(await readdir(parent)).toEqual(['file']);
   });
 

@@ -40,6 +40,15 @@ describe('inspect', () => {
   });
 });
 
+test('inspect tells an expanded model from one that is not converted', async () => {
+  const expanded = temporary.path('expanded');
+  const convert = ['convert', model, expanded, '--kv-heads', '2', '--layout', 'expanded'];
+  expect(await wgqa(convert)).toMatchObject({ code: 0 });
+  expect(await wgqaJson(['inspect', expanded])).toMatchObject({ repeatedKvHeads: 2 });
+  expect((await wgqa(['inspect', expanded])).stdout).toContain('each K/V head stands 2 times');
+  expect(await wgqaJson(['inspect', model])).toMatchObject({ repeatedKvHeads: 1 });
+});
+
 test('convert, train, fold and generate, one after another', async () => {
   const [converted, trained, folded] = ['converted', 'trained', 'folded'].map((name) =>
     temporary.path(name),
@@ -86,13 +95,13 @@ describe('failures end with 1, one line, and nothing written', () => {
     const out = temporary.path('never');
     const args = ['convert', model, out, '--kv-heads', '3', '--merge', 'mean'];
     const { code, stdout, stderr } = await wgqa(args);
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toMatch(/^wgqa: kvHeads must be a divisor of 4 .*\[INVALID_ARGUMENT\]\n$/);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/^wgqa: --kv-heads must be a divisor of 4 .*\[INVALID_ARGUMENT\]\n$/);
     const { stderr: json } = await wgqa([...args, '--json']);
     expect(JSON.parse(json)).toMatchObject({
       error: {
         code: 'INVALID_ARGUMENT',
-        field: 'kvHeads',
+        field: '--kv-heads',
         allowed: expect.stringMatching(/^a divisor of 4 \(1, 2, 4\)/),
       },
     });
@@ -101,7 +110,6 @@ describe('failures end with 1, one line, and nothing written', () => {
 
   test.each([
     { args: () => ['inspect', temporary.path('nowhere')], code: 'NOT_FOUND' },
-    { args: () => ['fold', model, temporary.path('out')], code: 'NOTHING_TO_FOLD' },
     { args: () => ['export', temporary.path('nowhere'), temporary.path('o')], code: 'NOT_FOUND' },
     { args: () => ['generate', model, '--file', temporary.path('none')], code: 'NOT_FOUND' },
     { args: () => ['evaluate', model, temporary.path('none.tsv')], code: 'NOT_FOUND' },
@@ -126,10 +134,50 @@ describe('failures end with 1, one line, and nothing written', () => {
 describe('generate', () => {
   const short = ['--max-new-tokens', '4', '--min-new-tokens', '2'];
 
+  test('has one line for each line, blank ones too', async () => {
+    const file = temporary.path('blank.txt');
+    await writeFile(file, 'a game\n\na font\n');
+    const args = ['generate', model, '--file', file, '--prefix', 'describe: ', ...short];
+    const { code, stdout } = await wgqa(args);
+    expect(code).toBe(0);
+    expect(stdout.replace(/\n$/, '').split('\n')).toHaveLength(3);
+  });
+
+  test('numbers the sequences of a prompt, and says where sampling is off', async () => {
+    const sampled = ['--do-sample', '--num-return-sequences', '2', ...short];
+    const { stdout } = await wgqa(['generate', model, 'a game', ...sampled]);
+    expect(stdout).toMatch(/^1\/2: .*\n2\/2: .*\n$/);
+    const { code, stderr } = await wgqa(['generate', model, 'a game', '--top-p', '0.9', ...short]);
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^wgqa: warning: --top-p .*--do-sample.*\n$/),
+    });
+  });
+
+  test('prints what was done before a prompt that fails', async () => {
+    const prompts = ['a game', 'a font'];
+    const whole = await wgqa(['generate', model, ...prompts, ...short]);
+    const file = temporary.path('one-long-line.txt');
+    await writeFile(file, `${prompts.join('\n')}\n${'x'.repeat(1_000_001)}\n`);
+    const { code, stdout, stderr } = await wgqa(['generate', model, '--file', file, ...short]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`${file}:3: the line has over 1000000 characters`);
+    expect(whole.stdout.startsWith(stdout)).toBe(true);
+  });
+
+  test("the budget and blocks of the cache are the engine's", async () => {
+    const args = ['generate', model, 'a game', ...short, '--device', 'cpu'];
+    const whole = await wgqa(args);
+    expect(await wgqa([...args, '--block-size', '4', '--cache-bytes', '4000000'])).toEqual(whole);
+    const small = await wgqa([...args, '--cache-bytes', '1']);
+    expect(small).toMatchObject({ code: 2, stdout: '' });
+    expect(small.stderr).toContain('--cache-bytes must be');
+  });
+
   test('takes prompts from arguments, a file and standard input alike', async () => {
     const prompts = ['a game', 'a font'];
     const file = temporary.path('prompts.txt');
-    await writeFile(file, `${prompts.join('\n')}\r\n\n`);
+    await writeFile(file, `${prompts.join('\n')}\r\n`);
     const expected = await wgqa(['generate', model, ...prompts, ...short]);
     expect(expected).toMatchObject({ code: 0 });
     expect(expected.stdout.trimEnd().split('\n')).toHaveLength(2);

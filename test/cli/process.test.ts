@@ -35,8 +35,8 @@ test('SIGINT while training saves the checkpoint, also when it comes twice at on
   }
   child.kill('SIGINT');
   child.kill('SIGINT');
-  expect(await ended).toEqual([1, null]);
-  expect(stderr).toContain('[ABORTED]');
+  expect(await ended).toEqual([130, null]);
+  expect(stderr).toContain('wgqa: interrupted by SIGINT [ABORTED]');
   const leftovers = (await readdir(state)).filter((name) => name.endsWith('.tmp'));
   expect(leftovers).toEqual([]);
   const { step } = JSON.parse(await readFile(path.join(state, 'trainer.json'), 'utf8')) as {
@@ -52,4 +52,30 @@ test('a reader that leaves is no failure', async () => {
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   expect(await once(child, 'exit')).toEqual([0, null]);
   expect(stderr).toBe('');
+});
+
+/** Runs to the end through a shell, which connects the streams. */
+async function shell(command: string): Promise<{ code: unknown; stdout: string; stderr: string }> {
+  const program = `${process.execPath} --import tsx ${path.join(ROOT, 'src/cli/main.ts')}`;
+  const child = spawn('bash', ['-c', command.replaceAll('WGQA', program)], { cwd: ROOT });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const [code] = (await once(child, 'close')) as unknown[];
+  return { code, stdout, stderr };
+}
+
+test('a full output is one line and code 1', async () => {
+  const { code, stderr } = await shell(`WGQA inspect ${temporary.path('model')} >/dev/full`);
+  expect(code).toBe(1);
+  expect(stderr).toBe('wgqa: standard output cannot be written: the disk is full [NO_SPACE]\n');
+});
+
+test('work goes on when nobody reads its messages', async () => {
+  const out = temporary.path('unheard');
+  const train = `train ${temporary.path('model')} ${temporary.path('pairs.jsonl')} --out ${out}`;
+  const code = temporary.path('code');
+  await shell(`{ WGQA ${train} --steps 3 2>&1 >/dev/null; echo $? >${code}; } | true`);
+  expect(await readFile(code, 'utf8')).toBe('0\n');
+  expect(await readdir(out)).toContain('model.safetensors');
 });

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { useTemporaryDirectory, wgqa, wgqaJson, writePairs, writeTinyModel } from './fixtures.ts';
 
@@ -55,15 +55,28 @@ describe('a run that was interrupted', () => {
   });
 
   test.each([
-    { change: ['--batch-size', '8'], field: 'batchSize' },
-    { change: ['--learning-rate', '0.5'], field: 'trainer' },
-    { change: ['--max-source-tokens', '4'], field: 'data' },
-  ])('is not continued with another $field', async ({ change, field }) => {
+    { change: ['--batch-size', '8'], field: '--batch-size', exit: 2 },
+    { change: ['--learning-rate', '0.5'], field: 'trainer', exit: 1 },
+    { change: ['--max-source-tokens', '4'], field: 'data', exit: 1 },
+  ])('is not continued with another $field', async ({ change, field, exit }) => {
     const checkpoint = ['--checkpoint', temporary.path('state'), '--resume'];
     const args = training('other', '--steps', '9', ...constant, ...checkpoint, ...change);
     const { code, stderr } = await wgqa([...args, '--json']);
-    expect(code).toBe(1);
+    expect(code).toBe(exit);
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'INVALID_ARGUMENT', field } });
+  });
+
+  test('begins again where it ended before its first checkpoint', async () => {
+    const state = temporary.path('early');
+    const options = ['--steps', '6', ...constant, '--checkpoint', state];
+    await wgqa(training('early-out', ...options));
+    for (const name of await readdir(state)) {
+      // Killed before, nothing else is there.
+      if (name !== 'run.json') await rm(path.join(state, name));
+    }
+    const again = training('early-again', ...options, '--resume');
+    expect(await wgqa(again)).toMatchObject({ code: 0 });
+    expect((await weights('early-again')).equals(await weights('whole'))).toBe(true);
   });
 
   test('is not overwritten by a new one', async () => {

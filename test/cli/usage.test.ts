@@ -4,6 +4,7 @@ import path from 'node:path';
 import { wgqa } from './fixtures.ts';
 
 const COMMANDS = [
+  'pull',
   'inspect',
   'convert',
   'train',

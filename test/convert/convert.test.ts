@@ -165,6 +165,22 @@ describe('presets', () => {
   });
 });
 
+test("heads alone are aligned and pooled; with a merge or preset, the rest is the paper's", async () => {
+  await using model = await tinyModel();
+  await using best = await model.convert({ kvHeads: 2 });
+  await using spelled = await model.convert({ kvHeads: 2, merge: 'mean', alignment: 'orthogonal' });
+  expect(best.config).toEqual(spelled.config);
+  expect(best.config.wgqa).toMatchObject({ merge: 'mean', alignment: 'orthogonal' });
+  expect(await logitsOf(best)).toEqual(await logitsOf(spelled));
+  await using unaligned = await model.convert({ kvHeads: 2, alignment: 'none' });
+  await using mean = await model.convert({ kvHeads: 2, merge: 'mean' });
+  await using preset = await model.convert({ preset: 'GQA' });
+  for (const paper of [unaligned, mean, preset]) {
+    expect(paper.config.wgqa?.alignment).toBeUndefined();
+    expect(await logitsOf(paper)).toEqual(await logitsOf(mean));
+  }
+});
+
 describe('conversion refuses', () => {
   let model: Model;
   beforeAll(async () => {
@@ -179,7 +195,7 @@ describe('conversion refuses', () => {
     ['no heads', { kvHeads: 0, merge: 'mean' }, 'kvHeads'],
     ['more heads than there are', { kvHeads: 8, merge: 'mean' }, 'kvHeads'],
     ['missing heads', { merge: 'mean' }, 'kvHeads'],
-    ['a missing merge', { kvHeads: 2 }, 'merge'],
+    ['options of weights without a merge', { kvHeads: 2, init: 'random' }, 'merge'],
     ['an unknown merge', { kvHeads: 2, merge: 'max' }, 'merge'],
     [
       'an unknown granularity',
@@ -203,16 +219,13 @@ describe('conversion refuses', () => {
     );
   });
 
-  test('converting twice, folding twice and folding what has no weights', async () => {
+  test('converting twice, and an expanded layout of what is not folded', async () => {
     const gqa = await model.convert({ preset: 'GQA' });
     const wgqa = await model.convert({ preset: 'WGQA' });
     const folded = await wgqa.fold();
     for (const converted of [gqa, wgqa, folded]) {
       const { code } = await errorOf(() => converted.convert({ preset: 'MQA' }));
       expect(code).toBe('ALREADY_CONVERTED');
-    }
-    for (const plain of [model, gqa, folded]) {
-      expect((await errorOf(() => plain.fold())).code).toBe('NOTHING_TO_FOLD');
     }
     const work = wgqa.save('/tmp/never-written', { layout: 'expanded' });
     expect(await failureOf(() => work)).toEqual({ code: 'INVALID_ARGUMENT', field: 'layout' });

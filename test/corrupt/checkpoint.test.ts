@@ -1,7 +1,8 @@
 /** Checkpoint directories that are no valid T5: refused before anything is allocated. */
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { loadModel } from '../../src/index.ts';
 import { safetensorsFile, type OutputTensor } from '../../src/checkpoint/write-safetensors.ts';
 import { writeDirectory } from '../../src/checkpoint/atomic-directory.ts';
@@ -52,12 +53,63 @@ describe('tensors', () => {
     });
   });
 
-  test('extra', async () => {
-    const directory = await withTensors((tensors) => tensors.set('encoder.extra', zeros(3)));
+  test('extra ones are named in a warning, and do no harm', async () => {
+    const directory = await withTensors((tensors) => {
+      tensors.set('encoder.extra', zeros(3));
+      tensors.set('encoder.block.0.layer.0.layer_norm.bias', zeros(32));
+    });
+    const emitWarning = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    try {
+      await (await loadModel(directory)).dispose();
+      expect(emitWarning.mock.calls).toEqual([
+        [
+          expect.stringContaining('"encoder.extra", "encoder.block.0.layer.0.layer_norm.bias"'),
+          { type: 'WgqaWarning', code: 'WGQA_SUPERFLUOUS_TENSORS' },
+        ],
+      ]);
+    } finally {
+      emitWarning.mockRestore();
+    }
+  });
+
+  test('extra weights of a conversion are no superfluous ones', async () => {
+    const name = 'decoder.block.0.layer.0.SelfAttention.k.merge_weight';
+    const directory = await withTensors((tensors) => tensors.set(name, zeros(4, 1, 1)));
     expect(await failureOf(() => loadModel(directory))).toEqual({
       code: 'INVALID_FILE',
-      field: 'encoder.extra',
+      field: name,
     });
+  });
+
+  test('embeddings of encoder and decoder that differ', async () => {
+    const name = 'encoder.embed_tokens.weight';
+    const directory = await withTensors((tensors) => tensors.set(name, zeros(96, 32)));
+    expect(await failureOf(() => loadModel(directory))).toEqual({
+      code: 'UNSUPPORTED',
+      field: name,
+    });
+  });
+
+  test('behind a prefix: that of Transformers is removed, others are named', async () => {
+    const prefixed = (prefix: string) =>
+      withTensors((tensors) => {
+        for (const [name, tensor] of [...tensors]) {
+          tensors.delete(name);
+          tensors.set(prefix + name, tensor);
+        }
+      });
+    await (await loadModel(await prefixed('transformer.'))).dispose();
+    const directory = await prefixed('base_model.model.');
+    expect((await errorOf(() => loadModel(directory))).message).toContain('base_model.model.');
+  });
+
+  test('of an adapter', async () => {
+    const name = `base_model.model.${QUERY.replace('.weight', '.lora_A.weight')}`;
+    const directory = await withTensors((tensors) => {
+      tensors.clear();
+      tensors.set(name, zeros(4, 32));
+    });
+    expect((await errorOf(() => loadModel(directory))).message).toContain('merge_and_unload');
   });
 
   test.each([[[32]], [[16, 64]], [[33, 32]], [[1, 32, 32]]])('of shape %j', async (shape) => {
@@ -97,6 +149,16 @@ describe('tensors', () => {
     const model = await loadModel(directory);
     expect(model.parameters().has('lm_head.weight')).toBe(false);
     await model.dispose();
+  });
+
+  test('tie_word_embeddings false without a head: tied, with a warning, and not scaled', async () => {
+    const directory = await withConfig({ tie_word_embeddings: false });
+    const emitWarning = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    await using model = await loadModel(directory);
+    expect(emitWarning.mock.calls[0]?.[0]).toContain('lm_head.weight');
+    emitWarning.mockRestore();
+    expect(model.config).toMatchObject({ tie_word_embeddings: true });
+    expect(model.parameters().has('lm_head.weight')).toBe(false);
   });
 
   test('an embedding stored under the encoder alone is found', async () => {
@@ -180,7 +242,7 @@ describe('directories', () => {
     const missing = path.join(directory, 'missing');
     expect((await errorOf(() => loadModel(missing))).code).toBe('NOT_FOUND');
     await writeFile(missing, '');
-    expect((await errorOf(() => loadModel(missing))).code).toBe('NOT_FOUND');
+    expect((await errorOf(() => loadModel(missing))).code).toBe('INVALID_ARGUMENT');
     expect((await errorOf(() => loadModel(directory))).code).toBe('NOT_FOUND');
   });
 
@@ -197,7 +259,102 @@ describe('directories', () => {
     const directory = await withConfig({});
     await rm(path.join(directory, 'model.safetensors'));
     await mkdir(path.join(directory, 'model.safetensors'));
-    expect((await errorOf(() => loadModel(directory))).code).toBe('IO');
+    expect((await errorOf(() => loadModel(directory))).code).toBe('INVALID_FILE');
+  });
+});
+
+describe('what lies there instead of weights is named', () => {
+  test.each([
+    ['tf_model.h5', 'from_tf=True'],
+    ['flax_model.msgpack', 'from_flax=True'],
+    ['model-q4.gguf', 'GGUF'],
+    ['adapter_model.safetensors', 'merge_and_unload'],
+    ['weights.safetensors', 'give the path of the file'],
+  ])('%s', async (name, cure) => {
+    const directory = newDirectory();
+    await cp(path.join(SOURCE, 'config.json'), path.join(directory, 'config.json'));
+    await writeFile(path.join(directory, name), 'x');
+    const error = await errorOf(() => loadModel(directory));
+    expect(error).toMatchObject({ code: 'NOT_FOUND', field: 'model.safetensors' });
+    expect(error.message).toContain(name);
+    expect(error.message).toContain(cure);
+    // Without config.json as well: people give the directory of a download.
+    await rm(path.join(directory, 'config.json'));
+    const bare = await errorOf(() => loadModel(directory));
+    expect(bare.code).toBe('NOT_FOUND');
+    expect(bare.message).toContain(cure);
+  });
+
+  test.each([
+    [
+      'a pointer of Git LFS',
+      'version https://git-lfs.github.com/spec/v1\noid sha256:00\n',
+      'git lfs pull',
+    ],
+    ['a page of a login', '<!DOCTYPE html><html>', 'HTML'],
+    ['a GGUF file', 'GGUF\u0003', 'GGUF'],
+  ])('%s, under each name', async (_, content, word) => {
+    for (const name of ['model.safetensors', 'config.json', 'pytorch_model.bin']) {
+      const directory = await withConfig({});
+      if (name === 'pytorch_model.bin') await rm(path.join(directory, 'model.safetensors'));
+      await writeFile(path.join(directory, name), content);
+      const error = await errorOf(() => loadModel(directory));
+      expect(error.code).toBe('INVALID_FILE');
+      expect(error.message).toContain(word);
+    }
+  });
+
+  test('a quantised checkpoint', async () => {
+    const directory = await withConfig({ quantization_config: { quant_method: 'gptq', bits: 4 } });
+    const error = await errorOf(() => loadModel(directory));
+    expect(error).toMatchObject({ code: 'UNSUPPORTED', field: 'quantization_config' });
+    expect(error.message).toContain('gptq');
+  });
+
+  test('an adapter beside a model: a warning', async () => {
+    const directory = await withConfig({});
+    await writeFile(path.join(directory, 'adapter_config.json'), '{}');
+    const emitWarning = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    await (await loadModel(directory)).dispose();
+    expect(emitWarning.mock.calls[0]?.[0]).toContain('adapter_config.json');
+    emitWarning.mockRestore();
+  });
+});
+
+describe('files of a wrong kind', () => {
+  test.each(['config.json', 'model.safetensors', 'generation_config.json', 'spiece.model'])(
+    'a FIFO for %s does not block',
+    async (name) => {
+      const directory = await withConfig({});
+      const file = path.join(directory, name);
+      await rm(file, { force: true });
+      execFileSync('mkfifo', [file]);
+      expect((await errorOf(() => loadModel(directory))).code).toBe('INVALID_FILE');
+    },
+  );
+
+  test('an endless device for config.json is not read', async () => {
+    const directory = await withConfig({});
+    await rm(path.join(directory, 'config.json'));
+    await symlink('/dev/zero', path.join(directory, 'config.json'));
+    expect((await errorOf(() => loadModel(directory))).code).toBe('INVALID_FILE');
+  });
+});
+
+describe('a file given for a directory', () => {
+  test.each(['model.safetensors', 'renamed.safetensors'])('%s is loaded', async (name) => {
+    const directory = await withConfig({});
+    const file = path.join(directory, name);
+    await rename(path.join(directory, 'model.safetensors'), file);
+    await using model = await loadModel(file);
+    expect(model.directory).toBe(directory);
+  });
+
+  test('config.json: its directory is asked for', async () => {
+    const directory = await withConfig({});
+    const error = await errorOf(() => loadModel(path.join(directory, 'config.json')));
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', field: 'directory' });
+    expect(error.message).toContain(directory);
   });
 });
 

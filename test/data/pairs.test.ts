@@ -1,4 +1,6 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -89,6 +91,80 @@ test('characters and lines survive being cut by the chunks a file is read in', a
   }
 });
 
+test('an empty text is one, in each format', async () => {
+  const pairs = [
+    { source: '', target: 'b' },
+    { source: 'a', target: '' },
+  ];
+  for (const [name, content] of [
+    ['l.jsonl', '{"source":"","target":"b"}\n{"source":"a","target":""}\n'],
+    ['l.csv', 'source,target\n,b\na,""\n'],
+    ['l.tsv', 'source\ttarget\n\tb\na\t\n'],
+  ] as const) {
+    expect(await collect(await fileWith(name, content))).toEqual(pairs);
+  }
+});
+
+test('a CSV record is read by its quotes and commas, whatever its size', async () => {
+  const records = 'a,""\n"x""y",\n"","a,b"\n,\n';
+  expect(await collect(await fileWith('l.csv', `source,target\n${records}`))).toEqual([
+    { source: 'a', target: '' },
+    { source: 'x"y', target: '' },
+    { source: '', target: 'a,b' },
+    { source: '', target: '' },
+  ]);
+  const quotes = await fileWith('l.csv', `source,target\n"${'x""'.repeat(2e6)}",b\n`);
+  const [pair] = await collect(quotes, { maxLineLength: 1e7 });
+  expect(pair?.source).toBe('x"'.repeat(2e6));
+});
+
+test('a line that comes in many pieces is whole', async () => {
+  const source = 'é'.repeat(3_000_000);
+  const lines = `{"source":"a","target":"b"}\n${JSON.stringify({ source, target: 'c' })}\n`;
+  const pairs = await collect(await fileWith('l.jsonl', lines), { maxLineLength: 1e7 });
+  expect(pairs.map((pair) => pair.source.length)).toEqual([1, 3_000_000]);
+});
+
+test('more pairs than asked for are refused', async () => {
+  const path = await fileWith('l.jsonl', '{"source":"a","target":"b"}\n'.repeat(4));
+  expect(await collect(path, { maxPairs: 4 })).toHaveLength(4);
+  await expect(collect(path, { maxPairs: 3 })).rejects.toMatchObject({
+    code: 'OUT_OF_MEMORY',
+    field: path,
+  });
+});
+
+test('a prefix that sources have already is warned of, once', async () => {
+  const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  const path = await fileWith('l.jsonl', '{"source":"to: a","target":"b"}\n'.repeat(3));
+  const [pair] = await collect(path, { prefix: 'to: ' });
+  expect(pair?.source).toBe('to: to: a');
+  expect(warn.mock.calls).toEqual([
+    [expect.stringContaining('"to: "'), { type: 'WgqaWarning', code: 'DOUBLED_PREFIX' }],
+  ]);
+  warn.mockRestore();
+});
+
+test.each([undefined, null, 7, {}, '', 'a\0b.jsonl'])('a path %p is refused', async (path) => {
+  await expect(collect(path as string, { format: 'jsonl' })).rejects.toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    field: 'path',
+  });
+});
+
+test('a FIFO is read, and waited for without a thread', async () => {
+  const fifo = join(await directoryWith({}), 'l.jsonl');
+  execFileSync('mkfifo', [fifo]);
+  // As many as libuv has threads, and files are read all the same.
+  const reading = Array.from({ length: 4 }, () => collect(fifo));
+  const path = await fileWith('l.jsonl', '{"source":"a","target":"b"}\n');
+  expect(await collect(path)).toHaveLength(1);
+  const line = JSON.stringify({ source: 'c', target: 'd' });
+  const writer = spawn('sh', ['-c', 'echo "$1" >"$0"', fifo, line]);
+  expect((await Promise.all(reading)).flat()).toEqual([{ source: 'c', target: 'd' }]);
+  await once(writer, 'close');
+});
+
 describe('a bad line is reported with file and line:', () => {
   const good = '{"source":"a","target":"b"}';
   const cases: [string, string, string | Uint8Array, number][] = [
@@ -97,7 +173,6 @@ describe('a bad line is reported with file and line:', () => {
     ['null', 'l.jsonl', 'null', 1],
     ['no source', 'l.jsonl', '{"target":"b"}', 1],
     ['a number for text', 'l.jsonl', '{"source":"a","target":3}', 1],
-    ['blank text', 'l.jsonl', '{"source":" ","target":"b"}', 1],
     ['bytes that are no UTF-8', 'l.jsonl', Buffer.from([0x7b, 0xff, 0x7d]), 1],
     [
       'a character cut off by the end',

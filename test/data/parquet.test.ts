@@ -40,6 +40,17 @@ describe('what pyarrow wrote is read, in several row groups and pages:', () => {
     expect(hashes).toEqual(expected.long);
   });
 
+  test('more rows than asked for are refused by what the file declares', async () => {
+    const count = expected.articles.length;
+    const all = await collect(fixture('snappy'), { ...ARTICLES, maxPairs: count });
+    expect(all).toHaveLength(count);
+    const file = fixture('snappy');
+    await expect(collect(file, { ...ARTICLES, maxPairs: count - 1 })).rejects.toMatchObject({
+      code: 'OUT_OF_MEMORY',
+      field: file,
+    });
+  });
+
   test('no rows', async () => {
     expect(await collect(fixture('empty'), ARTICLES)).toEqual([]);
   });

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { lcsIndices, lcsLength } from '../../src/metrics/lcs.ts';
 import { porterStem } from '../../src/metrics/porter.ts';
 import { type RougeScore, type RougeType, computeRouge } from '../../src/metrics/rouge.ts';
 
@@ -83,13 +82,6 @@ describe("rouge_score's own test values", () => {
   test('rougeLsum takes the union over sentences', () => {
     const score = rouge('rougeLsum', 'w1 w2 w3 w4 w5', 'w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5');
     expectScore(score, 0.4, 0.8, 8 / 15);
-  });
-
-  test('longest common subsequence', () => {
-    const reference = ['1', '2', '3', '4', '5'];
-    expect(lcsIndices(reference, ['2', '5', '3', '4'])).toEqual([1, 2, 3]);
-    expect(lcsLength(reference, ['2', '5', '3', '4'])).toBe(3);
-    expect(lcsIndices(reference, ['8', '9'])).toEqual([]);
   });
 });
 

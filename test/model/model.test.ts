@@ -51,7 +51,7 @@ describe('parameters', () => {
     expect(await fieldOf({ data, shape: [4, 4] })).toBe('value.shape');
     expect(await fieldOf({ data: new Float32Array(15), shape: [16] })).toBe('value.data');
     expect(await fieldOf({ data: [1, 2], shape: [16] })).toBe('value.data');
-    expect(await fieldOf(undefined)).toBe('value.data');
+    expect(await fieldOf(undefined)).toBe('value');
     await model.dispose();
   });
 });

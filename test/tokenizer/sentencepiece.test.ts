@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { toHuggingFaceFiles } from '../../scripts/tokenizer/huggingface.ts';
-import { readSentencePiece } from '../../scripts/tokenizer/sentencepiece.ts';
+import { readSentencePiece } from '../../src/tokenizer/sources/sentencepiece-file.ts';
 import { loadTokenizer } from '../../src/tokenizer/index.ts';
 import { directoryWith } from './fixtures.ts';
 
@@ -37,13 +37,13 @@ const PIECES: [string, number][] = [
 ];
 
 test('pieces and character map come out of the file as they went in', () => {
-  const model = readSentencePiece(modelFile(PIECES, Uint8Array.of(1, 2, 255)));
-  expect(model.pieces).toEqual(PIECES.map(([text, score]) => ({ text, score })));
+  const model = readSentencePiece(modelFile(PIECES, Uint8Array.of(1, 2, 255)), 'x.model');
+  expect(model.pieces).toEqual(PIECES.map(([text, score]) => ({ text, score, type: 1 })));
   expect([...model.charsMap]).toEqual([1, 2, 255]);
 });
 
 test('the written files load as a T5 tokenizer', async () => {
-  const model = readSentencePiece(modelFile(PIECES, new Uint8Array()));
+  const model = readSentencePiece(modelFile(PIECES, new Uint8Array()), 'x.model');
   const tokenizer = await loadTokenizer(await directoryWith(toHuggingFaceFiles(model, 512)));
   expect([...tokenizer.encode('  éb  b ')]).toEqual([4, 5, 3, 5, 1]);
   expect(tokenizer.decode([4, 5, 3, 5, 1])).toBe('éb b');
@@ -51,15 +51,17 @@ test('the written files load as a T5 tokenizer', async () => {
 });
 
 test('a vocabulary without the special tokens is refused', () => {
-  const model = { pieces: [{ text: 'a', score: 0 }], charsMap: new Uint8Array() };
+  const model = { pieces: [{ text: 'a', score: 0, type: 1 }], charsMap: new Uint8Array() };
   expect(() => toHuggingFaceFiles(model, 512)).toThrow('lacks <pad>');
 });
 
 test.each([
-  ['nothing', new Uint8Array(), 'no sentence pieces'],
-  ['a file cut short', modelFile(PIECES, Uint8Array.of(1)).subarray(0, 20), 'cut off'],
-  ['a length without end', Uint8Array.of(0x0a, 0xff), 'malformed number'],
-  ['a group, which protocol buffers gave up', Uint8Array.of(0x0b), 'unknown wire type 3'],
+  ['nothing', new Uint8Array(), 'holds no sentence pieces'],
+  ['a file cut short', modelFile(PIECES, Uint8Array.of(1)).subarray(0, 20), 'is no model file'],
+  ['a length without end', Uint8Array.of(0x0a, 0xff), 'is no model file'],
+  ['a score that is no number', modelFile([['a', NaN]], new Uint8Array()), 'piece 0 has a score'],
 ])('%s is refused', (_, bytes, message) => {
-  expect(() => readSentencePiece(bytes)).toThrow(message);
+  expect(() => readSentencePiece(bytes, 'x.model')).toThrow(
+    expect.objectContaining({ code: 'INVALID_FILE', message: expect.stringContaining(message) }),
+  );
 });

@@ -71,7 +71,39 @@ describe('encode and decode', () => {
   test('handle a batch as its texts one by one', async () => {
     const tokenizer = await loadUnigram();
     const texts = ['c', 'ab c', ''];
-    expect(tokenizer.encodeBatch(texts)).toEqual(texts.map((text) => tokenizer.encode(text)));
+    const encoded = texts.map((text) => tokenizer.encode(text));
+    expect(tokenizer.encodeBatch(texts)).toEqual(encoded);
+    expect(await tokenizer.encodeBatchAsync(texts)).toEqual(encoded);
+    expect(await tokenizer.encodeAsync('ab c')).toEqual(encoded[1]);
+    expect(tokenizer.encodeBatch([])).toEqual([]);
+  });
+
+  test('wait for an answer while others are under way', async () => {
+    const tokenizer = await loadUnigram();
+    const long = tokenizer.encodeAsync('ab c '.repeat(20_000));
+    expect([...tokenizer.encode('c')]).toEqual([3, 6, 1]);
+    expect(await long).toHaveLength(60_002);
+  });
+
+  test('leave the event loop free while a long text is encoded elsewhere', async () => {
+    const tokenizer = await loadUnigram();
+    let turns = 0;
+    const timer = setInterval(() => (turns += 1), 1);
+    const ids = await tokenizer.encodeAsync('a'.repeat(1_000_000));
+    clearInterval(timer);
+    expect(ids).toHaveLength(1_000_002);
+    expect(turns).toBeGreaterThan(20);
+  });
+
+  test('refuse a text that normalising would lengthen beyond measure', async () => {
+    const tokenizer = await loadUnigram();
+    const text = '\ufdfa'.repeat(200_000);
+    await expect(tokenizer.encodeAsync(text)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      field: 'text',
+      allowed: 'at most 2000000 characters once it is normalised',
+    });
+    expect(await tokenizer.encodeAsync('\ufb01'.repeat(300_000))).toHaveLength(3);
   });
 
   test('reject what is no text, too long a text and what are no ids', async () => {
@@ -163,14 +195,14 @@ describe('loadTokenizer rejects', () => {
     [
       'an unknown normaliser',
       changed((t) => (t['normalizer'] = { type: 'Nonesuch' })),
-      'INVALID_FILE',
-      'tokenizer.json',
+      'UNSUPPORTED',
+      'tokenizer.json: normalizer.type',
     ],
     [
       'an unknown post-processor',
       changed((t) => (t['post_processor'] = { type: 'Nonesuch' })),
-      'INVALID_FILE',
-      'tokenizer.json',
+      'UNSUPPORTED',
+      'tokenizer.json: post_processor.type',
     ],
   ];
   test.each(cases)('%s', async (_, files, code, field) => {

@@ -12,6 +12,13 @@ struct ValueAndSlope {
   double slope;
 };
 
+// z Phi(z) with Phi(z) = erfc(-z / sqrt(2)) / 2 (Hendrycks & Gimpel 2016, section 2).
+ValueAndSlope gelu(double z) {
+  const double distribution = 0.5 * std::erfc(-z / std::numbers::sqrt2);
+  const double density = std::exp(-0.5 * z * z) / std::sqrt(2.0 * std::numbers::pi);
+  return {z * distribution, distribution + z * density};
+}
+
 // "gelu_new": z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) (Hendrycks & Gimpel 2016, section 2).
 ValueAndSlope geluTanh(double z) {
   constexpr double kCubic = 0.044715;
@@ -30,6 +37,8 @@ ValueAndSlope activate(Activation activation, double z) {
   switch (activation) {
     case Activation::relu:
       return {z > 0.0 ? z : 0.0, z > 0.0 ? 1.0 : 0.0};
+    case Activation::gelu:
+      return gelu(z);
     case Activation::geluTanh:
       return geluTanh(z);
     case Activation::silu:

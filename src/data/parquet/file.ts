@@ -1,5 +1,6 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { readingError } from '../lines.ts';
+import { openRegularFile } from '../open-file.ts';
 import { malformed } from './problem.ts';
 
 /** A file that is read in pieces; whoever opens it closes it. */
@@ -17,7 +18,7 @@ export class RandomAccessFile {
   /** @throws WgqaError `NOT_FOUND`, `IO` */
   static async open(path: string): Promise<RandomAccessFile> {
     try {
-      const handle = await open(path);
+      const handle = await openRegularFile(path);
       const { size } = await handle.stat();
       return new RandomAccessFile(path, handle, size);
     } catch (cause) {

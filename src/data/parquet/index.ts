@@ -1,3 +1,4 @@
+import { tooManyPairs } from '../capacity.ts';
 import { takeTurns } from '../turns.ts';
 import { RandomAccessFile } from './file.ts';
 import { findChunk, findTextColumn, readFooter, rowGroupsOf } from './footer.ts';
@@ -18,6 +19,13 @@ export interface ParquetColumns {
   readonly target: string;
 }
 
+export interface ParquetLimits {
+  /** Characters of a text. */
+  readonly maxLength: number;
+  /** Rows that the file may declare: a run of them takes no bytes in the file. */
+  readonly maxPairs: number;
+}
+
 /**
  * Yields two columns of text of a Parquet file (https://parquet.apache.org/docs/file-format/), and
  * reads nothing of the others. Pages may be of version 1 or 2, PLAIN or with dictionaries (as
@@ -30,12 +38,13 @@ export interface ParquetColumns {
  *
  * @throws WgqaError `INVALID_FILE` with `field` "file:row" for a page that is malformed (the row is
  *   the first that was not read), and the file alone for its footer, a missing column or one that
- *   is not text; `UNSUPPORTED` for another encoding or compression, or encryption; `NOT_FOUND`; `IO`
+ *   is not text; `OUT_OF_MEMORY` for more than `maxPairs` rows; `UNSUPPORTED` for another encoding or
+ *   compression, or encryption; `NOT_FOUND`; `IO`
  */
 export async function* readParquet(
   path: string,
   columns: ParquetColumns,
-  maxLength: number,
+  { maxLength, maxPairs }: ParquetLimits,
 ): AsyncGenerator<ParquetRow> {
   const file = await RandomAccessFile.open(path);
   const letOthersRun = takeTurns();
@@ -43,6 +52,8 @@ export async function* readParquet(
   try {
     const footer = await readFooter(file);
     const groups = rowGroupsOf(footer);
+    const declared = groups.reduce((sum, { rows }) => sum + rows, 0);
+    if (declared > maxPairs) throw tooManyPairs(path, maxPairs);
     const found = [columns.source, columns.target].map((name) => findTextColumn(footer, name));
     for (const { columns: chunks, rows } of groups) {
       if (rows === 0) continue;

@@ -84,6 +84,16 @@ struct Silu {
   }
 };
 
+// z Phi(z) with the normal distribution Phi(z) = erfc(-z / sqrt(2)) / 2.
+struct Gelu {
+  WGQA_DEVICE static Activated at(float z) {
+    constexpr float kInverseRoot = 0.7071067811865475f;  // 1 / sqrt(2)
+    constexpr float kDensity = 0.3989422804014327f;      // 1 / sqrt(2 pi)
+    const float distribution = 0.5f * erfcf(-kInverseRoot * z);
+    return {z * distribution, z * kDensity * expf(-0.5f * z * z) + distribution};
+  }
+};
+
 // 0.5 z (1 + tanh(u)) = z sigmoid(2 u) with u = sqrt(2 / pi) (z + 0.044715 z^3).
 struct GeluTanh {
   WGQA_DEVICE static Activated at(float z) {
@@ -187,17 +197,21 @@ std::vector<KernelEntry> elementwiseKernels() {
   return {kernelEntry<dropout<float>>(kDropoutFloat32),
           kernelEntry<dropout<BFloat16>>(kDropoutBFloat16),
           kernelEntry<gatedActivation<Relu, float>>(kGatedFloat32[0]),
-          kernelEntry<gatedActivation<GeluTanh, float>>(kGatedFloat32[1]),
-          kernelEntry<gatedActivation<Silu, float>>(kGatedFloat32[2]),
+          kernelEntry<gatedActivation<Gelu, float>>(kGatedFloat32[1]),
+          kernelEntry<gatedActivation<GeluTanh, float>>(kGatedFloat32[2]),
+          kernelEntry<gatedActivation<Silu, float>>(kGatedFloat32[3]),
           kernelEntry<gatedActivation<Relu, BFloat16>>(kGatedBFloat16[0]),
-          kernelEntry<gatedActivation<GeluTanh, BFloat16>>(kGatedBFloat16[1]),
-          kernelEntry<gatedActivation<Silu, BFloat16>>(kGatedBFloat16[2]),
+          kernelEntry<gatedActivation<Gelu, BFloat16>>(kGatedBFloat16[1]),
+          kernelEntry<gatedActivation<GeluTanh, BFloat16>>(kGatedBFloat16[2]),
+          kernelEntry<gatedActivation<Silu, BFloat16>>(kGatedBFloat16[3]),
           kernelEntry<gatedActivationBackward<Relu, float>>(kGatedBackwardFloat32[0]),
-          kernelEntry<gatedActivationBackward<GeluTanh, float>>(kGatedBackwardFloat32[1]),
-          kernelEntry<gatedActivationBackward<Silu, float>>(kGatedBackwardFloat32[2]),
+          kernelEntry<gatedActivationBackward<Gelu, float>>(kGatedBackwardFloat32[1]),
+          kernelEntry<gatedActivationBackward<GeluTanh, float>>(kGatedBackwardFloat32[2]),
+          kernelEntry<gatedActivationBackward<Silu, float>>(kGatedBackwardFloat32[3]),
           kernelEntry<gatedActivationBackward<Relu, BFloat16>>(kGatedBackwardBFloat16[0]),
-          kernelEntry<gatedActivationBackward<GeluTanh, BFloat16>>(kGatedBackwardBFloat16[1]),
-          kernelEntry<gatedActivationBackward<Silu, BFloat16>>(kGatedBackwardBFloat16[2]),
+          kernelEntry<gatedActivationBackward<Gelu, BFloat16>>(kGatedBackwardBFloat16[1]),
+          kernelEntry<gatedActivationBackward<GeluTanh, BFloat16>>(kGatedBackwardBFloat16[2]),
+          kernelEntry<gatedActivationBackward<Silu, BFloat16>>(kGatedBackwardBFloat16[3]),
           kernelEntry<cast<float, float>>(kCast[0][0]),
           kernelEntry<cast<float, Float16>>(kCast[0][1]),
           kernelEntry<cast<float, BFloat16>>(kCast[0][2]),

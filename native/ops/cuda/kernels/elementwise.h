@@ -49,21 +49,25 @@ struct CastArguments {
 inline constexpr Kernel<DropoutKernelArguments> kDropoutFloat32{"dropout<float32>"};
 inline constexpr Kernel<DropoutKernelArguments> kDropoutBFloat16{"dropout<bfloat16>"};
 
-// By Activation: relu, geluTanh, silu.
+// By Activation: relu, gelu, geluTanh, silu.
 inline constexpr Kernel<GatedActivationArguments> kGatedFloat32[] = {
     {"gatedActivation<relu, float32>"},
+    {"gatedActivation<gelu, float32>"},
     {"gatedActivation<geluTanh, float32>"},
     {"gatedActivation<silu, float32>"}};
 inline constexpr Kernel<GatedActivationArguments> kGatedBFloat16[] = {
     {"gatedActivation<relu, bfloat16>"},
+    {"gatedActivation<gelu, bfloat16>"},
     {"gatedActivation<geluTanh, bfloat16>"},
     {"gatedActivation<silu, bfloat16>"}};
 inline constexpr Kernel<GatedActivationBackwardArguments> kGatedBackwardFloat32[] = {
     {"gatedActivationBackward<relu, float32>"},
+    {"gatedActivationBackward<gelu, float32>"},
     {"gatedActivationBackward<geluTanh, float32>"},
     {"gatedActivationBackward<silu, float32>"}};
 inline constexpr Kernel<GatedActivationBackwardArguments> kGatedBackwardBFloat16[] = {
     {"gatedActivationBackward<relu, bfloat16>"},
+    {"gatedActivationBackward<gelu, bfloat16>"},
     {"gatedActivationBackward<geluTanh, bfloat16>"},
     {"gatedActivationBackward<silu, bfloat16>"}};
 
