@@ -1,12 +1,15 @@
 /** The public API of the package; nothing else may be imported from outside. */
 export { WgqaError, ERROR_CODES, type ErrorCode, type WgqaErrorDetails } from './errors.ts';
-export { createModel, loadModel } from './model/index.ts';
+export { chooseDtype, createModel, loadModel } from './model/index.ts';
 export type {
+  Accuracy,
   AttentionModule,
+  ChooseDtypeOptions,
   ComputeDtype,
   ConversionConfig,
   CreateModelOptions,
   Device,
+  DtypeChoice,
   FloatDtype,
   ForwardInput,
   ForwardResult,

@@ -245,11 +245,41 @@ export interface NativeGenerationOptions {
   /** 0: off. */
   minP: number;
   seed: number;
-  eosTokenIds: number[];
+  eosTokenIds: Int32Array;
   decoderStartTokenId: number;
   padTokenId: number;
   /** Keep the log-probability of each generated token. */
   logProbs: boolean;
+  /** Keep as many of the most probable tokens at each place, too. */
+  topLogProbs: number;
+  /** From submission until no step is added; 0: none. */
+  maxTimeMilliseconds: number;
+  edits: NativeRowEdits;
+}
+
+/** Options of Hugging Face that few requests have; each can be off. */
+export interface NativeRowEdits {
+  /** sequence_bias: sequences, and the bias of each. */
+  biased: NativeRagged;
+  biases: Float32Array;
+  /** 1: off. */
+  encoderRepetitionPenalty: number;
+  /** 0: off. */
+  encoderNoRepeatNgramSize: number;
+  badWords: NativeRagged;
+  forcedBosTokenId: number | undefined;
+  forcedEosTokenIds: Int32Array;
+  removeInvalidValues: boolean;
+  exponentialDecay: { start: number; factor: number } | undefined;
+  suppressTokens: Int32Array;
+  beginSuppressTokens: Int32Array;
+  /** 1: off. */
+  typicalP: number;
+  /** 0: off. */
+  epsilonCutoff: number;
+  /** 0: off. */
+  etaCutoff: number;
+  renormalizeLogits: boolean;
 }
 
 export interface NativeGenerationRequest {
@@ -259,6 +289,8 @@ export interface NativeGenerationRequest {
   options: NativeGenerationOptions;
   /** Stop strings; they need setTokenPieces. */
   stop: readonly string[];
+  /** Look for stop strings in the text with special tokens. */
+  keepsSpecialTokens: boolean;
   /** From submission; 0: none. */
   timeoutMilliseconds: number;
   /** Tell each token as it is chosen; not with beams. */
@@ -274,7 +306,10 @@ export interface NativeGeneratedSequence {
   score?: number;
   /** Of the generated tokens. */
   logProbs?: Float32Array;
-  finishReason: 'stop' | 'length';
+  /** [generated tokens, topLogProbs], best first, if asked for; -1 where fewer have one. */
+  topTokenIds?: Int32Array;
+  topLogProbs?: Float32Array;
+  finishReason: 'stop' | 'length' | 'time' | 'blocked';
 }
 
 /** One request's logits; it waits for them until answerLogits. */
@@ -306,6 +341,10 @@ export interface NativeEngineEvents {
     sequences: Int32Array;
     tokenIds: Int32Array;
     logProbs: Float32Array;
+    /** Of alternatives, which lie one after another. */
+    alternativeCounts: Int32Array;
+    topTokenIds: Int32Array;
+    topLogProbs: Float32Array;
   };
   logits: NativeLogitsEvent[];
   finished: NativeFinishEvent[];
@@ -368,8 +407,13 @@ export interface NativeEngine {
   abort(id: number): void;
   setPaused(id: number, paused: boolean): void;
   answerLogits(id: number, logits: Float32Array): void;
-  /** `offsets` [vocab + 1] into `bytes`: the text that each token adds. */
-  setTokenPieces(bytes: Uint8Array, offsets: Uint32Array, stripsFirstSpace: boolean): void;
+  /** `offsets` [vocab + 1] into `bytes`: the text that each token adds, special ones or not. */
+  setTokenPieces(
+    bytes: Uint8Array,
+    offsets: Uint32Array,
+    stripsFirstSpace: boolean,
+    keepsSpecialTokens: boolean,
+  ): void;
   stats(): NativeEngineStats;
   /** Fails what is unfinished with DISPOSED, and waits for the engine's thread. Idempotent. */
   close(): Promise<void>;
@@ -391,10 +435,32 @@ export interface NativeMeasureOptions {
   repetitions: number;
 }
 
+export interface NativeStepTypes {
+  dtype: ComputeDtype;
+  cacheDtype: CacheDtype;
+}
+
+export interface NativeStepOptions {
+  /** 0: one per core. */
+  threads: number;
+  /** Of a step, each a sequence of its own. */
+  rows: number;
+  /** That each row attends to, and that it holds itself. */
+  sourceTokens: number;
+  targetTokens: number;
+  /** After which no round starts, once there were three. */
+  seconds: number;
+}
+
 export interface NativeBinding {
   version: string;
   cpu(): {
     threads: number;
+    /** The processor's own name of itself; empty where it tells none. */
+    processor: string;
+    /** The instruction set in force, which WGQA_ISA may lower. */
+    isa: string;
+    /** All that could be in force, in ascending order. */
     instructionSets: string[];
     bfloat16: boolean;
     /** Of the cache that all cores share; 0 where the system does not tell. */
@@ -413,6 +479,8 @@ export interface NativeBinding {
     seed: number,
     options: NativeModelOptions,
   ): Promise<NativeModel>;
+  /** Where a model of this type and head size would compute. UNSUPPORTED (field "device"). */
+  resolveDevice(device: 'auto' | Device, dtype: ComputeDtype, headDim: number): Promise<Device>;
   createTrainer(model: NativeModel, options: NativeTrainerOptions): NativeTrainer;
   /** `onEvents` is called on the event loop and must not throw. */
   createEngine(
@@ -431,6 +499,15 @@ export interface NativeBinding {
     dtype: ComputeDtype,
     options: NativeMeasureOptions,
   ): Promise<number>;
+  /**
+   * Seconds of decoding steps on the CPU, of a model with made-up weights: for each of `types` one
+   * per round, none where the processor has no such type. OUT_OF_MEMORY.
+   */
+  measureSteps(
+    config: NativeModelConfig,
+    types: readonly NativeStepTypes[],
+    options: NativeStepOptions,
+  ): Promise<number[][]>;
 }
 
 const require = createRequire(import.meta.url);

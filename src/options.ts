@@ -2,7 +2,7 @@
  * Validation of option objects by table: a rule per option says in words what is allowed, and every
  * violation becomes the same `INVALID_ARGUMENT` sentence naming the field and the allowed values.
  */
-import { invalidArgument } from './errors.ts';
+import { invalidArgument, type WgqaError } from './errors.ts';
 
 export interface Rule<T> {
   /** What is allowed, as it reads after "must be". */
@@ -102,17 +102,24 @@ export function checkOptions<R extends Rules>(options: unknown, rules: R, prefix
     const field = prefix ? `${prefix}.${name}` : name;
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) {
-      throw invalidArgument(
-        field,
-        `absent; known names are ${Object.keys(rules).join(', ')}`,
-        value,
-      );
+      throw unknownName(field, name, Object.keys(rules), value);
     }
     if (value === undefined) continue;
     if (!rule.accepts(value)) throw invalidArgument(field, rule.allowed, value);
     checked[name] = value;
   }
   return checked as Checked<R>;
+}
+
+function unknownName(
+  field: string,
+  name: string,
+  known: readonly string[],
+  value: unknown,
+): WgqaError {
+  const meant = closestName(name, known);
+  const hint = meant === undefined ? '' : `did you mean ${meant}? `;
+  return invalidArgument(field, `absent; ${hint}known names are ${known.join(', ')}`, value);
 }
 
 /** Checks one required value. */
@@ -128,4 +135,46 @@ function boundsText({ min, max, exclusive = false }: Range): string {
   if (min !== undefined) return exclusive ? ` > ${min}` : ` >= ${min}`;
   if (max !== undefined) return exclusive ? ` < ${max}` : ` <= ${max}`;
   return '';
+}
+
+/** Edits that a typing error takes, at most. */
+const MOST_EDITS = 2;
+/** Longer names are no typing errors. */
+const LONGEST_NAME = 64;
+
+/** Names of other libraries for options of the same meaning. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  maxlength: 'maxNewTokens',
+  maxtokens: 'maxNewTokens',
+  minlength: 'minNewTokens',
+  stopstrings: 'stop',
+};
+
+/** The known name that an unknown one is another spelling of, or a few edits away from. */
+function closestName(name: string, known: readonly string[]): string | undefined {
+  if (name.length > LONGEST_NAME) return undefined;
+  const plain = (text: string): string => text.replaceAll(/[_-]/g, '').toLowerCase();
+  const wanted = plain(name);
+  const other = OTHER_NAMES[wanted] ?? '';
+  if (known.includes(other)) return other;
+  const ranked = known
+    .map((each) => ({ each, edits: editDistance(wanted, plain(each)) }))
+    .sort((a, b) => a.edits - b.edits);
+  const [best] = ranked;
+  const most = Math.min(MOST_EDITS, Math.floor(wanted.length / 3));
+  return best !== undefined && best.edits <= most ? best.each : undefined;
+}
+
+/** Characters to insert, delete or replace (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; ++i) {
+    const next = [i];
+    for (let j = 1; j <= b.length; ++j) {
+      const replaced = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
 }

@@ -1,11 +1,8 @@
 /** The parent's side: a contender in a process of its own. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createRequire } from 'node:module';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { AskedProcess } from '../asked-process.ts';
+import { withoutLimits } from '../instruction-sets.ts';
 import type {
-  Answer,
   Decoded,
   DecodingOptions,
   Encoded,
@@ -14,28 +11,17 @@ import type {
   Request,
 } from './protocol.ts';
 
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-
-/** The contender said that it has no such feature, or took more memory than there is. */
-export class Impossible extends Error {}
+/** The contender that an instruction set binds: ourselves. */
+const OURS = 'wgqa.ts';
 
 export class Child implements AsyncDisposable {
-  readonly #process: ChildProcess;
-  readonly #exit: Promise<never>;
+  readonly #process: AskedProcess;
 
   /** @param program a file of this folder that calls serve() */
   constructor(program: string) {
-    this.#process = fork(path.join(import.meta.dirname, program), {
-      execArgv: ['--import', TSX],
-      // Standard output is the benchmark's own.
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    this.#process = new AskedProcess(path.join(import.meta.dirname, program), {
+      env: program === OURS ? process.env : withoutLimits(process.env),
     });
-    this.#exit = once(this.#process, 'exit').then(([status, signal]) => {
-      const message = `its process ended with ${String(signal ?? status)}`;
-      if (signal === 'SIGKILL') throw new Impossible(`${message}: it took too much memory`);
-      throw new Error(`${program}: ${message}`);
-    });
-    this.#exit.catch(() => undefined);
   }
 
   async load(options: LoadOptions): Promise<Loaded> {
@@ -55,17 +41,10 @@ export class Child implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = this.#exit.catch(() => undefined);
-    if (this.#process.connected) this.#process.disconnect();
-    await ended;
+    await this.#process[Symbol.asyncDispose]();
   }
 
-  async #ask(request: Request): Promise<unknown> {
-    if (!this.#process.connected) return this.#exit;
-    const reply = once(this.#process, 'message') as Promise<[Answer]>;
-    this.#process.send(request);
-    const [answer] = await Promise.race([reply, this.#exit]);
-    if ('result' in answer) return answer.result;
-    throw answer.impossible ? new Impossible(answer.error) : new Error(answer.error);
+  #ask(request: Request): Promise<unknown> {
+    return this.#process.ask(request);
   }
 }

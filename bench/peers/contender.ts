@@ -1,5 +1,6 @@
 /** The child's side: a contender that does what the benchmark asks for. */
-import type { Answer, DecodingOptions, Encoded, LoadOptions, Request } from './protocol.ts';
+import { answerRequests } from '../asked-process.ts';
+import type { DecodingOptions, Encoded, LoadOptions, Request } from './protocol.ts';
 
 export interface DecodedTokens {
   /** Of one decoding step of all rows, choosing tokens included. */
@@ -18,24 +19,9 @@ export interface Contender {
   release(): Promise<void>;
 }
 
-/** Thrown by a contender that has no such feature. */
-export class ImpossibleError extends Error {}
-
 /** Answers the parent's requests one by one, until it hangs up. */
 export function serve(contender: Contender): void {
-  process.on('message', (request: Request) => {
-    void answer(contender, request).then((reply) => process.send?.(reply));
-  });
-}
-
-async function answer(contender: Contender, request: Request): Promise<Answer> {
-  try {
-    // What is undefined would not arrive.
-    return { result: (await perform(contender, request)) ?? null };
-  } catch (error) {
-    const impossible = error instanceof ImpossibleError;
-    return { error: error instanceof Error ? error.message : String(error), impossible };
-  }
+  answerRequests((request) => perform(contender, request as Request));
 }
 
 async function perform(contender: Contender, request: Request): Promise<unknown> {

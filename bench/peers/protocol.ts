@@ -37,8 +37,3 @@ export interface Encoded {
 export interface Decoded extends DecodedTokens {
   readonly residentBytes: number;
 }
-
-export type Answer =
-  | { readonly result: unknown }
-  /** The contender cannot do it (`impossible`), or failed at it. */
-  | { readonly error: string; readonly impossible: boolean };

@@ -1,6 +1,7 @@
 /** transformers.js as a contender, on the merged decoder that it expects; from local files alone. */
 import path from 'node:path';
-import { ImpossibleError, serve, type Contender, type DecodedTokens } from './contender.ts';
+import { Impossible } from '../asked-process.ts';
+import { serve, type Contender, type DecodedTokens } from './contender.ts';
 import type { DecodingOptions, LoadOptions } from './protocol.ts';
 
 /** The part of `@huggingface/transformers` that is used; it is installed beside this file only. */
@@ -26,7 +27,7 @@ class Transformers implements Contender {
 
   async load({ directory, dtype, threads }: LoadOptions): Promise<void> {
     const name = DTYPES[dtype];
-    if (name === undefined) throw new ImpossibleError(`no products in ${dtype} on the CPU`);
+    if (name === undefined) throw new Impossible(`no products in ${dtype} on the CPU`);
     const module = (await import(MODULE)) as TransformersModule;
     module.env.allowRemoteModels = false;
     module.env.localModelPath = path.dirname(directory);
@@ -46,7 +47,7 @@ class Transformers implements Contender {
 
   /** It cannot go on from an encoded source: it encodes again, which does not count. */
   async decode({ numBeams, newTokens }: DecodingOptions): Promise<DecodedTokens> {
-    if (numBeams > 1) throw new ImpossibleError('transformers.js has no beam search');
+    if (numBeams > 1) throw new Impossible('transformers.js has no beam search');
     const times: number[] = [];
     const output = await this.#generate(newTokens, () => times.push(performance.now()));
     // The first call has the start token, the second the first generated one.

@@ -10,6 +10,7 @@
 #include "addon/limits.h"
 #include "addon/load_model.h"
 #include "addon/model_handle.h"
+#include "addon/step_timing.h"
 #include "addon/trainer_handle.h"
 #include "limits/read_limit.h"
 #include "ops/cpu/cpu_info.h"
@@ -31,6 +32,8 @@ Napi::Value cpu(const Napi::CallbackInfo& info) {
   }
   Napi::Object object = Napi::Object::New(env);
   object.Set("threads", description.threads);
+  object.Set("processor", description.processor);
+  object.Set("isa", description.isa);
   object.Set("instructionSets", instructionSets);
   object.Set("bfloat16", description.bfloat16);
   object.Set("lastLevelCacheBytes", static_cast<double>(lastLevelCacheBytes()));
@@ -56,10 +59,12 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("AbortFlag", environment.abortFlagClass.Value());
   exports.Set("loadModel", Napi::Function::New<guarded<loadModel>>(env));
   exports.Set("createModel", Napi::Function::New<guarded<createModel>>(env));
+  exports.Set("resolveDevice", Napi::Function::New<guarded<resolveDevice>>(env));
   exports.Set("createTrainer", Napi::Function::New<guarded<createTrainer>>(env));
   exports.Set("createEngine", Napi::Function::New<guarded<createEngine>>(env));
   exports.Set("measureRead", Napi::Function::New<guarded<measureRead>>(env));
   exports.Set("measureProducts", Napi::Function::New<guarded<measureProducts>>(env));
+  exports.Set("measureSteps", Napi::Function::New<guarded<measureSteps>>(env));
   return exports;
 }
 

@@ -105,36 +105,6 @@ Napi::Value kvHeadsToJs(Napi::Env env, const ModuleHeads& heads) {
   return list;
 }
 
-GenerationOptions generationOptionsOf(const Napi::Object& object) {
-  GenerationOptions options;
-  options.maxNewTokens = integerField(object, "maxNewTokens");
-  options.minNewTokens = integerField(object, "minNewTokens");
-  options.numBeams = integerField(object, "numBeams");
-  options.numReturnSequences = integerField(object, "numReturnSequences");
-  options.lengthPenalty = numberField(object, "lengthPenalty");
-  const Napi::Value early = object.Get("earlyStopping");
-  if (early.IsString()) {
-    options.earlyStopping = EarlyStopping::never;
-  } else {
-    options.earlyStopping =
-        booleanField(object, "earlyStopping") ? EarlyStopping::yes : EarlyStopping::no;
-  }
-  options.noRepeatNgramSize = integerField(object, "noRepeatNgramSize");
-  options.repetitionPenalty = numberField(object, "repetitionPenalty");
-  options.doSample = booleanField(object, "doSample");
-  options.temperature = numberField(object, "temperature");
-  options.topK = integerField(object, "topK");
-  options.topP = numberField(object, "topP");
-  options.minP = numberField(object, "minP");
-  options.seed = static_cast<std::uint64_t>(integerField(object, "seed"));
-  options.eosTokenIds = tokenIdsField(object, "eosTokenIds");
-  options.decoderStartTokenId =
-      static_cast<std::int32_t>(integerField(object, "decoderStartTokenId"));
-  options.padTokenId = static_cast<std::int32_t>(integerField(object, "padTokenId"));
-  options.logProbs = booleanField(object, "logProbs");
-  return options;
-}
-
 }  // namespace
 
 [[noreturn]] void wrongType(const Napi::Env& env, const char* name, const char* expected) {
@@ -328,18 +298,6 @@ EngineOptions engineArgument(const Napi::Value& value) {
   options.maxBatchSize = integerField(object, "maxBatchSize");
   options.maxBatchTokens = integerField(object, "maxBatchTokens");
   return options;
-}
-
-GenerationRequest requestArgument(const Napi::Value& value) {
-  const Napi::Object object = objectOf(value, "request");
-  GenerationRequest request;
-  request.inputIds = idsOf(object.Get("inputIds"), "inputIds");
-  request.forcedPrefix = idsOf(object.Get("forcedPrefix"), "forcedPrefix");
-  request.options = generationOptionsOf(objectOf(object.Get("options"), "options"));
-  request.timeoutMilliseconds = numberField(object, "timeoutMilliseconds");
-  request.reportTokens = booleanField(object, "reportTokens");
-  request.processesLogits = booleanField(object, "processesLogits");
-  return request;
 }
 
 }  // namespace wgqa

@@ -33,7 +33,5 @@ ConvertOptions convertArgument(const Napi::Value& value);
 /// Without the model that teaches.
 TrainerOptions trainerArgument(const Napi::Value& value);
 EngineOptions engineArgument(const Napi::Value& value);
-/// NativeGenerationRequest without its stop strings.
-GenerationRequest requestArgument(const Napi::Value& value);
 
 }  // namespace wgqa

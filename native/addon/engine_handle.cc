@@ -7,6 +7,7 @@
 #include "addon/arguments.h"
 #include "addon/engine_results.h"
 #include "addon/model_handle.h"
+#include "addon/request_arguments.h"
 #include "ops/ops.h"
 
 namespace wgqa {
@@ -21,6 +22,10 @@ void append(std::vector<Event>& to, std::vector<Event>&& from) {
 
 RequestId idOf(const Napi::Value& value) {
   return static_cast<RequestId>(value.ToNumber().Int64Value());
+}
+
+TextKind textKindOf(bool keepsSpecialTokens) {
+  return keepsSpecialTokens ? TextKind::all : TextKind::plain;
 }
 
 template <typename Array>
@@ -84,16 +89,42 @@ void EngineState::submit(EngineHandle& handle, RequestId id, GenerationRequest r
     if (stopped_) throw closedError();
     engine_.submit(id, std::move(request));
   }
-  if (unfinished_++ > 0) return;
-  handle_ = &handle;
-  handle.Ref();
-  environment_.jobStarted(handle.Env());
+  unfinished_.insert(id);
+  if (handle_ == nullptr) {
+    handle_ = &handle;
+    handle.Ref();
+  }
+  stayAlive(handle.Env());
 }
 
-StopStrings EngineState::stopStrings(std::vector<std::string> strings) const {
+void EngineState::setPaused(Napi::Env env, RequestId id, bool paused) {
+  engine_.setPaused(id, paused);
+  if (!unfinished_.contains(id)) return;
+  if (paused) {
+    paused_.insert(id);
+  } else {
+    paused_.erase(id);
+  }
+  stayAlive(env);
+}
+
+/// The process waits for requests, but not for those that wait for the process to read on.
+void EngineState::stayAlive(Napi::Env env) {
+  const bool isWanted = unfinished_.size() > paused_.size();
+  if (isWanted == isAlive_) return;
+  isAlive_ = isWanted;
+  if (isWanted) {
+    environment_.jobStarted(env);
+  } else {
+    environment_.jobEnded(env);
+  }
+}
+
+StopStrings EngineState::stopStrings(const std::vector<std::string>& strings, TextKind text) const {
   if (strings.empty()) return {};
-  if (!pieces_) throw invalidArgument("stop", "absent without token pieces", "given");
-  return {std::move(strings), pieces_};
+  const auto& pieces = pieces_[static_cast<std::size_t>(text)];
+  if (!pieces) throw invalidArgument("stop", "absent without token pieces", "given");
+  return {strings, pieces};
 }
 
 /// On the engine's thread.
@@ -121,16 +152,17 @@ void EngineState::deliver(Napi::Env env) {
   }
   if (handle_ == nullptr) return;
   const Napi::Function listener = handle_->listener();
-  requestsEnded(env, events.finished.size());
+  requestsEnded(env, events.finished);
   listener.Call({eventsToJs(env, events)});
 }
 
-void EngineState::requestsEnded(Napi::Env env, std::size_t count) {
-  if (count == 0) return;
-  unfinished_ -= count;
-  if (unfinished_ > 0) return;
-  std::exchange(handle_, nullptr)->Unref();
-  environment_.jobEnded(env);
+void EngineState::requestsEnded(Napi::Env env, const std::vector<FinishEvent>& events) {
+  for (const FinishEvent& event : events) {
+    unfinished_.erase(event.request);
+    paused_.erase(event.request);
+  }
+  stayAlive(env);
+  if (unfinished_.empty() && !events.empty()) std::exchange(handle_, nullptr)->Unref();
 }
 
 // ---------------------------------------------------------------------------- the handle
@@ -157,7 +189,8 @@ Napi::Function EngineHandle::listener() const {
 Napi::Value EngineHandle::submit(const Napi::CallbackInfo& info) {
   const auto object = info[1].As<Napi::Object>();
   GenerationRequest request = requestArgument(object);
-  request.stops = state_->stopStrings(stringsField(object, "stop"));
+  request.stops = state_->stopStrings(stringsField(object, "stop"),
+                                      textKindOf(object.Get("keepsSpecialTokens").ToBoolean()));
   state_->submit(*this, idOf(info[0]), std::move(request));
   return info.Env().Undefined();
 }
@@ -168,7 +201,7 @@ Napi::Value EngineHandle::abort(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineHandle::setPaused(const Napi::CallbackInfo& info) {
-  state_->engine().setPaused(idOf(info[0]), info[1].ToBoolean());
+  state_->setPaused(info.Env(), idOf(info[0]), info[1].ToBoolean());
   return info.Env().Undefined();
 }
 
@@ -184,9 +217,11 @@ Napi::Value EngineHandle::setTokenPieces(const Napi::CallbackInfo& info) {
       viewOf<Napi::Uint8Array>(info[0], napi_uint8_array, "bytes must be a Uint8Array");
   const auto offsets =
       viewOf<Napi::Uint32Array>(info[1], napi_uint32_array, "offsets must be a Uint32Array");
-  state_->setTokenPieces(std::make_shared<const TokenPieces>(
-      std::string(bytes.begin(), bytes.end()),
-      std::vector<std::uint32_t>(offsets.begin(), offsets.end()), info[2].ToBoolean()));
+  state_->setTokenPieces(
+      textKindOf(info[3].ToBoolean()),
+      std::make_shared<const TokenPieces>(
+          std::string(bytes.begin(), bytes.end()),
+          std::vector<std::uint32_t>(offsets.begin(), offsets.end()), info[2].ToBoolean()));
   return info.Env().Undefined();
 }
 

@@ -3,8 +3,13 @@
 
 #include <napi.h>
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
 
 #include "addon/dependent.h"
 #include "decode/engine.h"
@@ -12,6 +17,9 @@
 namespace wgqa {
 
 class EngineHandle;
+
+/// The text of tokens in which stop strings are looked for: without special tokens, or with them.
+enum class TextKind : std::uint8_t { plain, all };
 
 /// An engine over a model, and its way back to the event loop: what it tells waits here until the
 /// loop has time for it, at most one delivery under way.
@@ -33,19 +41,26 @@ class EngineState : public ModelDependent, public std::enable_shared_from_this<E
   /// `handle` and the process stay alive.
   void submit(EngineHandle& handle, RequestId id, GenerationRequest request);
   Engine& engine() { return engine_; }
-  /// Throws ErrorCode::invalidArgument if there are strings but no pieces.
-  StopStrings stopStrings(std::vector<std::string> strings) const;
-  void setTokenPieces(std::shared_ptr<const TokenPieces> pieces) { pieces_ = std::move(pieces); }
+  /// A paused request does not keep the process alive: it waits for a reader.
+  void setPaused(Napi::Env env, RequestId id, bool paused);
+  /// Throws ErrorCode::invalidArgument if there are strings but no pieces of that text.
+  StopStrings stopStrings(const std::vector<std::string>& strings, TextKind text) const;
+  void setTokenPieces(TextKind text, std::shared_ptr<const TokenPieces> pieces) {
+    pieces_[static_cast<std::size_t>(text)] = std::move(pieces);
+  }
 
  private:
   void take(EngineEvents&& events);
   void deliver(Napi::Env env);
-  void requestsEnded(Napi::Env env, std::size_t count);
+  void requestsEnded(Napi::Env env, const std::vector<FinishEvent>& events);
+  void stayAlive(Napi::Env env);
 
   Environment& environment_;
-  std::shared_ptr<const TokenPieces> pieces_;
-  EngineHandle* handle_ = nullptr;  // while requests are unfinished
-  std::size_t unfinished_ = 0;
+  std::array<std::shared_ptr<const TokenPieces>, 2> pieces_;  // by TextKind
+  EngineHandle* handle_ = nullptr;                            // while requests are unfinished
+  std::unordered_set<RequestId> unfinished_;
+  std::unordered_set<RequestId> paused_;  // of the unfinished ones
+  bool isAlive_ = false;                  // the process waits for this engine
 
   std::mutex mutex_;
   bool stopped_ = false;

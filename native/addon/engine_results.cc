@@ -20,6 +20,33 @@ Napi::Int32Array idsToJs(Napi::Env env, std::span<const std::int32_t> ids) {
   return array;
 }
 
+const char* nameOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::time:
+      return "time";
+    case FinishReason::blocked:
+      return "blocked";
+  }
+  return "";
+}
+
+/// The alternatives of several tokens, one after another.
+void setAlternatives(Napi::Env env, Napi::Object& object,
+                     std::span<const ScoredToken> alternatives) {
+  Napi::Int32Array tokens = Napi::Int32Array::New(env, alternatives.size());
+  Napi::Float32Array logProbs = Napi::Float32Array::New(env, alternatives.size());
+  for (std::size_t i = 0; i < alternatives.size(); ++i) {
+    tokens.Data()[i] = alternatives[i].token;
+    logProbs.Data()[i] = alternatives[i].score;
+  }
+  object.Set("topTokenIds", tokens);
+  object.Set("topLogProbs", logProbs);
+}
+
 /// One array per field instead of one object per token.
 Napi::Object tokensToJs(Napi::Env env, const std::vector<TokenEvent>& events) {
   const std::size_t count = events.size();
@@ -27,18 +54,25 @@ Napi::Object tokensToJs(Napi::Env env, const std::vector<TokenEvent>& events) {
   Napi::Int32Array sequences = Napi::Int32Array::New(env, count);
   Napi::Int32Array tokens = Napi::Int32Array::New(env, count);
   Napi::Float32Array logProbs = Napi::Float32Array::New(env, count);
+  Napi::Int32Array alternativeCounts = Napi::Int32Array::New(env, count);
+  std::vector<ScoredToken> alternatives;
   for (std::size_t i = 0; i < count; ++i) {
     const GeneratedToken& generated = events[i].generated;
     requests.Data()[i] = static_cast<double>(events[i].request);
     sequences.Data()[i] = generated.sequence;
     tokens.Data()[i] = generated.token;
     logProbs.Data()[i] = generated.logProb;
+    alternatives.insert(alternatives.end(), generated.alternatives.begin(),
+                        generated.alternatives.end());
+    alternativeCounts.Data()[i] = static_cast<std::int32_t>(generated.alternatives.size());
   }
   Napi::Object object = Napi::Object::New(env);
   object.Set("requests", requests);
   object.Set("sequences", sequences);
   object.Set("tokenIds", tokens);
   object.Set("logProbs", logProbs);
+  object.Set("alternativeCounts", alternativeCounts);
+  setAlternatives(env, object, alternatives);
   return object;
 }
 
@@ -59,7 +93,8 @@ Napi::Object sequenceToJs(Napi::Env env, const GeneratedSequence& sequence) {
   object.Set("tokenIds", idsToJs(env, sequence.tokenIds));
   if (sequence.score) object.Set("score", *sequence.score);
   if (!sequence.logProbs.empty()) object.Set("logProbs", floatsToJs(env, sequence.logProbs));
-  object.Set("finishReason", sequence.finishReason == FinishReason::stop ? "stop" : "length");
+  if (!sequence.alternatives.empty()) setAlternatives(env, object, sequence.alternatives);
+  object.Set("finishReason", nameOf(sequence.finishReason));
   return object;
 }
 

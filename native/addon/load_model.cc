@@ -157,4 +157,20 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
       onProgress);
 }
 
+Napi::Value resolveDevice(const Napi::CallbackInfo& info) {
+  const std::string device = info[0].ToString().Utf8Value();
+  const DType dtype = dtypeFromName(info[1].ToString().Utf8Value(), "dtype");
+  const std::int64_t headDim = info[2].ToNumber().Int64Value();
+  auto state = std::make_shared<ModelState>(1);
+  Environment::of(info.Env()).adopt(state);
+  // Ends the thread on the event loop, with or without a result: it cannot join itself.
+  const std::shared_ptr<void> stopped(nullptr, [state](void*) { state->stop(); });
+  return runJob(
+      info.Env(), state,
+      [device, dtype, headDim] {
+        return std::string(makeOpsFor(device, {dtype, headDim})->name());
+      },
+      [stopped](Napi::Env env, const std::string& name) { return Napi::String::New(env, name); });
+}
+
 }  // namespace wgqa

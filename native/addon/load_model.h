@@ -11,5 +11,6 @@ Napi::Value createModel(const Napi::CallbackInfo& info);
 /// (config, tensors, options, abort, onProgress) => Promise<NativeModel>; maps files, copies
 /// nothing.
 Napi::Value loadModel(const Napi::CallbackInfo& info);
+Napi::Value resolveDevice(const Napi::CallbackInfo& info);
 
 }  // namespace wgqa

@@ -136,6 +136,11 @@ std::optional<ActiveRequest::TimePoint> ActiveRequest::deadline() const {
   return submitted_ + std::chrono::duration_cast<TimePoint::duration>(timeout);
 }
 
+bool ActiveRequest::isOutOfTime(TimePoint now) const {
+  const double most = request_.options.maxTimeMilliseconds;
+  return most > 0.0 && milliseconds(now - submitted_) > most;
+}
+
 void ActiveRequest::workBegan(TimePoint now, std::int64_t cachedTokens) {
   if (hasBegun_) return;
   hasBegun_ = true;

@@ -87,6 +87,8 @@ class ActiveRequest {
   // What its result will tell.
 
   std::optional<TimePoint> deadline() const;
+  /// Whether options.maxTimeMilliseconds have passed since it was submitted.
+  bool isOutOfTime(TimePoint now) const;
   void workBegan(TimePoint now, std::int64_t cachedTokens);
   /// True if it was the first time.
   bool wasScored(TimePoint now);

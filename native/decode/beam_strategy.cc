@@ -12,8 +12,9 @@ namespace wgqa {
 namespace {
 
 struct Beam {
-  std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
-  std::vector<float> logProbs;        // of the generated tokens, if asked for
+  std::vector<std::int32_t> history;      // the decoder's prompt and generated tokens
+  std::vector<float> logProbs;            // of the generated tokens, if asked for
+  std::vector<ScoredToken> alternatives;  // of the generated tokens, if asked for
   StopState stopState;
   float score = 0.0f;  // sum of processed log-probabilities
 };
@@ -41,9 +42,14 @@ class BeamStrategy final : public Strategy {
   explicit BeamStrategy(const GenerationRequest& request)
       : options_(request.options),
         stops_(request.stops),
+        candidatesOfRow_(request.candidatesOfRow()),
+        candidatesOfStep_(request.candidatesOfStep()),
+        ends_(options_.eosTokenIds),
         beams_(1),
         candidatesOfBeam_(static_cast<std::size_t>(options_.numBeams)),
+        alternativesOfBeam_(static_cast<std::size_t>(options_.numBeams)),
         usable_(static_cast<std::size_t>(options_.numBeams), true) {
+    std::sort(ends_.begin(), ends_.end());
     beams_[0].history = request.decoderPrompt();
     beams_[0].stopState = stops_.after(beams_[0].history);
     promptTokens_ = static_cast<std::int64_t>(beams_[0].history.size());
@@ -56,11 +62,13 @@ class BeamStrategy final : public Strategy {
     return beams_[static_cast<std::size_t>(row)].history;
   }
 
+  std::int64_t promptTokens() const override { return promptTokens_; }
+
   RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const override {
     RowChoice choice = processorsOf(options_, history(row), promptTokens_, lists);
     choice.logSoftmaxFirst = true;
     choice.take = options_.doSample ? Take::drawnCandidates : Take::candidates;
-    choice.count = static_cast<std::int32_t>(candidateCount());
+    choice.count = static_cast<std::int32_t>(candidatesOfRow_);
     choice.seed = options_.seed;
     choice.stream = kBeamStream + static_cast<std::uint64_t>(generated_);
     choice.noiseRow = static_cast<std::uint32_t>(row);
@@ -79,6 +87,13 @@ class BeamStrategy final : public Strategy {
           {taken.rank, taken.score, taken.logProb, static_cast<std::int32_t>(row), taken.token});
     }
   }
+
+  void takeAlternatives(std::int64_t row, std::span<const ScoredToken> alternatives) override {
+    alternativesOfBeam_[static_cast<std::size_t>(row)].assign(alternatives.begin(),
+                                                              alternatives.end());
+  }
+
+  void setLastStep() override { isLastStep_ = true; }
 
   void advance() override {
     gatherCandidates();
@@ -100,12 +115,6 @@ class BeamStrategy final : public Strategy {
   }
 
  private:
-  /// Enough that numBeams are left when every end token of every beam is among them.
-  std::int64_t candidateCount() const {
-    const auto ends = static_cast<std::int64_t>(options_.eosTokenIds.size());
-    return std::max<std::int64_t>(2, 1 + ends) * options_.numBeams;
-  }
-
   float normalised(float score, std::int64_t length) const {
     return score /
            static_cast<float>(std::pow(static_cast<double>(length), options_.lengthPenalty));
@@ -120,18 +129,24 @@ class BeamStrategy final : public Strategy {
                          candidatesOfBeam_[row].end());
     }
     std::sort(candidates_.begin(), candidates_.end(), comesBefore);
-    const auto most = static_cast<std::size_t>(candidateCount());
-    if (candidates_.size() > most) candidates_.resize(most);
+    if (std::ssize(candidates_) > candidatesOfStep_) {
+      candidates_.resize(static_cast<std::size_t>(candidatesOfStep_));
+    }
   }
 
   /// Whether the candidate's token is an end token or completes a stop string.
   bool stops(const Candidate& candidate) const {
-    return options_.isEos(candidate.token) ||
+    return std::binary_search(ends_.begin(), ends_.end(), candidate.token) ||
            stops_.wouldStop(beams_[candidate.beam].stopState, candidate.token);
   }
 
   bool ends(const Candidate& candidate) const {
-    return generated_ >= options_.maxNewTokens || stops(candidate);
+    return generated_ >= options_.maxNewTokens || isLastStep_ || stops(candidate);
+  }
+
+  FinishReason reasonOf(const Candidate& candidate) const {
+    if (stops(candidate)) return FinishReason::stop;
+    return generated_ >= options_.maxNewTokens ? FinishReason::length : FinishReason::time;
   }
 
   /// An ending among the first numBeams candidates becomes a hypothesis.
@@ -142,7 +157,7 @@ class BeamStrategy final : public Strategy {
       if (!ends(candidate)) continue;
       Beam beam;
       extend(candidate, beam);
-      addHypothesis(std::move(beam), stops(candidate) ? FinishReason::stop : FinishReason::length);
+      addHypothesis(std::move(beam), reasonOf(candidate));
     }
   }
 
@@ -153,6 +168,7 @@ class BeamStrategy final : public Strategy {
     hypothesis.score = normalised(beam.score, std::max<std::int64_t>(length, 1));
     hypothesis.sequence.tokenIds.assign(beam.history.begin() + 1, beam.history.end());
     hypothesis.sequence.logProbs = std::move(beam.logProbs);
+    hypothesis.sequence.alternatives = std::move(beam.alternatives);
     hypothesis.sequence.score = hypothesis.score;
     hypothesis.sequence.finishReason = reason;
     // Behind its equals, and only the best numBeams stay.
@@ -174,6 +190,11 @@ class BeamStrategy final : public Strategy {
     beam.history.push_back(candidate.token);
     beam.logProbs.assign(parent.logProbs.begin(), parent.logProbs.end());
     if (options_.logProbs) beam.logProbs.push_back(candidate.logProb);
+    if (options_.topLogProbs > 0) {
+      const std::vector<ScoredToken>& newest = alternativesOfBeam_[candidate.beam];
+      beam.alternatives.assign(parent.alternatives.begin(), parent.alternatives.end());
+      beam.alternatives.insert(beam.alternatives.end(), newest.begin(), newest.end());
+    }
     beam.stopState = parent.stopState;
     stops_.push(beam.stopState, candidate.token);
     beam.score = candidate.score;
@@ -207,7 +228,7 @@ class BeamStrategy final : public Strategy {
 
   /// No beam has an allowed token left: the beams themselves are what can be returned.
   void giveUp() {
-    for (Beam& beam : beams_) addHypothesis(std::move(beam), FinishReason::length);
+    for (Beam& beam : beams_) addHypothesis(std::move(beam), FinishReason::blocked);
     stop();
   }
 
@@ -218,11 +239,16 @@ class BeamStrategy final : public Strategy {
 
   const GenerationOptions& options_;
   const StopStrings& stops_;
+  std::int64_t candidatesOfRow_;
+  std::int64_t candidatesOfStep_;
+  std::vector<std::int32_t> ends_;  // ascending
+  bool isLastStep_ = false;
   std::int64_t promptTokens_ = 1;
   std::int64_t generated_ = 0;  // tokens of each beam
   std::vector<Beam> beams_;     // best first
   std::vector<Beam> nextBeams_;
   std::vector<std::vector<Candidate>> candidatesOfBeam_;
+  std::vector<std::vector<ScoredToken>> alternativesOfBeam_;
   std::vector<bool> usable_;
   std::vector<Candidate> candidates_;
   std::vector<Hypothesis> finished_;  // best first, at most numBeams

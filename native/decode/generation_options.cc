@@ -13,6 +13,9 @@ namespace {
 // Beam search looks at as many candidates per beam, and one more.
 constexpr std::int64_t kMaxEosTokens = 256;
 
+// Alternatives told of each token.
+constexpr std::int64_t kMaxTopLogProbs = 100;
+
 // Logits are scaled in float32: what these make of them stays a finite number.
 constexpr double kLeastFactor = 1e-30;
 constexpr double kMostFactor = 1e30;
@@ -75,6 +78,9 @@ void GenerationOptions::validate(std::int64_t vocabSize) const {
   }
   checkToken("decoderStartTokenId", decoderStartTokenId, vocabSize);
   checkToken("padTokenId", padTokenId, vocabSize);
+  checkInteger("topLogProbs", topLogProbs, 0, kMaxTopLogProbs);
+  checkNumber("maxTime", maxTimeMilliseconds, maxTimeMilliseconds >= 0.0, "a number >= 0");
+  edits.validate(vocabSize);
 }
 
 bool GenerationOptions::isEos(std::int32_t token) const {

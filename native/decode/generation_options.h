@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "decode/row_edit_options.h"
+
 namespace wgqa {
 
 /// When beam search stops once numBeams hypotheses are finished: `no` when no running beam can beat
@@ -32,13 +34,18 @@ struct GenerationOptions {
   std::vector<std::int32_t> eosTokenIds;
   std::int32_t decoderStartTokenId = 0;
   std::int32_t padTokenId = 0;
-  bool logProbs = false;  // keep each token's log-probability
+  bool logProbs = false;           // keep each token's log-probability
+  std::int64_t topLogProbs = 0;    // keep as many of the most probable tokens, too
+  double maxTimeMilliseconds = 0;  // from submission until no step is added; 0: none
+  RowEditOptions edits;
 
   /// Throws ErrorCode::invalidArgument naming the first bad field and its allowed values.
   void validate(std::int64_t vocabSize) const;
   bool isEos(std::int32_t token) const;
   /// Sequences that decode at once: beams, or samples.
   std::int64_t sequences() const { return numBeams > 1 ? numBeams : numReturnSequences; }
+  /// Whether tokens are chosen on the host, whatever the device: RowChoice does not tell all.
+  bool choosesOnHost() const { return topLogProbs > 0 || edits.any(doSample); }
 };
 
 /// Throws ErrorCode::invalidArgument with `field` and the place for a token id outside

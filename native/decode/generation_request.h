@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "decode/generation_options.h"
 #include "decode/stop_strings.h"
+#include "ops/row_choice.h"
+#include "ops/tokens/row_math.h"
 
 namespace wgqa {
 
@@ -31,6 +33,14 @@ struct GenerationRequest {
   /// Before tokens are chosen, logits go to the caller, who may change them.
   bool processesLogits = false;
 
+  /// Whether its logits are needed on the host, whatever the device.
+  bool wantsLogits() const { return processesLogits || options.choosesOnHost(); }
+  /// Candidates for the next tokens that beam search looks at: transformers takes (1 + end tokens),
+  /// or 2 if that is more, times the beams. Where end tokens alone end a beam, a row needs no more
+  /// than the beams and the end tokens for the same result.
+  std::int64_t candidatesOfRow() const;
+  /// How many of all rows are looked at.
+  std::int64_t candidatesOfStep() const;
   /// What the decoder is fed before it chooses: the start token and the forced prefix.
   std::vector<std::int32_t> decoderPrompt() const;
   /// Throws ErrorCode::invalidArgument naming the first bad field: `inputIds`, `decoderInputIds`
@@ -39,8 +49,8 @@ struct GenerationRequest {
 };
 
 /// `stop`: an end token was generated or a stop string completed; `length`: maxNewTokens were
-/// generated, or no token was allowed any more.
-enum class FinishReason : std::uint8_t { stop, length };
+/// generated; `time`: maxTime had passed; `blocked`: no token was allowed any more.
+enum class FinishReason : std::uint8_t { stop, length, time, blocked };
 
 struct GeneratedSequence {
   /// Without the start token; the forced prefix, then what was generated, the end token included.
@@ -48,6 +58,9 @@ struct GeneratedSequence {
   std::optional<float> score;   // beam search: sum of log-probs / length^lengthPenalty
   std::vector<float> logProbs;  // of the generated tokens if asked for: of the model's distribution
                                 // before any processing
+  /// [generated tokens, topLogProbs] if asked for: the most probable tokens at each place with
+  /// their log-probabilities, best first; kNoToken where fewer have one.
+  std::vector<ScoredToken> alternatives;
   FinishReason finishReason = FinishReason::length;
 };
 

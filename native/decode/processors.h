@@ -17,9 +17,10 @@ struct ChoiceLists {
   std::vector<double> uniforms;
 };
 
-/// Appends the tokens that would complete an n-gram which the history already holds.
-void addRepeatedNgrams(std::span<const std::int32_t> history, std::int64_t ngramSize,
-                       std::vector<std::int32_t>& tokens);
+/// Appends the tokens that follow the last `ngramSize` - 1 tokens of `history` somewhere in `text`.
+/// Its work is the length of both together.
+void addContinuations(std::span<const std::int32_t> history, std::span<const std::int32_t> text,
+                      std::int64_t ngramSize, std::vector<std::int32_t>& tokens);
 
 /// A choice that takes nothing yet. `history` is the prompt of the decoder (the start token and a
 /// forced prefix), `promptTokens` long, and the tokens generated so far.

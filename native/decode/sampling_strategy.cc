@@ -33,6 +33,8 @@ class SamplingStrategy final : public Strategy {
     return samples_[samplesOfRow(row).front()].history;
   }
 
+  std::int64_t promptTokens() const override { return promptTokens_; }
+
   RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const override {
     RowChoice choice = processorsOf(options_, history(row), promptTokens_, lists);
     if (!options_.doSample) return choice;
@@ -59,6 +61,14 @@ class SamplingStrategy final : public Strategy {
     }
   }
 
+  void takeAlternatives(std::int64_t row, std::span<const ScoredToken> alternatives) override {
+    for (const std::size_t index : samplesOfRow(row)) {
+      samples_[index].newest.assign(alternatives.begin(), alternatives.end());
+    }
+  }
+
+  void setLastStep() override { isLastStep_ = true; }
+
   void advance() override {
     for (const std::size_t index : live_) {
       if (!samples_[index].usable) throw nonFiniteLogits();
@@ -84,6 +94,7 @@ class SamplingStrategy final : public Strategy {
       GeneratedSequence& sequence = sequences.emplace_back();
       sequence.tokenIds.assign(sample.history.begin() + 1, sample.history.end());
       sequence.logProbs = std::move(sample.logProbs);
+      sequence.alternatives = std::move(sample.alternatives);
       sequence.finishReason = sample.reason;
     }
     return sequences;
@@ -93,6 +104,8 @@ class SamplingStrategy final : public Strategy {
   struct Sample {
     std::vector<std::int32_t> history;  // the decoder's prompt and generated tokens
     std::vector<float> logProbs;
+    std::vector<ScoredToken> alternatives;  // of all generated tokens
+    std::vector<ScoredToken> newest;        // of the running step's
     StopState stopState;
     std::int32_t token = -1;  // chosen by the running step; -1: none is allowed
     float logProb = 0.0f;
@@ -113,17 +126,26 @@ class SamplingStrategy final : public Strategy {
 
   void append(std::size_t index) {
     Sample& sample = samples_[index];
-    if (sample.token < 0) {
-      sample.finished = true;
-      return;
-    }
+    if (sample.token < 0) return finish(sample, FinishReason::blocked);
     sample.history.push_back(sample.token);
     if (options_.logProbs) sample.logProbs.push_back(sample.logProb);
-    const bool stops = stops_.push(sample.stopState, sample.token);
-    if (stops || options_.isEos(sample.token)) sample.reason = FinishReason::stop;
-    sample.finished =
-        sample.reason == FinishReason::stop || generated(sample) >= options_.maxNewTokens;
-    if (onToken_) onToken_({static_cast<std::int32_t>(index), sample.token, sample.logProb});
+    sample.alternatives.insert(sample.alternatives.end(), sample.newest.begin(),
+                               sample.newest.end());
+    if (stops_.push(sample.stopState, sample.token) || options_.isEos(sample.token)) {
+      finish(sample, FinishReason::stop);
+    } else if (generated(sample) >= options_.maxNewTokens) {
+      finish(sample, FinishReason::length);
+    } else if (isLastStep_) {
+      finish(sample, FinishReason::time);
+    }
+    if (onToken_) {
+      onToken_({static_cast<std::int32_t>(index), sample.token, sample.logProb, sample.newest});
+    }
+  }
+
+  static void finish(Sample& sample, FinishReason reason) {
+    sample.finished = true;
+    sample.reason = reason;
   }
 
   const GenerationOptions& options_;
@@ -134,6 +156,7 @@ class SamplingStrategy final : public Strategy {
   std::vector<Continuation> continuations_;
   std::int64_t promptTokens_ = 1;
   bool sharedRow_ = true;
+  bool isLastStep_ = false;
 };
 
 }  // namespace

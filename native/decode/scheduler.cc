@@ -7,8 +7,8 @@
 
 #include "decode/active_request.h"
 #include "decode/admission.h"
-#include "decode/answered_logits.h"
 #include "decode/encode_lane.h"
+#include "decode/host_choices.h"
 #include "decode/kv_cache.h"
 #include "decode/request_check.h"
 #include "decode/step_batch.h"
@@ -49,7 +49,7 @@ class Scheduler::Impl {
         admission_(cache_, lane_, options.maxBatchSize),
         weightsVersion_(model.weightsVersion()),
         batch_(model.vocabSize()),
-        answers_(model.vocabSize()) {
+        hostChoices_(model.vocabSize()) {
     publish();
   }
 
@@ -71,7 +71,7 @@ class Scheduler::Impl {
   struct Fed {
     Request* request;
     bool isCaughtUp;           // all its rows were fed their last token
-    std::int64_t firstLogits;  // of those that are sent to its caller
+    std::int64_t firstLogits;  // of those that are wanted on the host
   };
 
   Request* find(RequestId id) const;
@@ -88,6 +88,7 @@ class Scheduler::Impl {
   bool feed(Request& request, std::int64_t& budget);
   bool catchUp(Request& request, std::int64_t row, std::int64_t& budget);
   bool feedToken(Request& request, std::int64_t row);
+  void chooseOnHost();
   void failFed(const Error& error);
   void sendLogits(Request& request, std::int64_t firstLogits);
   void advance(Request& request);
@@ -112,7 +113,7 @@ class Scheduler::Impl {
   std::vector<Request*> order_;
   StepBatch batch_;
   std::vector<Fed> fed_;
-  AnsweredLogits answers_;
+  HostChoices hostChoices_;
   std::int64_t chosenInStep_ = 0;  // rows of which tokens were chosen
   EngineStats stats_;
   StatsRecorder recorder_;
@@ -287,6 +288,7 @@ void Scheduler::Impl::decode() {
   for (const Fed& fed : fed_) {
     fed.request->learnPrefixes(cache_.prefixes(), cache_.self().blockTokens());
   }
+  chooseOnHost();
   for (const Fed& fed : fed_) {
     if (!fed.isCaughtUp) continue;
     if (fed.request->request().processesLogits) {
@@ -296,6 +298,17 @@ void Scheduler::Impl::decode() {
     }
   }
   stats_.decodeSeconds += std::chrono::duration<double>(now() - began).count();
+}
+
+/// Chooses for requests of which neither the model nor the caller does.
+void Scheduler::Impl::chooseOnHost() {
+  hostChoices_.clear();
+  for (const Fed& fed : fed_) {
+    const GenerationRequest& request = fed.request->request();
+    if (!fed.isCaughtUp || request.processesLogits || !request.options.choosesOnHost()) continue;
+    hostChoices_.add(*fed.request, batch_.logits(fed.firstLogits, fed.request->rows()));
+  }
+  chosenInStep_ += hostChoices_.choose();
 }
 
 /// Adds the request's rows to the batch. False if there was no room.
@@ -311,7 +324,7 @@ bool Scheduler::Impl::feed(Request& request, std::int64_t& budget) {
   for (std::int64_t row = 0; fits && caughtUp && row < request.rows(); ++row) {
     fits = feedToken(request, row);
     if (!fits) break;
-    if (!request.request().processesLogits) {
+    if (!request.request().wantsLogits()) {
       batch_.choose(request.strategy(), row);
     } else {
       const std::int64_t place = batch_.wantLogits();
@@ -356,10 +369,11 @@ void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
   for (std::int64_t row = 0; row < request.rows(); ++row) {
     const auto history = request.strategy().history(row);
     event.histories.emplace_back(history.begin() + 1, history.end());
-    const auto logits = batch_.logits(firstLogits + row);
+    const auto logits = batch_.logits(firstLogits + row, 1);
     event.logits.insert(event.logits.end(), logits.begin(), logits.end());
   }
-  if (request.request().options.logProbs) request.unprocessed = event.logits;
+  const GenerationOptions& options = request.request().options;
+  if (options.logProbs || options.topLogProbs > 0) request.unprocessed = event.logits;
   request.logits = Request::Logits::sent;
   events_.logits.push_back(std::move(event));
 }
@@ -367,14 +381,14 @@ void Scheduler::Impl::sendLogits(Request& request, std::int64_t firstLogits) {
 /// Requests whose logits are back take the step that they have waited for.
 void Scheduler::Impl::takeAnswers() {
   std::vector<Request*> requests;
-  answers_.clear();
+  hostChoices_.clear();
   for (const RequestId id : std::exchange(answered_, {})) {
     Request* request = find(id);
     if (request == nullptr) continue;
     requests.push_back(request);
-    answers_.add(*request);
+    hostChoices_.addAnswered(*request);
   }
-  chosenInStep_ += answers_.choose();
+  chosenInStep_ += hostChoices_.choose();
   for (Request* request : requests) {
     request->logits = Request::Logits::ours;
     advance(*request);
@@ -386,6 +400,7 @@ void Scheduler::Impl::advance(Request& request) {
   const TimePoint time = now();
   if (request.wasScored(time)) recorder_.firstTokenTook(request.firstTokenMilliseconds());
   try {
+    if (request.isOutOfTime(time)) request.strategy().setLastStep();
     request.advance();
   } catch (...) {
     return fail(request, currentError());

@@ -89,8 +89,8 @@ void StepBatch::run(EncoderDecoder& model, KvCache& cache) {
   choices_.deliver();
 }
 
-std::span<const float> StepBatch::logits(std::int64_t place) const {
-  return {hostLogits_.as<float>() + place * vocab_, static_cast<std::size_t>(vocab_)};
+std::span<float> StepBatch::logits(std::int64_t place, std::int64_t rows) {
+  return {hostLogits_.as<float>() + place * vocab_, static_cast<std::size_t>(rows * vocab_)};
 }
 
 }  // namespace wgqa

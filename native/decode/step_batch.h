@@ -42,8 +42,8 @@ class StepBatch {
   /// Copies shared blocks that are about to be written, runs the model, and hands the strategies
   /// what was chosen.
   void run(EncoderDecoder& model, KvCache& cache);
-  /// [vocab] logits of run(), of a row that wanted them.
-  std::span<const float> logits(std::int64_t place) const;
+  /// [rows, vocab] logits of run(), of rows that wanted them one after another, to be overwritten.
+  std::span<float> logits(std::int64_t place, std::int64_t rows);
 
  private:
   void copyBlocks(EncoderDecoder& model, KvCache& cache);

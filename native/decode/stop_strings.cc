@@ -6,6 +6,32 @@
 #include "base/error.h"
 
 namespace wgqa {
+namespace {
+
+constexpr std::size_t kMaxStrings = 256;
+constexpr std::size_t kMaxBytes = 65536;  // of all strings
+constexpr std::uint64_t kByteBits = 8;
+constexpr std::uint64_t kByteMask = (1 << kByteBits) - 1;
+
+std::uint64_t edgeKey(std::int32_t node, char byte) {
+  return static_cast<std::uint64_t>(node) << kByteBits | static_cast<unsigned char>(byte);
+}
+
+void checkSizes(const std::vector<std::string>& strings) {
+  std::size_t bytes = 0;
+  for (const std::string& string : strings) {
+    if (string.empty()) throw invalidArgument("stop", "strings that are not empty", "''");
+    bytes += string.size();
+  }
+  if (strings.size() > kMaxStrings || bytes > kMaxBytes) {
+    throw invalidArgument("stop",
+                          "at most " + std::to_string(kMaxStrings) + " strings of " +
+                              std::to_string(kMaxBytes) + " bytes together",
+                          std::to_string(strings.size()) + " of " + std::to_string(bytes));
+  }
+}
+
+}  // namespace
 
 TokenPieces::TokenPieces(std::string bytes, std::vector<std::uint32_t> offsets,
                          bool stripsFirstSpace)
@@ -25,41 +51,78 @@ std::string_view TokenPieces::of(std::int32_t token) const {
   return std::string_view(bytes_).substr(begin, end - begin);
 }
 
-StopStrings::StopStrings(std::vector<std::string> strings,
+StopStrings::StopStrings(const std::vector<std::string>& strings,
                          std::shared_ptr<const TokenPieces> pieces)
-    : strings_(std::move(strings)), pieces_(std::move(pieces)) {
-  for (const std::string& string : strings_) {
-    if (string.empty()) throw invalidArgument("stop", "strings that are not empty", "''");
-    longest_ = std::max(longest_, string.size());
+    : pieces_(std::move(pieces)) {
+  if (strings.empty()) return;
+  require(pieces_ != nullptr, "stop strings need the pieces of the vocabulary");
+  checkSizes(strings);
+  nodes_.resize(1);
+  for (const std::string& string : strings) addString(string);
+  linkFallbacks();
+}
+
+void StopStrings::addString(const std::string& string) {
+  std::int32_t node = 0;
+  for (const char byte : string) {
+    const auto [edge, isNew] =
+        edges_.try_emplace(edgeKey(node, byte), static_cast<std::int32_t>(nodes_.size()));
+    if (isNew) nodes_.emplace_back();
+    node = edge->second;
   }
-  require(strings_.empty() || pieces_ != nullptr, "stop strings need the pieces of the vocabulary");
+  nodes_[static_cast<std::size_t>(node)].ends = true;
+}
+
+/// By breadth: a node's fallback is shorter, so that it is linked before.
+void StopStrings::linkFallbacks() {
+  std::vector<std::vector<std::pair<char, std::int32_t>>> children(nodes_.size());
+  for (const auto& [key, child] : edges_) {
+    children[key >> kByteBits].emplace_back(static_cast<char>(key & kByteMask), child);
+  }
+  std::vector<std::int32_t> order = {0};
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::int32_t node = order[i];
+    for (const auto& [byte, child] : children[static_cast<std::size_t>(node)]) {
+      Node& linked = nodes_[static_cast<std::size_t>(child)];
+      if (node != 0) linked.fallback = next(nodes_[static_cast<std::size_t>(node)].fallback, byte);
+      linked.ends = linked.ends || nodes_[static_cast<std::size_t>(linked.fallback)].ends;
+      order.push_back(child);
+    }
+  }
+}
+
+std::int32_t StopStrings::next(std::int32_t node, char byte) const {
+  for (;;) {
+    const auto edge = edges_.find(edgeKey(node, byte));
+    if (edge != edges_.end()) return edge->second;
+    if (node == 0) return 0;
+    node = nodes_[static_cast<std::size_t>(node)].fallback;
+  }
 }
 
 bool StopStrings::push(StopState& state, std::int32_t token) const {
-  if (strings_.empty()) return false;
+  if (empty()) return false;
   std::string_view piece = pieces_->of(token);
   if (piece.empty()) return false;
   if (!state.hasText && pieces_->stripsFirstSpace() && piece.front() == ' ') {
     piece.remove_prefix(1);
   }
   state.hasText = true;
-  state.tail.append(piece);
-  const bool stops = std::any_of(strings_.begin(), strings_.end(), [&](const std::string& string) {
-    return state.tail.find(string) != std::string::npos;
-  });
-  // A string that is not complete yet has begun in the last bytes.
-  if (state.tail.size() >= longest_) state.tail.erase(0, state.tail.size() - (longest_ - 1));
+  bool stops = false;
+  for (const char byte : piece) {
+    state.node = next(state.node, byte);
+    stops = stops || nodes_[static_cast<std::size_t>(state.node)].ends;
+  }
   return stops;
 }
 
 StopState StopStrings::after(std::span<const std::int32_t> prompt) const {
-  if (strings_.empty()) return {};
+  if (empty()) return {};
   const auto hasText = [&](std::int32_t token) { return !pieces_->of(token).empty(); };
-  return {.tail = {}, .hasText = std::any_of(prompt.begin(), prompt.end(), hasText)};
+  return {.node = 0, .hasText = std::any_of(prompt.begin(), prompt.end(), hasText)};
 }
 
 bool StopStrings::wouldStop(const StopState& state, std::int32_t token) const {
-  if (strings_.empty()) return false;
   StopState copy = state;
   return push(copy, token);
 }

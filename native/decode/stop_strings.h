@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace wgqa {
@@ -30,20 +31,22 @@ class TokenPieces {
   bool stripsFirstSpace_;
 };
 
-/// The end of a sequence's text, as far as a stop string may begin in it.
+/// How far a sequence's text has come into the stop strings.
 struct StopState {
-  std::string tail;
-  bool hasText = false;  // some text came before
+  std::int32_t node = 0;  // of the automaton: the longest end of the text that a string begins with
+  bool hasText = false;   // some text came before
 };
 
-/// The stop strings of a request; without any, every call is cheap and nothing stops.
+/// The stop strings of a request; without any, every call is cheap and nothing stops. The work of a
+/// call depends on the token's text and not on how many strings there are (Aho and Corasick 1975).
 class StopStrings {
  public:
   StopStrings() = default;
-  /// Empty strings are not allowed: throws ErrorCode::invalidArgument naming `stop`.
-  StopStrings(std::vector<std::string> strings, std::shared_ptr<const TokenPieces> pieces);
+  /// Empty strings, more than 256 and more than 65,536 bytes are not allowed: throws
+  /// ErrorCode::invalidArgument naming `stop`.
+  StopStrings(const std::vector<std::string>& strings, std::shared_ptr<const TokenPieces> pieces);
 
-  bool empty() const { return strings_.empty(); }
+  bool empty() const { return nodes_.empty(); }
   /// The state behind a prompt: stop strings begin after it, but it may have text.
   StopState after(std::span<const std::int32_t> prompt) const;
   /// Adds the token's text to the state; true if the text now holds a stop string.
@@ -52,9 +55,17 @@ class StopStrings {
   bool wouldStop(const StopState& state, std::int32_t token) const;
 
  private:
-  std::vector<std::string> strings_;
+  struct Node {
+    std::int32_t fallback = 0;  // the node of the longest proper end of this one's text
+    bool ends = false;          // a string ends here
+  };
+  void addString(const std::string& string);
+  void linkFallbacks();
+  std::int32_t next(std::int32_t node, char byte) const;
+
+  std::vector<Node> nodes_;                                // the first one is the empty text
+  std::unordered_map<std::uint64_t, std::int32_t> edges_;  // by node and byte
   std::shared_ptr<const TokenPieces> pieces_;
-  std::size_t longest_ = 0;
 };
 
 }  // namespace wgqa

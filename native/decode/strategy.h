@@ -26,6 +26,7 @@ struct GeneratedToken {
   std::int32_t sequence = 0;  // which of the request's sequences
   std::int32_t token = 0;
   float logProb = 0.0f;  // if asked for, of the model's distribution before any processing
+  std::vector<ScoredToken> alternatives;  // [topLogProbs]
 };
 
 using TokenCallback = std::function<void(const GeneratedToken&)>;
@@ -41,10 +42,17 @@ class Strategy {
   /// All tokens of a row of the next step: the start token, the forced prefix and what was
   /// generated. The last one is the continuation's.
   virtual std::span<const std::int32_t> history(std::int64_t row) const = 0;
+  /// Tokens that a history begins with and that were not generated.
+  virtual std::int64_t promptTokens() const = 0;
   /// What is to be taken of the row's logits. Adds to `lists` what it refers to.
   virtual RowChoice choiceOf(std::int64_t row, ChoiceLists& lists) const = 0;
   /// Takes in what was taken: as many as choiceOf() told.
   virtual void take(std::int64_t row, std::span<const ChosenToken> chosen) = 0;
+  /// Takes in the most probable tokens of the row, before any processing: with options.topLogProbs.
+  virtual void takeAlternatives(std::int64_t row, std::span<const ScoredToken> alternatives) = 0;
+  /// The next advance() ends every sequence that it does not end otherwise, with
+  /// FinishReason::time.
+  virtual void setLastStep() = 0;
   /// Chooses the continuations. Throws ErrorCode::nonFinite if a row held NaN or +infinity.
   virtual void advance() = 0;
   /// The finished sequences; call once, when none is left to continue.

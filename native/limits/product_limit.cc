@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "isa/instruction_set.h"
 
 namespace wgqa {
 namespace {
@@ -67,6 +68,7 @@ struct ProductLimit::Prepared {
 
 ProductLimit::ProductLimit(std::span<const Product> products, ProductType type)
     : prepared_(std::make_unique<Prepared>()) {
+  instructionSet();  // limits the library, too
   const dnnl::engine& engine = prepared_->engine;
   try {
     for (const Product& product : products) {

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "base/parallel.h"
+#include "isa/instruction_set.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "limits/read_limit.cc"
@@ -52,6 +53,7 @@ std::atomic<std::uint64_t> lastSum = 0;
 }  // namespace
 
 void ReadLimit::run() {
+  instructionSet();  // limits Highway's dispatch, too
   const auto* words = array_.as<std::uint64_t>();
   std::atomic<std::uint64_t> sum = 0;
   parallelFor(bytes() / 8, 1 << 13, [&](std::int64_t begin, std::int64_t end, int) {

@@ -324,7 +324,7 @@ WGQA_TEST(decodeBeamsEndWhenNoTokenIsAllowed) {
   CHECK_EQUAL(sequences.size(), 2u);
   for (const GeneratedSequence& sequence : sequences) {
     CHECK_EQUAL(sequence.tokenIds.size(), 3u);
-    CHECK(sequence.finishReason == FinishReason::length);
+    CHECK(sequence.finishReason == FinishReason::blocked);
   }
 }
 

@@ -297,6 +297,16 @@ std::vector<std::int32_t> randomTokens(std::mt19937& random, std::size_t length)
   return tokens;
 }
 
+void setRandomEdits(std::mt19937& random, GenerationOptions& options) {
+  RowEditOptions& edits = options.edits;
+  options.topLogProbs = static_cast<std::int64_t>(random() % 4);
+  edits.encoderNoRepeatNgramSize = random() % 2 == 0 ? 2 : 0;
+  edits.suppressTokens = {static_cast<std::int32_t>(2 + random() % 20)};
+  // Not one that is suppressed: then no token would be allowed.
+  if (random() % 2 == 0) edits.forcedBosTokenId = edits.suppressTokens[0] + 1;
+  edits.renormalizeLogits = random() % 2 == 0;
+}
+
 }  // namespace
 
 GenerationRequest randomRequest(std::mt19937& random) {
@@ -314,6 +324,7 @@ GenerationRequest randomRequest(std::mt19937& random) {
     static const auto pieces = letterPieces();
     request.stops = StopStrings({"de", "n"}, pieces);
   }
+  if (random() % 4 == 0) setRandomEdits(random, options);
   request.processesLogits = random() % 5 == 0;
   request.reportTokens = options.numBeams == 1 && random() % 2 == 0;
   return request;
@@ -350,6 +361,11 @@ void checkSameSequences(std::span<const GeneratedSequence> actual,
     CHECK(actual[i].tokenIds == expected[i].tokenIds);
     CHECK(actual[i].finishReason == expected[i].finishReason);
     CHECK(actual[i].logProbs == expected[i].logProbs);
+    CHECK(std::equal(actual[i].alternatives.begin(), actual[i].alternatives.end(),
+                     expected[i].alternatives.begin(), expected[i].alternatives.end(),
+                     [](const ScoredToken& a, const ScoredToken& b) {
+                       return a.token == b.token && a.score == b.score;
+                     }));
     CHECK_EQUAL(actual[i].score.has_value(), expected[i].score.has_value());
     if (actual[i].score && expected[i].score) {
       CHECK_NEAR(*actual[i].score, *expected[i].score, scoreTolerance);

@@ -31,7 +31,7 @@ Tokens allowed(const Row& row) {
 
 void forbidRepeatedNgrams(Row& row, const Tokens& history, std::int64_t ngramSize) {
   Tokens repeated;
-  addRepeatedNgrams(history, ngramSize, repeated);
+  addContinuations(history, history, ngramSize, repeated);
   forbidTokens(row, repeated);
 }
 

@@ -93,7 +93,7 @@ WGQA_TEST(schedulerGreedyEndsWhenNoTokenIsAllowed) {
   request.options.noRepeatNgramSize = 1;
   const auto sequences = test::decodeAlone(model, request);
   CHECK_EQUAL(sequences[0].tokenIds.size(), 3u);
-  CHECK(sequences[0].finishReason == FinishReason::length);
+  CHECK(sequences[0].finishReason == FinishReason::blocked);
 }
 
 // ---------------------------------------------------------------------------- sharing

@@ -100,6 +100,8 @@ WGQA_TEST(stopStringsDeclineWhatCannotBe) {
   const auto pieces = piecesOf({"a"});
   CHECK_THROWS(ErrorCode::invalidArgument, StopStrings({"a", ""}, pieces));
   CHECK_THROWS(ErrorCode::internal, StopStrings({"a"}, nullptr));
+  CHECK_THROWS(ErrorCode::invalidArgument, StopStrings(std::vector<std::string>(257, "a"), pieces));
+  CHECK_THROWS(ErrorCode::invalidArgument, StopStrings({std::string(65537, 'a')}, pieces));
   CHECK_THROWS(ErrorCode::invalidArgument, TokenPieces("abc", {0, 2}, false));
   CHECK_THROWS(ErrorCode::invalidArgument, TokenPieces("abc", {0, 3, 2, 3}, false));
   CHECK_THROWS(ErrorCode::invalidArgument, TokenPieces("abc", {}, false));

@@ -15,6 +15,14 @@ export interface DecodedBatch {
   readonly tokenIds: readonly (readonly number[])[];
 }
 
+export interface BatchDecoderOptions {
+  readonly mostRows: number;
+  readonly newTokens: number;
+  readonly threads?: number;
+  /** Of the package that made the model. Default: this one's. */
+  readonly engineClass?: typeof Engine;
+}
+
 /** Keeps the cache of its last sources; one call at a time. */
 export class BatchDecoder implements AsyncDisposable {
   readonly #engine: Engine;
@@ -24,7 +32,7 @@ export class BatchDecoder implements AsyncDisposable {
   constructor(
     model: Model,
     sources: readonly (readonly number[])[],
-    { mostRows, newTokens, threads }: { mostRows: number; newTokens: number; threads?: number },
+    { mostRows, newTokens, threads, engineClass = Engine }: BatchDecoderOptions,
   ) {
     const tokens = sources.reduce((sum, source) => sum + source.length, 0);
     const blockSize = 16;
@@ -32,7 +40,7 @@ export class BatchDecoder implements AsyncDisposable {
       2 * 4 * model.config.num_heads * model.config.d_kv * model.config.num_decoder_layers;
     const blocks = tokens + mostRows * (newTokens + 2 * blockSize) + sources.length * blockSize;
     this.#sources = sources;
-    this.#engine = new Engine(model, {
+    this.#engine = new engineClass(model, {
       kvCache: { blockSize, maxBytes: 2 * perToken * blocks },
       maxBatchSize: mostRows,
       maxBatchTokens: 8 * tokens,

@@ -1,5 +1,6 @@
 /** What every benchmark yields, and the statistics they share. */
 import { summarize } from '../report/statistics.ts';
+import { ratioEstimate, type Estimate } from './ratio.ts';
 
 /** First and third quartile over the repetitions. */
 export type Quartiles = readonly [low: number, high: number];
@@ -14,8 +15,12 @@ export interface ChartPoint {
   readonly y: number;
 }
 
-/** A share of the limit that is wanted, from below or from above. */
-export type Wanted = { readonly atLeast: number } | { readonly below: number };
+/**
+ * A share of the limit that is wanted, from below or from above; or one that the interval of the
+ * ratio has to reach: that it is less has not been shown then.
+ */
+export type Wanted =
+  { readonly atLeast: number } | { readonly below: number } | { readonly reaches: number };
 
 /** A measured value as a share of its limit: what the machine can do, or what a peer does. */
 export interface Measurement {
@@ -28,7 +33,9 @@ export interface Measurement {
   readonly unit: string;
   /** Of `value / limit`, each repetition with the limit measured beside it. */
   readonly spread?: Quartiles;
-  /** Bounds `value / limit`. */
+  /** Of what was measured in turn: the median of the ratios, which then is the share. */
+  readonly ratio?: Estimate;
+  /** Bounds the share. */
   readonly wanted?: Wanted;
   /** Further figures for the record, by name. */
   readonly details?: Readonly<Record<string, number>>;
@@ -47,14 +54,17 @@ export interface Benchmark {
   readonly impossible?: readonly Impossible[];
 }
 
-export function share({ value, limit }: Pick<Measurement, 'value' | 'limit'>): number {
-  return value / limit;
+export type Shared = Pick<Measurement, 'value' | 'limit' | 'ratio'>;
+
+export function share({ value, limit, ratio }: Shared): number {
+  return ratio?.median ?? value / limit;
 }
 
 /** Whether the wish was fulfilled; undefined where there is none. */
 export function isReached({ wanted, ...measurement }: Measurement): boolean | undefined {
   if (wanted === undefined) return undefined;
   const reached = share(measurement);
+  if ('reaches' in wanted) return (measurement.ratio?.high ?? reached) >= wanted.reaches;
   return 'atLeast' in wanted ? reached >= wanted.atLeast : reached < wanted.below;
 }
 
@@ -62,7 +72,7 @@ export function median(values: readonly number[]): number {
   return summarize(values).median;
 }
 
-export interface Compared extends Omit<Measurement, 'value' | 'limit' | 'spread'> {
+export interface Compared extends Omit<Measurement, 'value' | 'limit' | 'spread' | 'ratio'> {
   /** One per repetition. */
   readonly values: readonly number[];
   /** One per repetition, or one that holds for all. */
@@ -76,6 +86,12 @@ export function compare({ values, limits, ...measurement }: Compared): Measureme
     values.map((value, i) => value / (limits[i] ?? limit)),
   );
   return { ...measurement, value: median(values), limit, spread: [quartile1, quartile3] };
+}
+
+/** The same of rates that were measured in turn, one of each: their ratio with its interval. */
+export function compareInTurn({ values, limits, ...measurement }: Compared): Measurement {
+  const ratio = ratioEstimate(values, limits);
+  return { ...measurement, value: median(values), limit: median(limits), ratio };
 }
 
 /** Runs all `subjects` in turn, so that a change of the machine's speed meets them alike. */

@@ -3,36 +3,46 @@ import { renderDocument } from '../report/document.ts';
 import { type Markup, markup } from '../report/markup.ts';
 import { renderLineCharts, renderRoofline } from './charts.ts';
 import { isReached, type Measurement } from './measurement.ts';
-import type { Result } from './results.ts';
+import type { Result, Run } from './results.ts';
+import { renderSideBySide } from './side-by-side.ts';
 import type { Roofs } from './roofline.ts';
 import { formatFigure, formatShare, formatSpread, formatWanted } from './table.ts';
 
 /** Everything that comes from `results` is escaped. */
 export function renderPage(results: readonly Result[]): string {
-  const all = results.flatMap(({ measurements }) => measurements);
+  // The roofs are those of the whole processor.
+  const unlimited = results
+    .filter(({ limit }) => limit === undefined)
+    .flatMap(({ measurements }) => measurements);
   return renderDocument({
     title: 'wgqa: benchmarks',
     header: markup`<h1>Benchmarks of wgqa</h1>
 <p class="muted">${describeDevices(results)}</p>
 <p>Every figure is a share of a limit or of a peer that was measured in the same run, in turn with
-it: medians, with the quartiles of the share in brackets. Above 100 % is faster, smaller times and
-sizes aside.</p>`,
-    main: markup`${renderWishes(all)}
-${renderRooflineSection(all)}
+it: medians, with the quartiles of the share in brackets; or a ratio (×) of rates that took turns,
+with the 95 % interval of its median. Above 100 % is faster, smaller times and sizes aside.</p>`,
+    main: markup`${renderWishes(results.flatMap(wishesOf))}
+${renderRooflineSection(unlimited)}
+${renderSideBySide(results)}
 ${results.map(renderResult)}`,
   });
 }
 
 function describeDevices(results: readonly Result[]): string {
   const lines = results.map(
-    ({ device: { cpu, threads, instructionSets, node } }) =>
-      `${cpu}, ${String(threads)} threads, ${instructionSets.join(' ')}, Node ${node}`,
+    ({ limit, device: { cpu, threads, instructionSets, node } }) =>
+      `${cpu}, ${String(threads)} threads, ${limit === undefined ? instructionSets.join(' ') : `limited to ${limit}`}, Node ${node}`,
   );
   return [...new Set(lines)].join('; ');
 }
 
-function renderWishes(measurements: readonly Measurement[]): Markup {
-  const wished = measurements.filter(({ wanted }) => wanted !== undefined);
+function wishesOf({ limit, measurements }: Result): Measurement[] {
+  return measurements
+    .filter(({ wanted }) => wanted !== undefined)
+    .map((one) => (limit === undefined ? one : { ...one, name: `${limit}: ${one.name}` }));
+}
+
+function renderWishes(wished: readonly Measurement[]): Markup {
   const reached = wished.filter((measurement) => isReached(measurement));
   return markup`<section aria-labelledby="wishes">
 <h2 id="wishes">What was wanted</h2>
@@ -61,17 +71,22 @@ export function roofsOf(measurements: readonly Measurement[]): Roofs {
 }
 
 function renderResult(result: Result): Markup {
-  const { name, title, measurements, impossible = [] } = result;
+  const { name, benchmark, limit, title, measurements, impossible = [] } = result;
   const gaps = impossible.map(
     ({ name: what, reason }) => markup`<li>${what}: not possible (${reason})</li>`,
   );
   return markup`<section aria-labelledby="${name}">
-<h2 id="${name}">${title}</h2>
+<h2 id="${name}">${limit === undefined ? title : `${title}, limited to ${limit}`}</h2>
 ${renderLineCharts(name, result)}
 ${renderTable(measurements)}
 <ul>${gaps}</ul>
-<p class="muted"><code>npm run bench -- ${name}</code></p>
+<p class="muted"><code>npm run bench -- ${commandOf({ benchmark, limit })}</code></p>
 </section>`;
+}
+
+function commandOf({ benchmark, limit }: Run): string {
+  const compared = benchmark.replace(/^against-(.*)/, '--against FOLDER $1');
+  return limit === undefined ? compared : `${compared} --isa ${limit}`;
 }
 
 function renderTable(measurements: readonly Measurement[]): Markup {

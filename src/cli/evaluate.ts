@@ -26,6 +26,8 @@ import {
   cacheOptions,
   listOf,
   numeric,
+  dtypeLines,
+  modelOptions,
   pick,
   type ComputeOptions,
 } from './options.ts';
@@ -82,9 +84,10 @@ async function evaluate(
   const limits = pick(options, ['maxSourceTokens', 'maxTargetTokens']);
   const examples = await tokenizePairs(pairs, tokenizer, { ...limits, signal });
   await using model = await loadModel(directory, {
-    ...pick(options, ['dtype', 'threads']),
+    ...modelOptions(options),
     signal,
   });
+  if (!options.json) for (const line of dtypeLines(model)) context.stderr.write(`${line}\n`);
   const corpus = { pairs, examples };
   const loss = metrics.includes('loss') ? await lossOf(model, corpus, options, signal) : undefined;
   const scored = metrics.includes('rouge') || metrics.includes('bleu') || outputs !== undefined;

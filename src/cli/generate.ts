@@ -21,7 +21,8 @@ import {
   addComputeOptions,
   cacheOptions,
   numeric,
-  pick,
+  dtypeLines,
+  modelOptions,
   type ComputeOptions,
 } from './options.ts';
 
@@ -74,9 +75,10 @@ async function generate(
   const { signal, stdout } = context;
   const tokenizer = await loadTokenizer(directory);
   await using model = await loadModel(directory, {
-    ...pick(options, ['dtype', 'threads']),
+    ...modelOptions(options),
     signal,
   });
+  if (!options.json) for (const line of dtypeLines(model)) context.stderr.write(`${line}\n`);
   await using engine = new Engine(model, { ...cacheOptions(options), tokenizer });
   const requests = readRequests(prompts, options, context);
   const { numBeams = 1, numReturnSequences = 1, json } = options;

@@ -1,6 +1,14 @@
 /** Options that several commands share, and parsers of their values. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { CacheDtype, ComputeDtype, EngineOptions, FloatDtype } from '../index.ts';
+import type {
+  Accuracy,
+  CacheDtype,
+  ComputeDtype,
+  EngineOptions,
+  FloatDtype,
+  LoadModelOptions,
+  Model,
+} from '../index.ts';
 import { integerIn, type Rule } from '../options.ts';
 
 /** A parser for numbers that satisfy `rule`; anything else is bad usage. */
@@ -50,19 +58,36 @@ export function addCommand(
 }
 
 export interface ComputeOptions {
-  readonly dtype: ComputeDtype;
+  readonly dtype: ComputeDtype | 'auto';
+  readonly accuracy?: Accuracy;
+  readonly expectedBatch?: number;
   readonly cacheDtype?: CacheDtype;
   readonly threads?: number;
 }
 
-/** `--dtype`, `--cache-dtype` and `--threads` of commands that only run a model. */
+/** `--dtype` and what goes with it, `--cache-dtype` and `--threads` of commands that only run a model. */
 export function addComputeOptions(command: Command): Command {
   return command
     .optionsGroup('Computation:')
     .addOption(
-      new Option('--dtype <type>', 'type to compute with; float16: on a GPU alone')
-        .choices(['float32', 'float16', 'bfloat16', 'int8'])
+      new Option(
+        '--dtype <type>',
+        'type to compute with; float16: on a GPU alone; auto: the fastest here that --accuracy admits',
+      )
+        .choices(['float32', 'float16', 'bfloat16', 'int8', 'auto'])
         .default('float32'),
+    )
+    .addOption(
+      new Option(
+        '--accuracy <type>',
+        "with --dtype auto: the least exact type it may take (default: as exact as the file's)",
+      ).choices(['float32', 'bfloat16', 'int8']),
+    )
+    .addOption(
+      new Option(
+        '--expected-batch <n>',
+        'with --dtype auto: sequences at once to be fastest for (default: 8)',
+      ).argParser(numeric(integerIn(1, 1024))),
     )
     .addOption(
       new Option(
@@ -71,6 +96,16 @@ export function addComputeOptions(command: Command): Command {
       ).choices(['float32', 'float16', 'bfloat16', 'int8']),
     )
     .addOption(threadsOption());
+}
+
+/** What `loadModel` takes of them. */
+export function modelOptions(options: ComputeOptions): LoadModelOptions {
+  return pick(options, ['dtype', 'accuracy', 'expectedBatch', 'threads']);
+}
+
+/** What `--dtype auto` chose, as a line for people; nothing where a type was given. */
+export function dtypeLines({ dtype, dtypeChoice }: Model): string[] {
+  return dtypeChoice === undefined ? [] : [`computing in ${dtype}: ${dtypeChoice.reason}`];
 }
 
 /** The engine's options of `--cache-dtype`. */

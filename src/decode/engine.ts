@@ -1,12 +1,14 @@
 /** Decoding requests with one model, many at a time, over a paged cache of grouped K/V heads. */
 import { WgqaError } from '../errors.ts';
-import { implementationOf, type Model, type T5Model } from '../model/index.ts';
-import type { NativeFinishEvent } from '../native.ts';
+import { abortError, implementationOf, type Model, type T5Model } from '../model/index.ts';
 import { checkOptions, signalRule } from '../options.ts';
+import { onSignal, unlessAbandoned } from './abandon.ts';
 import { NativeRequests, type Submission } from './native-requests.ts';
-import { checkRequest, closeMode, resolveEngineOptions, type CheckedRequest } from './options.ts';
-import { checkStreamable, RequestReader, type DecodeTask } from './request-reader.ts';
+import { closeMode, resolveEngineOptions } from './options.ts';
+import { checkRequest, type CheckedRequest } from './request-options.ts';
+import { RequestReader, type DecodeTask } from './request-reader.ts';
 import { toResult, toStats } from './result.ts';
+import { checkNoHoles } from './source.ts';
 import { streamed } from './streamed.ts';
 import type {
   CloseOptions,
@@ -15,6 +17,7 @@ import type {
   GenerationRequest,
   GenerationResult,
   TokenChunk,
+  TokenStream,
 } from './types.ts';
 
 interface Abortable {
@@ -61,26 +64,27 @@ export class Engine implements AsyncDisposable {
     const { signal } = checkOptions(options, { signal: signalRule });
     const checked = checkRequest(request);
     return this.#track(async () => {
-      const task = await this.#reader.read(checked);
-      return toResult(task, await this.#run(task, { signal }));
+      const task = await this.#reading(this.#reader.read(checked), signal);
+      return this.#decode(task, { signal });
     });
   }
 
   /**
    * Decodes one request without beams and yields each token when it is there; samples are
-   * interleaved. A reader that is slow holds up its own request only; leaving the loop aborts it.
-   * @throws WgqaError as generate()
+   * interleaved. A reader that is slow holds up its own request only; leaving the loop aborts it,
+   * and so does dropping the stream, once it is collected. The generator returns the whole result,
+   * which is also the stream's `result`.
+   * @throws WgqaError as generate(), with the first chunk
    */
-  async *stream(
-    request: GenerationRequest,
-    options: Abortable = {},
-  ): AsyncGenerator<TokenChunk, void, undefined> {
-    const { signal } = checkOptions(options, { signal: signalRule });
-    const checked = checkRequest(request);
-    yield* streamed<TokenChunk>({
-      buffer: this.#streamBuffer,
-      signal,
-      work: (chunks, left) => this.#decodeInto(checked, { signal: left, chunks }),
+  stream(request: GenerationRequest, options: Abortable = {}): TokenStream {
+    return streamed<TokenChunk, GenerationResult>(() => {
+      const { signal } = checkOptions(options, { signal: signalRule });
+      const checked = checkRequest(request);
+      return {
+        buffer: this.#streamBuffer,
+        signal,
+        work: (chunks, left) => this.#decodeInto(checked, { signal: left, chunks }),
+      };
     });
   }
 
@@ -94,9 +98,11 @@ export class Engine implements AsyncDisposable {
   /**
    * Takes no more requests, finishes or aborts those it has, and frees the cache; the model stays.
    * A drain that takes too long can be followed by an abort.
+   * @throws WgqaError INVALID_ARGUMENT for a drain by a logits processor, which would wait for itself
    */
   async close(options: CloseOptions = {}): Promise<void> {
     const mode = closeMode(options);
+    if (mode === 'drain' && this.#requests.isInsideProcessor) throw reentryError();
     this.#isClosed = true;
     if (mode === 'abort') this.#stop().catch(() => undefined);
     this.#disposal ??= this.#release();
@@ -133,23 +139,36 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  async #decodeInto(request: CheckedRequest, submission: Submission): Promise<void> {
-    await this.#track(async () => {
-      const task = await this.#reader.read(request);
-      checkStreamable(task);
-      await this.#run(task, submission);
+  async #decodeInto(request: CheckedRequest, submission: Submission): Promise<GenerationResult> {
+    return this.#track(async () => {
+      const task = await this.#reading(this.#reader.readForStream(request), submission.signal);
+      return this.#decode(task, submission);
     });
   }
 
-  async #run(task: DecodeTask, submission: Submission): Promise<NativeFinishEvent> {
+  /** Reading may take its time: the caller need not wait for it. */
+  async #reading(task: Promise<DecodeTask>, signal: AbortSignal | undefined): Promise<DecodeTask> {
+    return unlessAbandoned(task, onSignal(signal, abortError), () => undefined);
+  }
+
+  async #decode(task: DecodeTask, submission: Submission): Promise<GenerationResult> {
     // Reading the request took its time.
     if (this.#stopping !== undefined) throw closedError();
-    return this.#requests.run(task, submission);
+    checkNoHoles(task.source);
+    return toResult(task, await this.#requests.run(task, submission));
   }
 }
 
 function closedError(): WgqaError {
   return new WgqaError('DISPOSED', 'the engine was closed');
+}
+
+function reentryError(): WgqaError {
+  const allowed = "'abort', or a call that no logits processor waits for";
+  const message =
+    'close() by a logits processor would wait for the request of that processor; ' +
+    `mode must be ${allowed}`;
+  return new WgqaError('INVALID_ARGUMENT', message, { field: 'mode', allowed });
 }
 
 function overloadedError(limit: number): WgqaError {

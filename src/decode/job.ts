@@ -7,9 +7,11 @@ import type {
 } from '../native.ts';
 import { fromNative } from '../native.ts';
 import type { ChunkQueue } from './chunk-queue.ts';
+import { invalidArgument } from '../errors.ts';
+import { insideProcessor } from './processor-scope.ts';
 import type { DecodeTask } from './request-reader.ts';
 import { SequenceChunks } from './sequence-chunks.ts';
-import type { TokenChunk } from './types.ts';
+import type { LogitsContext, TokenAlternative, TokenChunk } from './types.ts';
 
 /** The native engine as far as it concerns one request. */
 export type RequestControls = Pick<NativeEngine, 'abort' | 'setPaused' | 'answerLogits'>;
@@ -49,12 +51,13 @@ export class Job {
   }
 
   toNative(): NativeGenerationRequest {
-    const { inputIds, forcedPrefix, options, stops, timeout, processors } = this.#task;
+    const { source, forcedPrefix, options, stops, timeout, processors } = this.#task;
     return {
-      inputIds,
+      inputIds: source.inputIds,
       forcedPrefix,
       options,
       stop: stops,
+      keepsSpecialTokens: !this.#task.skipSpecialTokens,
       timeoutMilliseconds: timeout,
       reportTokens: this.#chunks !== undefined,
       processesLogits: processors.length > 0,
@@ -67,7 +70,12 @@ export class Job {
     this.#native.abort(this.#id);
   }
 
-  onToken(sequence: number, tokenId: number, logProb: number): void {
+  onToken(
+    sequence: number,
+    tokenId: number,
+    logProb: number,
+    alternatives: TokenAlternative[],
+  ): void {
     if (this.#failure !== undefined) return;
     try {
       let chunks = this.#sequences.get(sequence);
@@ -75,7 +83,7 @@ export class Job {
         chunks = new SequenceChunks(sequence, this.#task);
         this.#sequences.set(sequence, chunks);
       }
-      this.#push(chunks.push(tokenId, logProb));
+      this.#push(chunks.push(tokenId, logProb, alternatives));
     } catch (error) {
       this.fail(error);
     }
@@ -115,11 +123,31 @@ export class Job {
     const vocab = logits.length / histories.length;
     for (const [row, tokenIds] of histories.entries()) {
       const context = { tokenIds, logits: logits.subarray(row * vocab, (row + 1) * vocab), row };
-      for (const process of this.#task.processors) await process(context);
+      for (const process of this.#task.processors) {
+        takeLogits(context, await insideProcessor(this.#native, () => process(context)));
+      }
     }
   }
 
   #push(chunks: readonly TokenChunk[]): void {
     for (const chunk of chunks) this.#chunks?.push(chunk);
   }
+}
+
+/** What a processor returns, as those of Hugging Face do, takes the place of the logits. */
+function takeLogits({ logits }: LogitsContext, returned: unknown): void {
+  if (returned === undefined || returned === logits) return;
+  const isRow =
+    (returned instanceof Float32Array || returned instanceof Float64Array || isNumbers(returned)) &&
+    returned.length === logits.length;
+  if (isRow) {
+    logits.set(returned);
+    return;
+  }
+  const allowed = `functions that return nothing, or ${logits.length} logits`;
+  throw invalidArgument('logitsProcessors', allowed, returned);
+}
+
+function isNumbers(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'number');
 }

@@ -12,11 +12,13 @@ import type {
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import {
   parseGenerationDefaults,
-  resolveRequest,
-  type CheckedRequest,
+  warnOfKeys,
+  warnOfKnownKeys,
   type GenerationDefaults,
-  type Limits,
-} from './options.ts';
+} from './generation-defaults.ts';
+import type { Limits } from './options.ts';
+import { resolveRequest, startTokenOf, type CheckedRequest } from './request-options.ts';
+import { readSource, type Source } from './source.ts';
 import type { LogitsProcessor } from './types.ts';
 
 /** Options of a request, none left open. */
@@ -33,11 +35,12 @@ export type ModelSource = Pick<Model, 'config' | 'directory'>;
 
 /** A request with everything resolved. */
 export interface DecodeTask {
-  readonly inputIds: Int32Array;
-  /** Token ids that every sequence begins with. */
+  readonly source: Source;
+  /** Token ids that every sequence begins with, after the start token. */
   readonly forcedPrefix: Int32Array;
   readonly options: ResolvedOptions;
   readonly stops: readonly string[];
+  readonly skipSpecialTokens: boolean;
   /** Present if the engine has one; always with stop strings. */
   readonly tokenizer: Tokenizer | undefined;
   /** Milliseconds, 0 for none. */
@@ -45,88 +48,178 @@ export interface DecodeTask {
   readonly processors: readonly LogitsProcessor[];
 }
 
+/** A text of more characters per token has more tokens than a limit, or is next to nothing. */
+const MAX_TOKEN_CHARACTERS = 32;
+
 export class RequestReader {
   readonly #model: ModelSource;
   readonly #limits: Limits;
-  #tokenizer: Promise<Tokenizer | undefined> | undefined;
+  #tokenizer: Promise<FoundTokenizer> | undefined;
   #defaults: Promise<GenerationDefaults> | undefined;
+  #hasWarned = false;
 
   constructor(model: ModelSource, limits: Limits, tokenizer: Tokenizer | undefined) {
     this.#model = model;
     this.#limits = limits;
-    if (tokenizer !== undefined) this.#tokenizer = Promise.resolve(tokenizer);
+    if (tokenizer !== undefined) this.#tokenizer = Promise.resolve({ tokenizer });
   }
 
-  /** @throws WgqaError INVALID_ARGUMENT, and what loading a tokenizer or defaults throws */
+  /** @throws WgqaError INVALID_ARGUMENT, TIMEOUT, and what loading a tokenizer or defaults throws */
   async read(request: CheckedRequest): Promise<DecodeTask> {
+    const began = performance.now();
+    const timeout = this.#timeoutOf(request);
     this.#tokenizer ??= findTokenizer(this.#model.directory);
     this.#defaults ??= findDefaults(this.#model);
-    const [tokenizer, defaults] = await Promise.all([this.#tokenizer, this.#defaults]);
+    const [found, defaults] = await Promise.all([this.#tokenizer, this.#defaults]);
     const { config } = this.#model;
-    const options = resolveRequest(request, defaults, config);
+    const forcedPrefix = await this.#readPrefix(request, found, startTokenOf(defaults, config));
+    const options = resolveRequest(request, defaults, {
+      config,
+      promptTokens: 1 + forcedPrefix.length,
+      newTokens: this.#limits.newTokens,
+    });
     checkLimit('maxNewTokens', options.maxNewTokens, this.#limits.newTokens, '');
-    const stops = request.stop === undefined ? [] : [request.stop].flat();
-    if (stops.length > 0 && tokenizer === undefined) throw needsTokenizer('stop');
+    checkSequences(options, this.#limits.sequences, request);
     return {
-      inputIds: this.#readSource(request, tokenizer),
-      forcedPrefix: readPrefix(request, tokenizer, config.vocab_size),
+      source: await this.#readSource(request, found, options),
+      forcedPrefix,
       options,
-      stops,
-      tokenizer,
-      timeout: this.#timeoutOf(request),
+      stops: readStops(request, found, defaults),
+      skipSpecialTokens: request.skipSpecialTokens ?? true,
+      tokenizer: found.tokenizer,
+      timeout: timeLeft(timeout, began),
       processors: request.logitsProcessors ?? [],
     };
   }
 
-  #readSource(request: CheckedRequest, tokenizer: Tokenizer | undefined): Int32Array {
-    const { prompt, inputIds } = request;
+  /** As read(), for a stream, which has no beams: those of the checkpoint are left out. */
+  async readForStream(request: CheckedRequest): Promise<DecodeTask> {
+    this.#defaults ??= findDefaults(this.#model);
+    const defaults = await this.#defaults;
+    if (request.numBeams === undefined && (defaults.options.numBeams ?? 1) > 1) {
+      defaults.warn('num_beams', 'is not applied to streams: beams change what came before');
+    }
+    const task = await this.read({ ...request, numBeams: request.numBeams ?? 1 });
+    const { numBeams } = task.options;
+    if (numBeams > 1) throw invalidArgument('numBeams', '1 for a stream', numBeams);
+    return task;
+  }
+
+  async #readSource(
+    request: CheckedRequest,
+    found: FoundTokenizer,
+    options: ResolvedOptions,
+  ): Promise<Source> {
+    const { prompt, inputIds, attentionMask } = request;
     if ((prompt === undefined) === (inputIds === undefined)) {
       throw invalidArgument('prompt', 'given, or inputIds, but not both', prompt);
     }
     const vocab = this.#model.config.vocab_size;
-    const source =
-      prompt === undefined
-        ? readTokenRow(inputIds, 'inputIds', vocab)
-        : readTokenRow(encode('prompt', prompt, tokenizer), 'prompt', vocab);
-    const field = prompt === undefined ? 'inputIds' : 'prompt';
-    checkLimit(field, source.length, this.#limits.inputTokens, ' tokens');
-    return source;
+    if (prompt === undefined) {
+      const source = readSource(inputIds, attentionMask, options, vocab);
+      checkLimit('inputIds', source.inputIds.length, this.#limits.inputTokens, ' tokens');
+      if (source.hasInnerPadding) this.#warnOfInnerPadding();
+      return source;
+    }
+    if (attentionMask !== undefined) {
+      throw invalidArgument('attentionMask', 'absent beside a prompt', attentionMask);
+    }
+    const encoded = await this.#encode('prompt', prompt, found);
+    return { inputIds: readTokenRow(encoded, 'prompt', vocab), hasInnerPadding: false };
   }
 
+  async #readPrefix(
+    request: CheckedRequest,
+    found: FoundTokenizer,
+    startToken: number,
+  ): Promise<Int32Array> {
+    const { decoderInputIds, forcedPrefix } = request;
+    if (decoderInputIds !== undefined && forcedPrefix !== undefined) {
+      throw invalidArgument('forcedPrefix', 'absent where decoderInputIds are given', forcedPrefix);
+    }
+    const vocab = this.#model.config.vocab_size;
+    const withoutStart = (ids: Int32Array): Int32Array =>
+      ids[0] === startToken ? ids.subarray(1) : ids;
+    if (decoderInputIds !== undefined) {
+      return withoutStart(readTokenRow(decoderInputIds, 'decoderInputIds', vocab));
+    }
+    if (forcedPrefix === undefined) return new Int32Array();
+    const ids = await this.#encode('forcedPrefix', forcedPrefix, found, {
+      addSpecialTokens: false,
+    });
+    if (ids.length === 0) {
+      throw invalidArgument('forcedPrefix', 'text of a token or more', forcedPrefix);
+    }
+    return withoutStart(readTokenRow(ids, 'forcedPrefix', vocab));
+  }
+
+  /** A text's token ids; long ones are refused before work on them begins. */
+  async #encode(
+    field: string,
+    text: string,
+    found: FoundTokenizer,
+    options: Parameters<Tokenizer['encode']>[1] = {},
+  ): Promise<Int32Array> {
+    const { tokenizer } = found;
+    if (tokenizer === undefined) throw needsTokenizer(field, found);
+    const { inputTokens } = this.#limits;
+    checkLimit(field, text.length, MAX_TOKEN_CHARACTERS * inputTokens, ' characters');
+    const ids = await Promise.resolve(tokenizer.encode(text, options));
+    checkLimit(field, ids.length, inputTokens, ' tokens');
+    return ids;
+  }
+
+  #warnOfInnerPadding(): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const message =
+      'inputIds hold pad tokens between others, which are read like others; ' +
+      'an attentionMask of 1 says that they should be';
+    process.emitWarning(message, 'WgqaWarning');
+  }
+
+  /** Milliseconds, Infinity for none. */
   #timeoutOf({ timeout }: CheckedRequest): number {
     const limit = this.#limits.timeout;
     if (timeout !== undefined) checkLimit('timeout', timeout, limit, ' milliseconds');
-    const milliseconds = timeout ?? limit;
-    return milliseconds === Infinity ? 0 : milliseconds;
+    return timeout ?? limit;
   }
 }
 
-function readPrefix(
-  { decoderInputIds, forcedPrefix }: CheckedRequest,
-  tokenizer: Tokenizer | undefined,
-  vocab: number,
-): Int32Array {
-  if (decoderInputIds !== undefined && forcedPrefix !== undefined) {
-    throw invalidArgument('forcedPrefix', 'absent where decoderInputIds are given', forcedPrefix);
-  }
-  if (decoderInputIds !== undefined) {
-    return readTokenRow(decoderInputIds, 'decoderInputIds', vocab);
-  }
-  if (forcedPrefix === undefined) return new Int32Array();
-  const ids = encode('forcedPrefix', forcedPrefix, tokenizer, { addSpecialTokens: false });
-  if (ids.length === 0)
-    throw invalidArgument('forcedPrefix', 'text of a token or more', forcedPrefix);
-  return readTokenRow(ids, 'forcedPrefix', vocab);
+/** What is left of a timeout; 0 stands for none. */
+function timeLeft(timeout: number, began: number): number {
+  if (timeout === Infinity) return 0;
+  const left = timeout - (performance.now() - began);
+  if (left > 0) return left;
+  throw new WgqaError('TIMEOUT', 'the request was not done within its timeout', {
+    field: 'timeout',
+  });
 }
 
-function encode(
-  field: string,
-  text: string,
-  tokenizer: Tokenizer | undefined,
-  options: Parameters<Tokenizer['encode']>[1] = {},
-): Int32Array {
-  if (tokenizer === undefined) throw needsTokenizer(field);
-  return tokenizer.encode(text, options);
+/** Strings of the checkpoint need a tokenizer, which the request may do without. */
+function readStops(
+  { stop }: CheckedRequest,
+  found: FoundTokenizer,
+  defaults: GenerationDefaults,
+): readonly string[] {
+  if (stop !== undefined) {
+    if (found.tokenizer === undefined) throw needsTokenizer('stop', found);
+    return [stop].flat();
+  }
+  if (defaults.stop === undefined) return [];
+  if (found.tokenizer !== undefined) return [defaults.stop].flat();
+  defaults.warn('stop_strings', 'is not applied: the engine has no tokenizer');
+  return [];
+}
+
+function checkSequences(options: ResolvedOptions, most: number, request: CheckedRequest): void {
+  const field = options.numBeams > 1 ? 'numBeams' : 'numReturnSequences';
+  const sequences = options[field];
+  if (sequences <= most) return;
+  const key = field === 'numBeams' ? 'num_beams' : 'num_return_sequences';
+  const origin = request[field] === undefined ? ` (${key} of generation_config.json)` : '';
+  const allowed = `at most ${most} sequences of a request, the engine's limit${origin}`;
+  throw invalidArgument(field, allowed, sequences);
 }
 
 function checkLimit(field: string, actual: number, limit: number, unit: string): void {
@@ -135,28 +228,39 @@ function checkLimit(field: string, actual: number, limit: number, unit: string):
   throw invalidArgument(field, allowed, actual);
 }
 
-/** The tokenizer of the model's directory, if it has one. */
-async function findTokenizer(directory: string | undefined): Promise<Tokenizer | undefined> {
-  if (directory === undefined) return undefined;
-  const present = await access(path.join(directory, 'tokenizer.json')).then(
+/** A tokenizer, or why there is none. */
+interface FoundTokenizer {
+  readonly tokenizer?: Tokenizer;
+  readonly reason?: string;
+}
+
+/** The tokenizer of the model's directory, if it has one. What it has must be readable. */
+async function findTokenizer(directory: string | undefined): Promise<FoundTokenizer> {
+  if (directory === undefined) return {};
+  const isPresent = await access(path.join(directory, 'tokenizer.json')).then(
     () => true,
     () => false,
   );
-  return present ? loadTokenizer(directory) : undefined;
+  try {
+    return { tokenizer: await loadTokenizer(directory) };
+  } catch (error) {
+    if (isPresent || !(error instanceof WgqaError)) throw error;
+    return { reason: error.message };
+  }
 }
 
 async function findDefaults({ config, directory }: ModelSource): Promise<GenerationDefaults> {
   const json = directory === undefined ? undefined : await readGenerationConfig(directory);
-  if (json !== undefined) return parseGenerationDefaults(json, 'generation_config.json');
-  return parseGenerationDefaults(config, 'config.json');
+  if (json === undefined) {
+    warnOfKnownKeys(config, 'config.json');
+    return parseGenerationDefaults(config, 'config.json');
+  }
+  warnOfKeys(json, 'generation_config.json');
+  return parseGenerationDefaults(json, 'generation_config.json');
 }
 
-function needsTokenizer(field: string): WgqaError {
+function needsTokenizer(field: string, { reason }: FoundTokenizer): WgqaError {
   const allowed = 'absent: the engine has no tokenizer, and neither has the directory of its model';
-  return new WgqaError('INVALID_ARGUMENT', `${field} must be ${allowed}`, { field, allowed });
-}
-
-/** @throws WgqaError INVALID_ARGUMENT: beams change what came before */
-export function checkStreamable({ options: { numBeams } }: DecodeTask): void {
-  if (numBeams > 1) throw invalidArgument('numBeams', '1 for a stream', numBeams);
+  const message = `${field} must be ${allowed}${reason === undefined ? '' : ` (${reason})`}`;
+  return new WgqaError('INVALID_ARGUMENT', message, { field, allowed });
 }

@@ -1,7 +1,7 @@
 /** The chunks of one streamed sequence. */
 import type { DecodeTask } from './request-reader.ts';
 import { SequenceText } from './sequence-text.ts';
-import type { TokenChunk } from './types.ts';
+import type { TokenAlternative, TokenChunk } from './types.ts';
 
 /**
  * Tokens in, chunks out, so that the texts of all chunks are the text of the sequence: a chunk whose
@@ -18,11 +18,12 @@ export class SequenceChunks {
   constructor(sequence: number, task: DecodeTask) {
     this.#sequence = sequence;
     this.#task = task;
-    const { tokenizer, stops, forcedPrefix } = task;
-    this.#text = tokenizer && new SequenceText(tokenizer, stops, forcedPrefix);
+    const { tokenizer, stops, skipSpecialTokens, forcedPrefix } = task;
+    this.#text =
+      tokenizer && new SequenceText({ tokenizer, stops, skipSpecialTokens }, forcedPrefix);
   }
 
-  push(tokenId: number, logProb: number): TokenChunk[] {
+  push(tokenId: number, logProb: number, alternatives: TokenAlternative[] = []): TokenChunk[] {
     if (this.#stopped) return [];
     this.#tokens += 1;
     const before = this.#release();
@@ -33,6 +34,7 @@ export class SequenceChunks {
       sequence: this.#sequence,
       ...(result && { text: result.text }),
       ...(this.#task.options.logProbs && { logProb }),
+      ...(alternatives.length > 0 && { topLogProbs: alternatives }),
     };
     if (this.#isLast(tokenId)) return [...before, ...this.end()];
     const holds = this.#text?.isHolding === true && !this.#stopped;

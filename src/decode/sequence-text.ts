@@ -2,14 +2,22 @@
 import type { TextStream, Tokenizer } from '../tokenizer/index.ts';
 import { StopStrings, type StopResult } from './stop-strings.ts';
 
+/** How tokens become text. */
+export interface TextReading {
+  readonly tokenizer: Tokenizer;
+  readonly stops: readonly string[];
+  readonly skipSpecialTokens: boolean;
+}
+
 export class SequenceText {
   /** Text of the forced prefix, in which stop strings do not count. */
   readonly prefix: string;
   readonly #stream: TextStream;
   readonly #stops: StopStrings;
 
-  constructor(tokenizer: Tokenizer, stops: readonly string[], prefix: Iterable<number> = []) {
-    this.#stream = tokenizer.createTextStream();
+  constructor(reading: TextReading, prefix: Iterable<number> = []) {
+    const { tokenizer, stops, skipSpecialTokens } = reading;
+    this.#stream = tokenizer.createTextStream({ skipSpecialTokens });
     this.#stops = new StopStrings(stops);
     this.prefix = this.#stream.push(prefix);
   }
@@ -34,27 +42,30 @@ export interface CutSequence {
   readonly text: string;
   /** Tokens up to the one that completed a stop string, or all. */
   readonly length: number;
-  readonly stopped: boolean;
+  /** The stop string that was there. */
+  readonly stopString?: string;
 }
 
 /** Cuts a finished sequence at its first stop string behind the first `prefixLength` tokens. */
 export function cutAtStop(
   tokenIds: readonly number[],
   prefixLength: number,
-  tokenizer: Tokenizer,
-  stops: readonly string[],
+  reading: TextReading,
 ): CutSequence {
-  const whole = tokenizer.decode(tokenIds);
-  const uncut = { text: whole, length: tokenIds.length, stopped: false };
-  // Mostly none is there, and one decoding of all tokens is much less work than one of each.
-  if (!stops.some((stop) => whole.includes(stop))) return uncut;
-  const sequence = new SequenceText(tokenizer, stops, tokenIds.slice(0, prefixLength));
+  const { tokenizer, stops, skipSpecialTokens } = reading;
+  const whole = tokenizer.decode(tokenIds, { skipSpecialTokens });
+  const uncut = { text: whole, length: tokenIds.length };
+  // One decoding of all tokens is much less work than one of each.
+  if (stops.length === 0 || !new StopStrings(stops).push(whole).stopped) return uncut;
+  const sequence = new SequenceText(reading, tokenIds.slice(0, prefixLength));
   let text = sequence.prefix;
   for (let i = prefixLength; i < tokenIds.length; ++i) {
     const result = sequence.push(tokenIds[i] ?? 0);
     text += result.text;
-    if (result.stopped) return { text, length: i + 1, stopped: true };
+    if (result.stopString !== undefined) {
+      return { text, length: i + 1, stopString: result.stopString };
+    }
   }
-  const last = sequence.end();
-  return last.stopped ? { ...uncut, text: text + last.text, stopped: true } : uncut;
+  const { text: rest, stopString } = sequence.end();
+  return stopString === undefined ? uncut : { ...uncut, text: text + rest, stopString };
 }

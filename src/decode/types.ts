@@ -7,17 +7,27 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 export interface LogitsContext {
   /** The forced prefix and what was generated after it; without the start token. */
   readonly tokenIds: Int32Array;
-  /** [vocabulary], to be changed in place; -Infinity bans a token, but not all of them. */
+  /**
+   * [vocabulary], to be changed in place, or returned anew; -Infinity bans a token, but not all of
+   * them.
+   */
   readonly logits: Float32Array;
   /** Which of the sequences that the request decodes at present; beams change places. */
   readonly row: number;
 }
 
+/** New logits [vocabulary]; nothing where they were changed in place. */
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- functions without return fit
+type ProcessedLogits = Float32Array | readonly number[] | void;
+
 /**
- * Called for each row of each step before all other processing. It may take its time: other requests
- * go on. What it throws or rejects with ends its request alone, which rejects with just that.
+ * Called for each row of each step before all other processing; changes the logits, or returns new
+ * ones. It may take its time: other requests go on. What it throws or rejects with ends its request
+ * alone, which rejects with just that.
  */
-export type LogitsProcessor = (context: LogitsContext) => void | Promise<void>;
+export type LogitsProcessor = (
+  context: LogitsContext,
+) => ProcessedLogits | Promise<ProcessedLogits>;
 
 export interface GenerationOptions {
   /** Most tokens to generate, the end token included, a forced prefix not. Default 20. */
@@ -46,30 +56,97 @@ export interface GenerationOptions {
   readonly topP?: number;
   /** Drop tokens less probable than this times the best one. Default 0: off. */
   readonly minP?: number;
-  /** Seed of sampling. Default 0. */
+  /** Keep tokens of typical information with this probability together. Default 1: off. */
+  readonly typicalP?: number;
+  /** Sample no token less probable than this. Default 0: off. */
+  readonly epsilonCutoff?: number;
+  /** As `epsilonCutoff`, but lower where the entropy is high. Default 0: off. */
+  readonly etaCutoff?: number;
+  /** Seed of sampling. Default: a random one, told in the result. */
   readonly seed?: number;
   /** End tokens; default: those of the checkpoint. */
   readonly eosTokenId?: number | readonly number[];
-  /** Generated text ends before the first occurrence of one of these strings. */
+  /** The first generated token, unless there is a forced prefix. */
+  readonly forcedBosTokenId?: number;
+  /** The token, or one of the tokens, at place `maxNewTokens`. */
+  readonly forcedEosTokenId?: number | readonly number[];
+  /** Tokens that are never generated. */
+  readonly suppressTokens?: readonly number[];
+  /** Tokens that are not generated first (after a forced first token: second). */
+  readonly beginSuppressTokens?: readonly number[];
+  /** Sequences of tokens that are not generated; at most 16,384 ids in all. */
+  readonly badWordsIds?: readonly (readonly number[])[];
+  /** Added to the score of a sequence's last token where the others precede it; as `badWordsIds`. */
+  readonly sequenceBias?: readonly (readonly [tokenIds: readonly number[], bias: number])[];
+  /** No n-gram of this size of the source; 0 (default): off. */
+  readonly encoderNoRepeatNgramSize?: number;
+  /** Multiplies the scores of the source's tokens; 1 (default): off. */
+  readonly encoderRepetitionPenalty?: number;
+  /** End tokens gain from place `start` on, by `factor` to the power of the distance. */
+  readonly exponentialDecayLengthPenalty?: readonly [start: number, factor: number];
+  /** Take log_softmax of processed scores. Default false. */
+  readonly renormalizeLogits?: boolean;
+  /** Replace NaN and infinities of logits instead of failing. Default false. */
+  readonly removeInvalidValues?: boolean;
+  /**
+   * Generated text ends before the first occurrence of one of these strings: at most 256, of 1,024
+   * characters at most each and 16,384 together.
+   */
   readonly stop?: string | readonly string[];
+  /** Leave special tokens out of texts, and of where stop strings are looked for. Default true. */
+  readonly skipSpecialTokens?: boolean;
   /** Return the log-probability of each generated token. Default false. */
   readonly logProbs?: boolean;
-  /** Token ids that every sequence begins with, after the start token. Not with `forcedPrefix`. */
+  /** Return as many of the most probable tokens at each place, too: 0 (default) to 100. */
+  readonly topLogProbs?: number;
+  /**
+   * Token ids that every sequence begins with, after the start token, which is added where it is
+   * not the first of them. Not with `forcedPrefix`.
+   */
   readonly decoderInputIds?: TokenRow;
   /** As text (needs a tokenizer), what `decoderInputIds` are as token ids. */
   readonly forcedPrefix?: string;
+  /** Seconds after which sequences end as they are. Default: no such time. */
+  readonly maxTime?: number;
   /** Milliseconds until the request fails with TIMEOUT. Default: the engine's limit. */
   readonly timeout?: number;
   /** Change logits, one after the other, before all other processing. Default: none. */
   readonly logitsProcessors?: readonly LogitsProcessor[];
 }
 
-/** A prompt as text (needs a tokenizer) or as token ids, end token included. */
-export type GenerationRequest = GenerationOptions &
-  (
-    | { readonly prompt: string; readonly inputIds?: undefined }
-    | { readonly inputIds: TokenRow; readonly prompt?: undefined }
-  );
+interface TextPrompt {
+  /** May be '': the end token alone. */
+  readonly prompt: string;
+  readonly inputIds?: undefined;
+  readonly attentionMask?: undefined;
+}
+
+interface TokenPrompt {
+  /** End token included. */
+  readonly inputIds: TokenRow;
+  /**
+   * 1 for tokens, 0 for padding before and behind them. Default: pad tokens are masked, unless they
+   * are end tokens, too.
+   */
+  readonly attentionMask?: TokenRow;
+  readonly prompt?: undefined;
+}
+
+/** A prompt as text (needs a tokenizer) or as token ids. */
+export type GenerationRequest = GenerationOptions & (TextPrompt | TokenPrompt);
+
+/** A token that was, or could have been, generated at some place. */
+export interface TokenAlternative {
+  readonly tokenId: number;
+  /** Of the model's distribution before any processing. */
+  readonly logProb: number;
+}
+
+/**
+ * 'stop': an end token or a stop string; 'length': `maxNewTokens` was reached; 'time': `maxTime`
+ * had passed; 'blocked': no token was allowed any more.
+ */
+export type FinishReason = 'stop' | 'length' | 'time' | 'blocked';
 
 export interface GeneratedSequence {
   /** Without the start token, with a forced prefix, with the end token if one was generated. */
@@ -80,13 +157,22 @@ export interface GeneratedSequence {
   readonly score?: number;
   /** One per generated token, if asked for: of the model's distribution before any processing. */
   readonly logProbs?: number[];
-  /** 'stop': an end token or a stop string; 'length': `maxNewTokens` was reached. */
-  readonly finishReason: 'stop' | 'length';
+  /** For each generated token, if asked for: the most probable tokens at its place, best first. */
+  readonly topLogProbs?: TokenAlternative[][];
+  readonly finishReason: FinishReason;
+  /** The stop string that ended it; absent where an end token did. */
+  readonly stopString?: string;
 }
 
 export interface GenerationResult {
+  /** Beams best first: `numReturnSequences` of them, less `missingSequences`. */
   readonly sequences: GeneratedSequence[];
+  /** Sequences that beam search had no more continuations for: mostly 0. */
+  readonly missingSequences: number;
+  /** Source tokens, without padding. */
   readonly promptTokens: number;
+  /** The seed that repeats the result, if it was sampled. */
+  readonly seed?: number;
   /** Tokens generated in all sequences. */
   readonly generatedTokens: number;
   /** Time until work on it first began, and from then to its end. */
@@ -108,13 +194,24 @@ export interface TokenChunk {
   readonly text?: string;
   /** If asked for. */
   readonly logProb?: number;
+  /** If asked for: the most probable tokens at its place, best first. */
+  readonly topLogProbs?: TokenAlternative[];
+}
+
+/** Chunks, and at their end the whole result: what the generator returns, and `result`. */
+export interface TokenStream extends AsyncGenerator<TokenChunk, GenerationResult, undefined> {
+  /** Settles when the stream was read to its end, or left. */
+  readonly result: Promise<GenerationResult>;
 }
 
 /** What one engine grants its requests. */
 export interface EngineLimits {
   /** Requests that have not ended; one more fails with OVERLOADED. Default 16384. */
   readonly requests?: number;
-  /** Source tokens of a request. Default: what the cache holds. */
+  /**
+   * Source tokens of a request, and of a forced prefix. A text of over 32 times as many characters
+   * is refused unread. Default: what the cache holds.
+   */
   readonly inputTokens?: number;
   /** The largest `maxNewTokens`. Default: what the cache holds. */
   readonly newTokens?: number;

@@ -2,7 +2,7 @@
  * Token ids as callers have them (nested arrays, typed arrays, padded blocks with a mask) to the
  * ragged rows that native code computes with, every id checked.
  */
-import type { ModelConfig } from '../checkpoint/config.ts';
+import { eosTokenIds, type ModelConfig } from '../checkpoint/config.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import type { NativeBatch, NativeRagged } from '../native.ts';
 import { isRecord } from '../options.ts';
@@ -34,7 +34,7 @@ export interface PreparedBatch {
 export function prepareBatch(input: ForwardInput, config: ModelConfig): PreparedBatch {
   const vocab = config.vocab_size;
   const sources = readRows(input.inputIds, 'inputIds', vocab);
-  const spans = readSpans(input.attentionMask, sources);
+  const spans = readSpans(input.attentionMask, sources, config);
   const labels =
     input.labels === undefined ? undefined : readRows(input.labels, 'labels', vocab, IGNORED_LABEL);
   if (labels) checkLabels(labels, sources.length);
@@ -164,13 +164,40 @@ interface Span {
 }
 
 /** Where each row's tokens lie: padding is by length, so the ones must be contiguous. */
-function readSpans(mask: TokenRows | undefined, sources: readonly Int32Array[]): Span[] {
-  if (mask === undefined) return sources.map(({ length }) => ({ start: 0, end: length }));
+function readSpans(
+  mask: TokenRows | undefined,
+  sources: readonly Int32Array[],
+  config: ModelConfig,
+): Span[] {
+  if (mask === undefined) return sources.map((source) => spanWithoutPadding(source, config));
   const rows = readRows(mask, 'attentionMask', 2);
   if (rows.length !== sources.length) {
     throw invalidArgument('attentionMask', `${sources.length} rows, as inputIds`, rows);
   }
   return rows.map((row, i) => readSpan(row, sources[i]?.length ?? 0, `attentionMask[${i}]`));
+}
+
+/**
+ * Pad tokens before and behind the others are padding, unless they are end tokens, too. Where there
+ * are no others, every state is the same whether they are masked or not.
+ */
+function spanWithoutPadding(source: Int32Array, config: ModelConfig): Span {
+  const pad = config.pad_token_id;
+  const whole = { start: 0, end: source.length };
+  if (eosTokenIds(config).includes(pad)) return whole;
+  const isToken = (id: number): boolean => id !== pad;
+  const start = source.findIndex(isToken);
+  return start < 0 ? whole : { start, end: source.findLastIndex(isToken) + 1 };
+}
+
+/** Reads a mask of 0 and 1, with a 1. @throws WgqaError INVALID_ARGUMENT */
+export function readMaskRow(row: unknown, field: string, length: number): Int32Array {
+  const mask = readTokenRow(row, field, 2);
+  if (mask.length !== length) {
+    throw invalidArgument(field, `of length ${length}, as inputIds`, [...mask]);
+  }
+  if (!mask.includes(1)) throw invalidArgument(field, 'one or more 1', 'all 0');
+  return mask;
 }
 
 function readSpan(row: Int32Array, length: number, field: string): Span {

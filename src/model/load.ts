@@ -6,36 +6,29 @@ import type { TensorEntry } from '../checkpoint/safetensors.ts';
 import { FLOAT_DTYPES, scalarCount, t5Parameters } from '../checkpoint/t5-tensors.ts';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { HUB_RULES, hubOptions, resolveModel } from '../hub/index.ts';
-import { callNative, native, type NativeModelOptions, type NativeTensorSource } from '../native.ts';
+import { callNative, native, type NativeTensorSource } from '../native.ts';
 import {
   checkOptions,
   checkValue,
   functionRule,
   integerIn,
   objectRule,
-  oneOf,
   stringRule,
-  type Checked,
   type Rules,
 } from '../options.ts';
 import { abortable } from './abort.ts';
+import { checkChoiceOptions, COMPUTE_RULES, fileDtypeOf, resolveCompute } from './compute-dtype.ts';
 import { T5Model } from './t5-model.ts';
 import { toNativeConfig } from './native-config.ts';
 import type { CreateModelOptions, LoadModelOptions, Model } from './types.ts';
 
-const SHARED_RULES = {
-  device: oneOf('auto', 'cpu', 'cuda'),
-  dtype: oneOf('float32', 'float16', 'bfloat16', 'int8'),
-  threads: integerIn(1, 1024),
-} satisfies Rules;
-
 const LOAD_RULES = {
-  ...SHARED_RULES,
+  ...COMPUTE_RULES,
   ...HUB_RULES,
   onProgress: functionRule<NonNullable<LoadModelOptions['onProgress']>>(),
 } satisfies Rules;
 
-const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
+const CREATE_RULES = { ...COMPUTE_RULES, seed: integerIn() } satisfies Rules;
 
 /**
  * Loads a Hugging Face T5 checkpoint directory: `config.json` and `model.safetensors`, or shards
@@ -47,15 +40,17 @@ const CREATE_RULES = { ...SHARED_RULES, seed: integerIn() } satisfies Rules;
 export async function loadModel(directory: string, options: LoadModelOptions = {}): Promise<Model> {
   checkValue(directory, stringRule, 'directory');
   const given = checkOptions(options, LOAD_RULES);
+  checkChoiceOptions(given);
   directory = await resolveModel(directory, hubOptions(given));
-  const nativeOptions = toNativeOptions(given);
   await checkDirectory(directory);
   const { config, tensors } = await readCheckpoint(directory);
   const sources = tensors.map(toSource);
+  const compute = await resolveCompute(given, config, fileDtypeOf(tensors));
   const handle = await abortable(given.signal, (abort) =>
-    native().loadModel(toNativeConfig(config), sources, nativeOptions, abort, given.onProgress),
+    native().loadModel(toNativeConfig(config), sources, compute.native, abort, given.onProgress),
   );
-  return new T5Model(handle, { config, dtype: nativeOptions.dtype, directory });
+  const { dtypeChoice } = compute;
+  return new T5Model(handle, { config, dtype: compute.native.dtype, dtypeChoice, directory });
 }
 
 /**
@@ -69,7 +64,7 @@ export async function createModel(
 ): Promise<Model> {
   checkValue(config, objectRule, 'config');
   const given = checkOptions(options, CREATE_RULES);
-  const nativeOptions = toNativeOptions(given);
+  checkChoiceOptions(given);
   const parsed = parseConfig({ model_type: 't5', ...config }, (key, allowed, actual) =>
     invalidArgument(`config.${key}`, allowed, actual),
   );
@@ -80,18 +75,13 @@ export async function createModel(
       allowed: `at most ${totalmem()} bytes of parameters`,
     });
   }
+  const compute = await resolveCompute(given, parsed, 'float32');
   const handle = await callNative(() =>
-    native().createModel(toNativeConfig(parsed), given.seed ?? 0, nativeOptions),
+    native().createModel(toNativeConfig(parsed), given.seed ?? 0, compute.native),
   );
-  return new T5Model(handle, { config: parsed, dtype: nativeOptions.dtype, directory: undefined });
-}
-
-function toNativeOptions(given: Checked<typeof SHARED_RULES>): NativeModelOptions {
-  return {
-    device: given.device ?? 'auto',
-    dtype: given.dtype ?? 'float32',
-    threads: given.threads ?? 0,
-  };
+  const { dtypeChoice } = compute;
+  const origin = { config: parsed, dtype: compute.native.dtype, dtypeChoice };
+  return new T5Model(handle, { ...origin, directory: undefined });
 }
 
 function toSource({ dtype, shape, ...entry }: TensorEntry): NativeTensorSource {

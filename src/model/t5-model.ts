@@ -17,6 +17,7 @@ import { forward } from './forward.ts';
 import { saveModel, type SaveExtras } from './save.ts';
 import type {
   Device,
+  DtypeChoice,
   ForwardInput,
   ForwardResult,
   Model,
@@ -31,6 +32,7 @@ export type Dependent = () => Promise<void>;
 export interface Origin {
   readonly config: ModelConfig;
   readonly dtype: ComputeDtype;
+  readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
 }
 
@@ -38,6 +40,7 @@ export class T5Model implements Model {
   readonly config: ModelConfig;
   readonly device: Device;
   readonly dtype: ComputeDtype;
+  readonly dtypeChoice: DtypeChoice | undefined;
   readonly directory: string | undefined;
   readonly parameterCount: number;
   readonly #parameters: ReadonlyMap<string, ParameterInfo>;
@@ -45,11 +48,12 @@ export class T5Model implements Model {
   readonly #dependents = new Set<Dependent>();
   #disposal: Promise<void> | undefined;
 
-  constructor(handle: NativeModel, { config, dtype, directory }: Origin) {
+  constructor(handle: NativeModel, { config, dtype, dtypeChoice, directory }: Origin) {
     this.#native = handle;
     this.device = handle.device();
     this.config = config;
     this.dtype = dtype;
+    this.dtypeChoice = dtypeChoice;
     this.directory = directory;
     this.#parameters = new Map(
       handle.parameters().map(({ name, shape, dtype }) => [name, { shape, dtype }]),
@@ -170,7 +174,8 @@ export class T5Model implements Model {
   }
 
   #derive(handle: NativeModel, config: ModelConfig): Model {
-    return new T5Model(handle, { config, dtype: this.dtype, directory: this.directory });
+    const { dtype, dtypeChoice, directory } = this;
+    return new T5Model(handle, { config, dtype, dtypeChoice, directory });
   }
 
   #parameter(name: string): ParameterInfo {

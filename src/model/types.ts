@@ -3,6 +3,7 @@ import type { ModelConfig } from '../checkpoint/config.ts';
 import type { ConversionConfig } from '../checkpoint/grouping.ts';
 import type { ConvertOptions } from '../convert/options.ts';
 import type { ResolveModelOptions } from '../hub/index.ts';
+import type { Accuracy, DtypeChoice } from '../dtype/index.ts';
 import type {
   AttentionModule,
   ComputeDtype,
@@ -12,10 +13,12 @@ import type {
 } from '../native.ts';
 
 export type {
+  Accuracy,
   AttentionModule,
   ComputeDtype,
   ConversionConfig,
   Device,
+  DtypeChoice,
   FloatDtype,
   MergeGranularity,
   ModelConfig,
@@ -48,12 +51,27 @@ export interface CreateModelOptions {
   /**
    * Compute type of inference. 'int8': weights quantised per output feature, and what they are
    * multiplied with per row as it comes. 'float16': on a GPU alone; the CPU refuses it with
-   * UNSUPPORTED. Training has a type of its own. Default 'float32'.
+   * UNSUPPORTED. 'auto': the fastest that `accuracy` admits, as `Model.dtypeChoice` says; on the
+   * CPU it is measured once per machine and shape, in under a second. Training has a type of its
+   * own. Default 'float32'.
    */
-  readonly dtype?: ComputeDtype;
+  readonly dtype?: ComputeDtype | 'auto';
+  /**
+   * With `dtype: 'auto'`: the least exact type it may take. Default: only types at least as exact
+   * as the file's weights (float32 of a float32 file; float32 or bfloat16 of a bfloat16 one).
+   */
+  readonly accuracy?: Accuracy;
+  /** With `dtype: 'auto'`: rows of a decoding step that it shall be fastest for. Default 8. */
+  readonly expectedBatch?: number;
   /** Threads of native work; default: one per core. */
   readonly threads?: number;
 }
+
+/** What `dtype: 'auto'` depends on besides the checkpoint. */
+export type ChooseDtypeOptions = Pick<
+  CreateModelOptions,
+  'device' | 'accuracy' | 'expectedBatch' | 'threads'
+> & { readonly signal?: AbortSignal };
 
 export interface LoadModelOptions
   extends Omit<CreateModelOptions, 'seed'>, Omit<ResolveModelOptions, 'onProgress'> {
@@ -82,7 +100,8 @@ export interface ForwardInput {
   readonly inputIds: TokenRows;
   /**
    * 1 for tokens, 0 for padding, in the shape of `inputIds`. The ones of a row must be contiguous:
-   * padding stands left or right of them. Default: every token counts.
+   * padding stands left or right of them. Default: 0 for pad tokens left or right of the others,
+   * unless they are end tokens, too.
    */
   readonly attentionMask?: TokenRows;
   /** Target token ids, -100 for positions that do not count in the loss. */
@@ -107,6 +126,8 @@ export interface Model extends AsyncDisposable {
   readonly device: Device;
   /** Compute type of inference. */
   readonly dtype: ComputeDtype;
+  /** What `dtype: 'auto'` rested on; undefined of a model that was given its type. */
+  readonly dtypeChoice: DtypeChoice | undefined;
   /** Directory it was loaded from, if any. */
   readonly directory: string | undefined;
   /** Number of trainable scalars, merge weights included. */

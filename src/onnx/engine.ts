@@ -1,20 +1,24 @@
 /** Generation with exported graphs in ONNX Runtime, behind the interface of the native engine. */
-import { toResult } from '../decode/result.ts';
+import { onSignal, unlessAbandoned } from '../decode/abandon.ts';
 import type { ChunkQueue } from '../decode/chunk-queue.ts';
-import { checkRequest, closeMode, type CheckedRequest } from '../decode/options.ts';
-import { checkStreamable, type DecodeTask, type RequestReader } from '../decode/request-reader.ts';
+import { closeMode } from '../decode/options.ts';
+import { checkRequest, type CheckedRequest } from '../decode/request-options.ts';
+import type { DecodeTask, RequestReader } from '../decode/request-reader.ts';
+import { toResult } from '../decode/result.ts';
 import { SequenceChunks } from '../decode/sequence-chunks.ts';
+import { withSpecialTokens } from '../decode/special-pieces.ts';
 import { streamed } from '../decode/streamed.ts';
 import type {
   CloseOptions,
   GenerationRequest,
   GenerationResult,
   TokenChunk,
+  TokenStream,
 } from '../decode/types.ts';
 import { WgqaError } from '../errors.ts';
 import { abortError, throwIfAborted } from '../model/index.ts';
 import { checkOptions, signalRule } from '../options.ts';
-import { onSignal, unlessAbandoned } from './abandon.ts';
+import type { TokenPieces, Tokenizer } from '../tokenizer/index.ts';
 import type { EngineThread } from './engine-thread.ts';
 import { checkForGraphs } from './request-check.ts';
 
@@ -48,25 +52,25 @@ export class OnnxEngine implements AsyncDisposable {
     const { signal } = checkOptions(options, { signal: signalRule });
     const checked = checkRequest(request);
     return this.#track(async () => {
-      const task = await this.#readTask(checked);
+      const task = await this.#reading(this.#reader.read(checked), signal);
       return toResult(task, await this.#run(task, signal, undefined));
     });
   }
 
   /**
    * Decodes one request without beams and yields each token when it is there; leaving the loop
-   * aborts it. @throws WgqaError as generate()
+   * aborts it. The generator returns the whole result, which is also the stream's `result`.
+   * @throws WgqaError as generate(), with the first chunk
    */
-  async *stream(
-    request: GenerationRequest,
-    options: Abortable = {},
-  ): AsyncGenerator<TokenChunk, void, undefined> {
-    const { signal } = checkOptions(options, { signal: signalRule });
-    const checked = checkRequest(request);
-    yield* streamed<TokenChunk>({
-      buffer: Infinity,
-      signal,
-      work: (chunks, left) => this.#decodeInto(chunks, checked, left),
+  stream(request: GenerationRequest, options: Abortable = {}): TokenStream {
+    return streamed<TokenChunk, GenerationResult>(() => {
+      const { signal } = checkOptions(options, { signal: signalRule });
+      const checked = checkRequest(request);
+      return {
+        buffer: Infinity,
+        signal,
+        work: (chunks, left) => this.#decodeInto(chunks, checked, left),
+      };
     });
   }
 
@@ -89,8 +93,12 @@ export class OnnxEngine implements AsyncDisposable {
     await this.#thread.close();
   }
 
-  async #readTask(request: CheckedRequest): Promise<DecodeTask> {
-    const task = await this.#reader.read(request);
+  /** Reading may take its time: the caller need not wait for it. */
+  async #reading(
+    reading: Promise<DecodeTask>,
+    signal: AbortSignal | undefined,
+  ): Promise<DecodeTask> {
+    const task = await unlessAbandoned(reading, onSignal(signal, abortError), () => undefined);
     checkForGraphs(task);
     return task;
   }
@@ -99,10 +107,9 @@ export class OnnxEngine implements AsyncDisposable {
     chunks: ChunkQueue<TokenChunk>,
     request: CheckedRequest,
     signal: AbortSignal,
-  ): Promise<void> {
-    await this.#track(async () => {
-      const task = await this.#readTask(request);
-      checkStreamable(task);
+  ): Promise<GenerationResult> {
+    return this.#track(async () => {
+      const task = await this.#reading(this.#reader.readForStream(request), signal);
       const sequences = Array.from(
         { length: task.options.numReturnSequences },
         (_, index) => new SequenceChunks(index, task),
@@ -110,10 +117,12 @@ export class OnnxEngine implements AsyncDisposable {
       const push = (some: readonly TokenChunk[] = []): void => {
         for (const chunk of some) chunks.push(chunk);
       };
-      await this.#run(task, signal, ({ sequence, tokenId, logProb }) => {
-        push(sequences[sequence]?.push(tokenId, logProb));
+      const finished = await this.#run(task, signal, (token) => {
+        const { sequence, tokenId, logProb, alternatives } = token;
+        push(sequences[sequence]?.push(tokenId, logProb, alternatives));
       });
       for (const sequence of sequences) push(sequence.end());
+      return toResult(task, finished);
     });
   }
 
@@ -136,11 +145,12 @@ export class OnnxEngine implements AsyncDisposable {
     const submitted = Date.now();
     const running = this.#thread.run(
       {
-        inputIds: task.inputIds,
+        inputIds: task.source.inputIds,
+        mask: task.source.mask ?? new Int32Array(task.source.inputIds.length).fill(1),
         prompt: [options.decoderStartTokenId, ...task.forcedPrefix],
         options,
         stops,
-        pieces: stops.length > 0 ? tokenizer?.tokenPieces() : undefined,
+        pieces: tokenizer && stops.length > 0 ? piecesOf(tokenizer, task) : undefined,
         reportTokens: onToken !== undefined,
         submitted,
         deadline: timeout > 0 ? submitted + timeout : Infinity,
@@ -159,6 +169,11 @@ export class OnnxEngine implements AsyncDisposable {
     ];
     return unlessAbandoned(running, reasons, abandon);
   }
+}
+
+function piecesOf(tokenizer: Tokenizer, { skipSpecialTokens }: DecodeTask): TokenPieces {
+  const plain = tokenizer.tokenPieces();
+  return skipSpecialTokens ? plain : withSpecialTokens(plain, tokenizer);
 }
 
 function closedError(): WgqaError {

@@ -29,6 +29,12 @@ export interface Graphs {
   readonly decoderWithPast: InferenceSession;
 }
 
+/** A source, and which of its tokens count: 1, or 0. */
+export interface SourceTokens {
+  readonly inputIds: Int32Array;
+  readonly mask: Int32Array;
+}
+
 /** What does not change between steps. */
 interface Source {
   readonly states: Tensor;
@@ -58,9 +64,9 @@ export class GraphRunner {
   }
 
   /** Encodes a source and takes the decoder's first step with `prompt`. */
-  async start(inputIds: Int32Array, prompt: readonly number[]): Promise<Decoding> {
-    const ids = this.#integers([inputIds]);
-    const mask = this.#integers([new Int32Array(inputIds.length).fill(1)]);
+  async start(tokens: SourceTokens, prompt: readonly number[]): Promise<Decoding> {
+    const ids = this.#integers([tokens.inputIds]);
+    const mask = this.#integers([tokens.mask]);
     const { encoder, decoder } = this.#graphs;
     const encoded = await encoder.run({ [INPUT_IDS]: ids, [ATTENTION_MASK]: mask });
     const source = { states: encoded[LAST_HIDDEN_STATE] as Tensor, mask };

@@ -5,17 +5,9 @@
  */
 import type { Model } from '../model/index.ts';
 import type { Scope } from './graph.ts';
-import { forBands, jointShape, matrixShape, type Projections } from './matrices.ts';
+import { quantizeColumns, quantizeRows, type QuantizedMatrix } from './int8-weights.ts';
+import { jointShape, matrixShape, type Projections } from './matrices.ts';
 import type { Precision } from './precision.ts';
-
-const MAX_INT8 = 127;
-
-interface QuantizedMatrix {
-  /** [in, out]. */
-  readonly values: Int8Array;
-  /** [out]. */
-  readonly scales: Float32Array;
-}
 
 export class Int8Precision implements Precision {
   readonly suffix = '_quantized';
@@ -104,57 +96,6 @@ export class Int8Precision implements Precision {
     if (this.#last?.name !== name) this.#last = { name, matrix: make() };
     return this.#last.matrix;
   }
-}
-
-/** Joint projections [in, out] with a scale per column: per row of what is stored. */
-async function quantizeColumns(model: Model, projections: Projections): Promise<QuantizedMatrix> {
-  const { rows, columns } = jointShape(model, projections);
-  const values = new Int8Array(rows * columns);
-  const scales = new Float32Array(columns);
-  await forBands(model, projections.parts, (source, { begin, end, inputs, firstColumn }) => {
-    for (let row = begin; row < end; ++row) {
-      scales[firstColumn + row] = rowScale(source, row, inputs);
-    }
-    for (let input = 0; input < inputs; ++input) {
-      const place = input * columns + firstColumn;
-      for (let row = begin; row < end; ++row) {
-        values[place + row] = rounded(source[row * inputs + input]! / scales[firstColumn + row]!);
-      }
-    }
-  });
-  return { values, scales };
-}
-
-/** A table [rows, columns] with a scale per row. */
-async function quantizeRows(model: Model, name: string): Promise<QuantizedMatrix> {
-  const { rows, columns } = matrixShape(model, name);
-  const values = new Int8Array(rows * columns);
-  const scales = new Float32Array(rows);
-  await forBands(model, [name], (source, { begin, end }) => {
-    for (let row = begin; row < end; ++row) {
-      const scale = rowScale(source, row, columns);
-      scales[row] = scale;
-      for (let i = row * columns; i < (row + 1) * columns; ++i) {
-        values[i] = rounded(source[i]! / scale);
-      }
-    }
-  });
-  return { values, scales };
-}
-
-/** What the largest magnitude of a row is divided by to become 127; 1 for a row of zeros. */
-function rowScale(source: Float32Array, row: number, columns: number): number {
-  let largest = 0;
-  for (let i = row * columns; i < (row + 1) * columns; ++i) {
-    const magnitude = Math.abs(source[i]!);
-    if (magnitude > largest) largest = magnitude;
-  }
-  return Math.fround(largest / MAX_INT8) || 1;
-}
-
-/** To the nearest integer; a scale that was rounded down must not lead beyond the range. */
-function rounded(value: number): number {
-  return Math.max(-MAX_INT8, Math.min(MAX_INT8, Math.round(value)));
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Int8Array | Float32Array): Uint8Array {

@@ -28,7 +28,7 @@ import {
   stringRule,
   type Rules,
 } from '../options.ts';
-import { onSignal, unlessAbandoned } from './abandon.ts';
+import { onSignal, unlessAbandoned } from '../decode/abandon.ts';
 import { EngineThread } from './engine-thread.ts';
 import { OnnxEngine } from './engine.ts';
 import {
@@ -39,6 +39,7 @@ import {
   ONNX_FOLDER,
 } from './names.ts';
 import type { ThreadSettings } from './protocol.ts';
+import { MAX_SEQUENCES } from './request-check.ts';
 import type { ExecutionProvider, LoadOnnxOptions } from './types.ts';
 
 const RULES = {
@@ -51,6 +52,7 @@ const RULES = {
 
 const NO_LIMITS = {
   requests: Infinity,
+  sequences: MAX_SEQUENCES,
   inputTokens: Infinity,
   newTokens: Infinity,
   timeout: Infinity,

@@ -1,6 +1,7 @@
 /** What an engine and its thread tell each other. Everything here can be cloned. */
 import { WgqaError, type ErrorCode } from '../errors.ts';
 import type { FinishedRequest, ResolvedOptions } from '../decode/request-reader.ts';
+import type { TokenAlternative } from '../decode/types.ts';
 import type { TokenPieces } from '../tokenizer/index.ts';
 import type { ExecutionProvider } from './types.ts';
 
@@ -25,6 +26,8 @@ export interface ThreadSettings extends SessionSettings {
 export interface ThreadRequest {
   readonly id: number;
   readonly inputIds: Int32Array;
+  /** 1 for tokens that the encoder sees, 0 for others. */
+  readonly mask: Int32Array;
   /** The start token and the forced prefix. */
   readonly prompt: readonly number[];
   readonly options: ResolvedOptions;
@@ -52,6 +55,7 @@ export type FromThread =
       readonly sequence: number;
       readonly tokenId: number;
       readonly logProb: number;
+      readonly alternatives: TokenAlternative[];
     }
   | { readonly kind: 'finished'; readonly id: number; readonly result: FinishedRequest }
   | { readonly kind: 'failed'; readonly id: number; readonly error: ClonedError };

@@ -3,6 +3,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { WgqaError } from '../errors.ts';
 import { makeStrategy, StopStrings, type OnToken } from './decoding/index.ts';
 import { GraphRunner, type Graphs } from './graph-runner.ts';
+import { candidateCounts } from './request-check.ts';
 import {
   cloneError,
   type FromThread,
@@ -32,17 +33,25 @@ function checkGoesOn({ abandoned, deadline }: ThreadRequest): void {
 }
 
 async function decode(runner: GraphRunner, request: ThreadRequest, onToken: OnToken) {
-  const { options, prompt, stops, pieces, inputIds, submitted } = request;
+  const { options, prompt, stops, pieces, inputIds, mask, submitted } = request;
+  const { maxTimeMilliseconds: maxTime } = options;
   checkGoesOn(request);
   const begun = Date.now();
   const strategy = makeStrategy(
-    { options, prompt, stops: new StopStrings(stops, pieces) },
+    {
+      options,
+      prompt,
+      source: inputIds.filter((_, i) => mask[i] === 1),
+      stops: new StopStrings(stops, pieces),
+      candidates: candidateCounts(options, stops),
+    },
     onToken,
   );
-  const decoding = await runner.start(inputIds, prompt);
+  const decoding = await runner.start({ inputIds, mask }, prompt);
   let firstToken = 0;
   for (;;) {
     for (const [row, logits] of decoding.logits.entries()) strategy.score(row, logits);
+    if (maxTime > 0 && Date.now() - submitted > maxTime) strategy.setLastStep();
     strategy.advance();
     firstToken ||= Date.now();
     if (strategy.continuations.length === 0) break;
@@ -65,8 +74,9 @@ async function serve(port: MessagePort, runner: GraphRunner, request: ThreadRequ
     port.postMessage(message);
   };
   try {
-    const result = await decode(runner, request, (sequence, tokenId, logProb) => {
-      if (reportTokens) tell({ kind: 'token', id, sequence, tokenId, logProb });
+    const result = await decode(runner, request, (sequence, tokenId, logProb, top) => {
+      const alternatives = top.map(({ token, score }) => ({ tokenId: token, logProb: score }));
+      if (reportTokens) tell({ kind: 'token', id, sequence, tokenId, logProb, alternatives });
     });
     tell({ kind: 'finished', id, result });
   } catch (error) {

@@ -85,7 +85,7 @@ describe('the page', () => {
 
   test('has a roofline, a chart of each kind, wishes and gaps, and loads nothing', async () => {
     const directory = newDirectory();
-    await writeResult(directory, 'all', benchmark);
+    await writeResult(directory, { benchmark: 'all' }, benchmark);
     const file = await writePage(directory, await readResults(directory, ['all', 'absent']));
     const html = await readFile(file, 'utf8');
     expect(html.match(/<svg class="chart"/g)).toHaveLength(3);

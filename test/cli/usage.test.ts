@@ -58,7 +58,7 @@ describe('bad usage ends with 2 and says what is allowed', () => {
     { args: ['evaluate', 'm', 'p', '--metrics', 'loss,luck'], says: 'one of loss, rouge, bleu' },
     {
       args: ['generate', 'm', 'x', '--dtype', 'float64'],
-      says: 'Allowed choices are float32, float16, bfloat16, int8.',
+      says: 'Allowed choices are float32, float16, bfloat16, int8, auto.',
     },
     {
       args: ['evaluate', 'm', 'p', '--cache-dtype', 'float64'],

@@ -207,21 +207,3 @@ describe('an engine refuses', () => {
     await small.close();
   });
 });
-
-test('defaults come from generation_config.json', async () => {
-  const { parseGenerationDefaults } = await import('../../src/decode/options.ts');
-  const parse = (json: Record<string, unknown>) => parseGenerationDefaults(json, 'g.json');
-  expect(
-    parse({ max_length: 64, num_beams: 4, early_stopping: true, eos_token_id: [1, 2] }),
-  ).toEqual({
-    maxNewTokens: 63,
-    numBeams: 4,
-    earlyStopping: true,
-    eosTokenId: [1, 2],
-  });
-  expect(parse({ max_length: 20 })).toEqual({ maxNewTokens: 20 });
-  expect(parse({ max_new_tokens: 7, max_length: 64, top_k: null })).toEqual({ maxNewTokens: 7 });
-  expect(() => parse({ num_beams: 0 })).toThrow(
-    expect.objectContaining({ code: 'INVALID_FILE', field: 'num_beams' }),
-  );
-});

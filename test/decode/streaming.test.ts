@@ -92,7 +92,8 @@ describe('a slow reader', () => {
     const request = { inputIds: INPUT, ...LONG, maxNewTokens: 2000 };
     const expected = await tokensOf(engine, request);
     const slow = engine.stream(request);
-    const tokens = [(await slow.next()).value?.tokenId];
+    const first = await slow.next();
+    const tokens = [first.done ? undefined : first.value.tokenId];
     await until(engine, (stats) => stats.held === 1);
     const before = engine.stats().decodedRows;
     const others = await Promise.all(

@@ -87,7 +87,7 @@ describe('createModel', () => {
   test('says which types there are, and which of them the CPU computes in', async () => {
     const dtype = 'float64' as 'float32';
     expect(await errorOf(() => createModel({ ...TINY_V10 }, { dtype }))).toMatchObject({
-      allowed: "'float32' | 'float16' | 'bfloat16' | 'int8'",
+      allowed: "'float32' | 'float16' | 'bfloat16' | 'int8' | 'auto'",
     });
     const onCpu = createModel({ ...TINY_V10 }, { device: 'cpu', dtype: 'float16' });
     expect(await errorOf(() => onCpu)).toMatchObject({

@@ -40,6 +40,53 @@ const OPTIONS: readonly (readonly [string, GenerationOptions])[] = [
     'samples, nucleus',
     { ...LONG, doSample: true, seed: 2 ** 40 + 5, topP: 0.8, minP: 0.02, temperature: 1.4 },
   ],
+  [
+    'greedy, edited',
+    {
+      ...LONG,
+      forcedBosTokenId: 12,
+      forcedEosTokenId: 13,
+      suppressTokens: [5, 6, 7],
+      beginSuppressTokens: [8, 48],
+      badWordsIds: [[1], [9, 12], [12, 17]],
+      sequenceBias: [
+        [[17], -3],
+        [[12, 40], 4],
+      ],
+      encoderNoRepeatNgramSize: 2,
+      encoderRepetitionPenalty: 1.5,
+      eosTokenId: [90, 1],
+      exponentialDecayLengthPenalty: [4, 1.2],
+      topLogProbs: 3,
+    },
+  ],
+  [
+    'samples, edited',
+    {
+      ...LONG,
+      doSample: true,
+      seed: 6,
+      numReturnSequences: 3,
+      typicalP: 0.7,
+      epsilonCutoff: 0.01,
+      etaCutoff: 0.05,
+      renormalizeLogits: true,
+      removeInvalidValues: true,
+    },
+  ],
+  [
+    'beams, edited',
+    {
+      ...LONG,
+      numBeams: 3,
+      numReturnSequences: 2,
+      encoderNoRepeatNgramSize: 1,
+      suppressTokens: [48],
+      renormalizeLogits: true,
+      topLogProbs: 2,
+      eosTokenId: [1, 48, 90],
+    },
+  ],
   ['beam samples', { ...LONG, doSample: true, seed: 11, numBeams: 3, numReturnSequences: 3 }],
 ];
 
@@ -81,6 +128,9 @@ describe.each(MODELS)('%s', (name) => {
         for (const [j, logProb] of logProbs.entries()) {
           expect(sequence.logProbs?.[j]).toBeCloseTo(logProb, 3);
         }
+        const ids = (rows: typeof sequence.topLogProbs): unknown =>
+          rows?.map((row) => row.map(({ tokenId }) => tokenId));
+        expect(ids(sequence.topLogProbs)).toEqual(ids(expected.sequences[i]?.topLogProbs));
         expect(sequence.score === undefined).toBe(score === undefined);
         if (score !== undefined) expect(sequence.score).toBeCloseTo(score, 4);
       }
@@ -105,6 +155,37 @@ describe('an engine', () => {
   });
   const endless = { inputIds: [5, 6, 7, 1], maxNewTokens: 4000, eosTokenId: 99 };
 
+  test('masks what a mask says, or what pads', async () => {
+    const one = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99, logProbs: true };
+    const plain = await engine.generate(one);
+    const padded = await engine.generate({ ...one, inputIds: [0, 0, ...one.inputIds, 0] });
+    expect(padded.sequences).toEqual(plain.sequences);
+    const hiding = (token: number) => ({
+      ...one,
+      inputIds: [5, token, 6, 7, 1],
+      attentionMask: [1, 0, 1, 1, 1],
+    });
+    const hidden = await engine.generate(hiding(8));
+    expect(hidden.promptTokens).toBe(4);
+    expect((await engine.generate(hiding(40))).sequences).toEqual(hidden.sequences);
+    expect(hidden.sequences).not.toEqual(plain.sequences);
+  });
+
+  test('ends a stream with the result, and sequences after maxTime', async () => {
+    const request = { inputIds: [5, 6, 7, 1], maxNewTokens: 4, eosTokenId: 99, topLogProbs: 2 };
+    const { sequences } = await engine.generate(request);
+    const stream = engine.stream(request);
+    const alternatives: unknown[] = [];
+    for await (const { topLogProbs } of stream) alternatives.push(topLogProbs);
+    expect((await stream.result).sequences).toEqual(sequences);
+    expect(alternatives).toEqual(sequences[0]?.topLogProbs);
+    const timed = await engine.generate({ ...endless, maxTime: 0.02 });
+    expect(timed.sequences[0]?.finishReason).toBe('time');
+    const nothing = { suppressTokens: Array.from({ length: 100 }, (_, id) => id) };
+    const blocked = await engine.generate({ ...request, ...nothing });
+    expect(blocked.sequences[0]?.finishReason).toBe('blocked');
+  });
+
   test('takes many requests at once', async () => {
     const one = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99 };
     const alone = await engine.generate(one);
@@ -115,7 +196,8 @@ describe('an engine', () => {
   });
 
   test('streams what it generates', async () => {
-    const request = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99, doSample: true };
+    const sampling = { doSample: true, seed: 3 };
+    const request = { inputIds: [5, 6, 7, 1], maxNewTokens: 6, eosTokenId: 99, ...sampling };
     const { sequences } = await engine.generate(request);
     const tokens: number[] = [];
     for await (const { tokenId, sequence } of engine.stream(request)) {
@@ -194,6 +276,12 @@ describe('an engine', () => {
     [{ inputIds: [5], numReturnSequences: 2 }, 'INVALID_ARGUMENT', 'numReturnSequences'],
     [{ inputIds: [5], minNewTokens: 30 }, 'INVALID_ARGUMENT', 'minNewTokens'],
     [{ inputIds: [5], topKay: 3 }, 'INVALID_ARGUMENT', 'topKay'],
+    [{ inputIds: [5], attentionMask: [0] }, 'INVALID_ARGUMENT', 'attentionMask'],
+    [
+      { inputIds: [5], doSample: true, numReturnSequences: 257 },
+      'INVALID_ARGUMENT',
+      'numReturnSequences',
+    ],
     [{ inputIds: [5], logitsProcessors: [() => undefined] }, 'UNSUPPORTED', 'logitsProcessors'],
   ])('refuses %j', async (request, code, field) => {
     const failure = await failureOf(() => engine.generate(request as GenerationRequest));

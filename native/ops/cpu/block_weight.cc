@@ -66,7 +66,7 @@ void packBlock(const ConstTensorView& weight, std::int64_t block, BlockWeight& p
   const bool isQuantised = packed.dtype == DType::int8;
   convertRows(rows, packed.dtype, converted.as<std::byte>(),
               isQuantised ? packed.scales.data() + first : nullptr);
-  for (std::int64_t i = 0; isQuantised && i < count; ++i) {
+  for (std::int64_t i = 0; !packed.offsets.empty() && i < count; ++i) {
     const auto* row = converted.as<std::int8_t>() + i * rowBytes(packed);
     packed.offsets[static_cast<std::size_t>(first + i)] =
         -128 * std::accumulate(row, row + packed.inFeatures, 0);
@@ -106,9 +106,11 @@ std::unique_ptr<BlockWeight> packBlocks(const ConstTensorView& weight, DType dty
   if (dtype == DType::int8) {
     const auto padded = static_cast<std::size_t>(packed->blocks() * kernel.features);
     packed->scales.resize(padded);
-    packed->offsets.resize(padded);
-    packed->bytes +=
-        packed->outFeatures * static_cast<std::int64_t>(sizeof(float) + sizeof(std::int32_t));
+    packed->bytes += packed->outFeatures * static_cast<std::int64_t>(sizeof(float));
+    if (kernel.rowForm == RowForm::unsignedBytes) {
+      packed->offsets.resize(padded);
+      packed->bytes += packed->outFeatures * static_cast<std::int64_t>(sizeof(std::int32_t));
+    }
   }
   parallelRanges(packed->blocks(), 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t block = begin; block < end; ++block) packBlock(weight, block, *packed);

@@ -15,8 +15,8 @@ class BlockWeight final : public PackedWeight {
  public:
   const BlockKernel* kernel = nullptr;
   MemoryPiece memory;  // [blocks][words][kernel->features] words
-  /// Of int8: a feature's scale, and what takes the sums of unsigned bytes, which are 128 too
-  /// large, to those of the integers: both [outFeatures], padded to whole blocks.
+  /// Of int8: a feature's scale and, where x enters as unsigned bytes, which are 128 too large, the
+  /// difference to the sums of the integers: both [outFeatures], padded to whole blocks.
   std::vector<float> scales;
   std::vector<std::int32_t> offsets;
 

@@ -17,10 +17,9 @@ namespace wgqa::cpu::HWY_NAMESPACE {
 
 template <class From, class To>
 void convert(const From* HWY_RESTRICT from, To* HWY_RESTRICT to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += hn::Lanes(FloatTag())) {
-    const std::size_t valid = lanesLeft(count, i);
+  forVectors(count, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
     store(load(from + i, valid), to + i, valid);
-  }
+  });
 }
 
 template <class From>

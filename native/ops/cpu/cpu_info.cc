@@ -1,22 +1,19 @@
 #include "ops/cpu/cpu_info.h"
 
-#include <hwy/targets.h>
-
-#include <cstdint>
-
 #include "base/parallel.h"
+#include "isa/instruction_set.h"
 
 namespace wgqa {
 
 CpuInfo cpuInfo() {
   CpuInfo info;
   info.threads = threadCount();
-  for (std::int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
-    info.instructionSets.emplace_back(hwy::TargetName(rest & -rest));
+  info.processor = processorName();
+  info.isa = nameOf(instructionSet());
+  info.bfloat16 = instructionSet() >= InstructionSet::avx512Bf16;
+  for (const InstructionSet set : usableInstructionSets()) {
+    info.instructionSets.emplace_back(nameOf(set));
   }
-#if defined(__x86_64__)
-  info.bfloat16 = __builtin_cpu_supports("avx512bf16") != 0;
-#endif
   return info;
 }
 

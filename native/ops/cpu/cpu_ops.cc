@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "isa/instruction_set.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/kernels.h"
 
@@ -32,9 +33,6 @@ std::optional<std::string> CpuOps::whyUnsupported(const ComputeNeeds& needs) con
   if (needs.cache == DType::float16 || needs.cache == DType::int32) {
     return "the cpu backend keeps keys and values in float32, bfloat16 or int8, not in " +
            std::string(dtypeName(needs.cache));
-  }
-  if (needs.dtype == DType::int8 && !cpu::hasInt8Products()) {
-    return "oneDNN has no int8 products for this processor";
   }
   if (needs.matmul && needs.dtype == DType::int8) {
     return "the cpu backend multiplies int8 with packed weights only";
@@ -126,6 +124,9 @@ double CpuOps::squaredNorm(std::span<const ConstTensorView> tensors) {
   return cpu::squaredNorm(tensors, scratch_);
 }
 
-std::unique_ptr<Ops> makeCpuOps() { return std::make_unique<CpuOps>(); }
+std::unique_ptr<Ops> makeCpuOps() {
+  instructionSet();  // limits what is used of the processor, before it is used
+  return std::make_unique<CpuOps>();
+}
 
 }  // namespace wgqa

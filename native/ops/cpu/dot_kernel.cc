@@ -1,5 +1,7 @@
-// Highway 1.0 has neither instruction: these are the compiler's own intrinsics, for x86 alone.
+// Highway 1.0 has none of these instructions: here are the compiler's own intrinsics.
 #include "ops/cpu/block_kernel.h"
+
+#include "isa/instruction_set.h"
 
 #if defined(__x86_64__)
 
@@ -9,7 +11,6 @@
 
 #include "ops/cpu/row_tiles.h"
 
-// Which of the two a processor has is asked at run time, before either is used.
 #define WGQA_DOT_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni")))
 
 namespace wgqa::cpu {
@@ -93,11 +94,65 @@ void multiply(const BlockRows& p) {
 }  // namespace
 
 const BlockKernel* dotKernel(DType dtype) {
-  static constexpr BlockKernel kBFloat16{kFeatures, multiply<Pairs>};
-  static constexpr BlockKernel kInt8{kFeatures, multiply<Bytes>};
-  if (dtype == DType::bfloat16 && __builtin_cpu_supports("avx512bf16")) return &kBFloat16;
-  if (dtype == DType::int8 && __builtin_cpu_supports("avx512vnni")) return &kInt8;
+  static constexpr BlockKernel kBFloat16{kFeatures, RowForm::bfloat16Pairs, multiply<Pairs>};
+  static constexpr BlockKernel kInt8{kFeatures, RowForm::unsignedBytes, multiply<Bytes>};
+  const InstructionSet set = instructionSet();
+  if (dtype == DType::bfloat16 && set >= InstructionSet::avx512Bf16) return &kBFloat16;
+  if (dtype == DType::int8 && set >= InstructionSet::avx512Vnni) return &kInt8;
   return nullptr;
+}
+
+}  // namespace wgqa::cpu
+
+#elif defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include "ops/cpu/row_tiles.h"
+
+#define WGQA_DOT_TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
+
+namespace wgqa::cpu {
+namespace {
+
+// As many as leave every sum in a register.
+constexpr int kVectors = 4;
+constexpr int kVectorWords = 4;
+constexpr int kFeatures = kVectors * kVectorWords;
+constexpr int kRowTile = 6;
+
+template <int kRows>
+WGQA_DOT_TARGET void multiplyTile(const BlockRows& p, std::int64_t firstRow) {
+  int32x4_t sum[kRows][kVectors] = {};
+  const auto* x = reinterpret_cast<const std::int8_t*>(p.x + firstRow * p.xStride);
+  const auto* weight = reinterpret_cast<const std::int8_t*>(p.weight);
+  for (std::int64_t k = 0; k < p.words; ++k, x += kWordBytes, weight += kFeatures * kWordBytes) {
+    int8x16_t w[kVectors];
+    for (int i = 0; i < kVectors; ++i) w[i] = vld1q_s8(weight + i * kVectorWords * kWordBytes);
+    for (int row = 0; row < kRows; ++row) {
+      const auto* word = reinterpret_cast<const std::int32_t*>(x + row * p.xStride);
+      const int8x16_t own = vreinterpretq_s8_s32(vld1q_dup_s32(word));
+      for (int i = 0; i < kVectors; ++i) sum[row][i] = vdotq_s32(sum[row][i], own, w[i]);
+    }
+  }
+  auto* sums = static_cast<std::int32_t*>(p.sums) + firstRow * kFeatures;
+  for (int row = 0; row < kRows; ++row) {
+    for (int i = 0; i < kVectors; ++i) {
+      vst1q_s32(sums + row * kFeatures + i * kVectorWords, sum[row][i]);
+    }
+  }
+}
+
+void multiply(const BlockRows& p) {
+  forRowTiles<kRowTile>(p.rows, [&]<int kRows>(std::int64_t row) { multiplyTile<kRows>(p, row); });
+}
+
+}  // namespace
+
+const BlockKernel* dotKernel(DType dtype) {
+  static constexpr BlockKernel kInt8{kFeatures, RowForm::signedBytes, multiply};
+  const bool has = instructionSet() >= InstructionSet::dotProduct;
+  return dtype == DType::int8 && has ? &kInt8 : nullptr;
 }
 
 }  // namespace wgqa::cpu

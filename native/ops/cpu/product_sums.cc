@@ -21,15 +21,15 @@ HWY_INLINE FloatVector loadIntegers(const std::int32_t* from, std::size_t valid)
 // out[i] = sumAt(i, valid) + beta * out[i] for a row.
 template <class SumAt>
 HWY_INLINE void addRow(const ProductSums& p, float* out, const SumAt& sumAt) {
-  const FloatTag d;
-  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto beta = hn::Set(d, p.beta);
-  for (std::int64_t i = 0; i < p.columns; i += step) {
-    const std::size_t valid = lanesLeft(p.columns, i);
-    auto sum = sumAt(i, valid);
-    if (p.beta != 0.0f) sum = hn::MulAdd(load(out + i, valid), beta, sum);
-    store(sum, out + i, valid);
+  if (p.beta == 0.0f) {
+    return forVectors(p.columns, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
+      store(sumAt(i, valid), out + i, valid);
+    });
   }
+  const auto beta = hn::Set(FloatTag(), p.beta);
+  forVectors(p.columns, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
+    store(hn::Add(sumAt(i, valid), hn::Mul(load(out + i, valid), beta)), out + i, valid);
+  });
 }
 
 void addFloats(const ProductSums& p) {

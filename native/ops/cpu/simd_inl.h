@@ -29,6 +29,17 @@ HWY_INLINE std::size_t lanesLeft(std::int64_t count, std::int64_t index) {
       std::min<std::int64_t>(count - index, static_cast<std::int64_t>(hn::Lanes(FloatTag()))));
 }
 
+/// Calls visit(index, valid) for each vector of [0, count): whole ones, whose `valid` the compiler
+/// knows, and then a shorter one.
+template <class Visit>
+HWY_INLINE void forVectors(std::int64_t count, const Visit& visit) {
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const auto step = static_cast<std::int64_t>(lanes);
+  std::int64_t i = 0;
+  for (; i + step <= count; i += step) visit(i, lanes);
+  if (i < count) visit(i, static_cast<std::size_t>(count - i));
+}
+
 /// Room for one vector of any type: where a short last vector goes through. Highway's masked loads
 /// and blended stores touch the whole vector (and want it aligned) where the instruction set has no
 /// masks: beyond the end of a tensor, and beside what another thread writes.

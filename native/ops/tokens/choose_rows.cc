@@ -1,6 +1,7 @@
 #include "ops/tokens/choose_rows.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/parallel.h"
 #include "ops/tokens/random_draw.h"
@@ -47,13 +48,36 @@ void takeTokens(const RowChoice& choice, std::span<const double> uniforms,
   }
 }
 
+/// log_softmax of a row; NaN for all of a row with NaN or +infinity, as in PyTorch.
+void toLogProbs(std::span<float> scores, bool isSound, float logSum) {
+  if (isSound) return addToRow(scores, -logSum);
+  std::fill(scores.begin(), scores.end(), std::numeric_limits<float>::quiet_NaN());
+}
+
+void takeAlternatives(std::span<const float> unprocessed, float logSum, RowScratch& scratch,
+                      std::span<ScoredToken> alternatives) {
+  topTokens(unprocessed, -logSum, std::ssize(alternatives), scratch.ranked);
+  const auto rest = std::copy(scratch.ranked.begin(), scratch.ranked.end(), alternatives.begin());
+  std::fill(rest, alternatives.end(), ScoredToken{kForbidden, kNoToken});
+}
+
+void process(const HostRow& row, std::span<const std::int32_t> tokens, RowScratch& scratch) {
+  const RowChoice& choice = *row.choice;
+  if (row.edits != nullptr) row.edits->beforePenalty(row.logits, scratch);
+  penaliseAndForbid(choice, tokens, row.logits, scratch);
+  if (row.edits != nullptr) row.edits->beforeFilters(row.logits);
+  filterScores(choice, row.logits, scratch);
+  if (row.edits != nullptr) row.edits->afterFilters(row.logits, choice.minTokens, scratch);
+}
+
 }  // namespace
 
 void chooseRow(const HostRow& row, const TokenChoices& choices, RowScratch& scratch,
                std::span<ChosenToken> chosen) {
   const RowChoice& choice = *row.choice;
   const std::span<float> scores = row.logits;
-  if (!isUsable(scores)) {
+  const bool isSound = isUsable(scores);
+  if (!isSound && (row.edits == nullptr || !row.edits->mendsInvalid())) {
     std::fill(chosen.begin(), chosen.end(), ChosenToken{.token = kUnusableRow});
     return;
   }
@@ -61,12 +85,13 @@ void chooseRow(const HostRow& row, const TokenChoices& choices, RowScratch& scra
   const bool isUnchanged = row.unprocessed.data() == scores.data();
   const float logSum = choice.logSoftmaxFirst ? logSumExp(scores) : 0.0f;
   float rawLogSum = logSum;
-  if (choice.logProbs) {
+  if (choice.logProbs || !row.alternatives.empty()) {
     if (!(choice.logSoftmaxFirst && isUnchanged)) rawLogSum = logSumExp(row.unprocessed);
+    takeAlternatives(row.unprocessed, rawLogSum, scratch, row.alternatives);
     scratch.raw.assign(row.unprocessed.begin(), row.unprocessed.end());
   }
-  if (choice.logSoftmaxFirst) addToRow(scores, -logSum);
-  processScores(choice, choices.tokens, scores, scratch);
+  if (choice.logSoftmaxFirst) toLogProbs(scores, isSound, logSum);
+  process(row, choices.tokens, scratch);
   takeTokens(choice, choices.uniforms, scores, scratch, chosen);
   for (ChosenToken& taken : chosen) {
     if (taken.token < 0) continue;

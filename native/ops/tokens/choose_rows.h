@@ -6,6 +6,7 @@
 
 #include "ops/ops.h"
 #include "ops/tokens/logits_processors.h"
+#include "ops/tokens/row_edits.h"
 
 namespace wgqa {
 
@@ -16,6 +17,11 @@ struct HostRow {
   /// What the model gave, of which log-probabilities are told; the same memory unless the caller
   /// has changed the logits.
   std::span<const float> unprocessed;
+  /// Further processing, or null.
+  const RowEdits* edits = nullptr;
+  /// Gets the most probable tokens of the distribution before any processing, best first, with
+  /// their log-probabilities; kNoToken where fewer have one.
+  std::span<ScoredToken> alternatives = {};
 };
 
 /// Writes `choice.count` results to `chosen`.

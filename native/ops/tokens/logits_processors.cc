@@ -100,17 +100,26 @@ void keepMinP(std::span<float> scores, double minP, std::int64_t minTokens, RowS
   forbidBelow(scores, std::min(threshold, kthBest(scores, minTokens, scratch)));
 }
 
-void processScores(const RowChoice& choice, std::span<const std::int32_t> tokens,
-                   std::span<float> scores, RowScratch& scratch) {
+void penaliseAndForbid(const RowChoice& choice, std::span<const std::int32_t> tokens,
+                       std::span<float> scores, RowScratch& scratch) {
   if (choice.repetitionPenalty != 1.0f) {
     applyRepetitionPenalty(scores, part(tokens, choice.penalised), choice.repetitionPenalty,
                            scratch);
   }
   forbidTokens(scores, part(tokens, choice.forbidden));
+}
+
+void filterScores(const RowChoice& choice, std::span<float> scores, RowScratch& scratch) {
   if (choice.temperature != 1.0f) applyTemperature(scores, choice.temperature);
   if (choice.topK > 0) keepTopK(scores, std::max(choice.topK, choice.minTokens), scratch);
   if (choice.topP < 1.0) keepTopP(scores, choice.topP, choice.minTokens, scratch);
   if (choice.minP > 0.0) keepMinP(scores, choice.minP, choice.minTokens, scratch);
+}
+
+void processScores(const RowChoice& choice, std::span<const std::int32_t> tokens,
+                   std::span<float> scores, RowScratch& scratch) {
+  penaliseAndForbid(choice, tokens, scores, scratch);
+  filterScores(choice, scores, scratch);
 }
 
 }  // namespace wgqa

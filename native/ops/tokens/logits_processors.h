@@ -46,7 +46,14 @@ std::span<const T> part(std::span<const T> list, const ListRange& range) {
                       static_cast<std::size_t>(range.end - range.begin));
 }
 
-/// All of the above as `choice` asks; its ranges are those of `tokens`.
+/// The repetition penalty and the forbidden tokens of `choice`; its ranges are those of `tokens`.
+void penaliseAndForbid(const RowChoice& choice, std::span<const std::int32_t> tokens,
+                       std::span<float> scores, RowScratch& scratch);
+
+/// Temperature, top-k, top-p and min-p of `choice`.
+void filterScores(const RowChoice& choice, std::span<float> scores, RowScratch& scratch);
+
+/// Both, one after the other.
 void processScores(const RowChoice& choice, std::span<const std::int32_t> tokens,
                    std::span<float> scores, RowScratch& scratch);
 

@@ -6,18 +6,24 @@
 import type { FinishedSequence, ResolvedOptions } from '../../decode/request-reader.ts';
 import { processScores } from './logits-processors.ts';
 import { addGumbelNoise } from './random.ts';
-import { addToRow, isUsable, logSumExp, topTokens } from './row-math.ts';
+import { addToRow, isUsable, logSumExp, topTokens, type ScoredToken } from './row-math.ts';
 import type { StopState, StopStrings } from './stop-strings.ts';
 import {
-  nonFiniteLogits,
+  alternativesOf,
+  checkUsable,
+  flatAlternatives,
+  type CandidateCounts,
   type Continuation,
   type Strategy,
   type StrategyRequest,
 } from './strategy.ts';
 
+type FinishReason = FinishedSequence['finishReason'];
+
 interface Beam {
   readonly history: readonly number[];
   readonly logProbs: readonly number[];
+  readonly alternatives: readonly (readonly ScoredToken[])[];
   readonly stopState: StopState;
   /** Sum of processed log-probabilities. */
   readonly score: number;
@@ -44,34 +50,56 @@ export class BeamStrategy implements Strategy {
   readonly #options: ResolvedOptions;
   readonly #stops: StopStrings;
   readonly #promptTokens: number;
+  readonly #source: Int32Array;
+  readonly #candidateCounts: CandidateCounts;
+  #isLast = false;
+  /** Of each beam, at the running step. */
+  #alternatives: (readonly ScoredToken[])[] = [];
   #beams: readonly Beam[];
   #candidates: Candidate[] = [];
   /** Best first, at most numBeams. */
   readonly #finished: Hypothesis[] = [];
   #generated = 0;
 
-  constructor({ options, prompt, stops }: StrategyRequest) {
+  constructor({ options, prompt, source, stops, candidates }: StrategyRequest) {
     this.#options = options;
+    this.#source = source;
+    this.#candidateCounts = candidates;
     this.#stops = stops;
     this.#promptTokens = prompt.length;
-    this.#beams = [{ history: prompt, logProbs: [], stopState: stops.after(prompt), score: 0 }];
+    const stopState = stops.after(prompt);
+    this.#beams = [{ history: prompt, logProbs: [], alternatives: [], stopState, score: 0 }];
     this.continuations = [{ parent: 0, token: prompt.at(-1) ?? 0 }];
   }
 
   score(row: number, logits: Float32Array): void {
-    if (!isUsable(logits)) throw nonFiniteLogits();
+    checkUsable(logits, this.#options);
     const beam = this.#beams[row]!;
-    addToRow(logits, -logSumExp(logits));
+    this.#alternatives[row] = alternativesOf(logits, this.#options.topLogProbs);
+    // Of a row with NaN or infinity nothing but NaN is left, as in PyTorch.
+    if (isUsable(logits)) addToRow(logits, -logSumExp(logits));
+    else logits.fill(NaN);
     const unprocessed = this.#options.logProbs ? logits.slice() : undefined;
-    processScores(this.#options, beam.history, this.#promptTokens, logits);
+    const context = {
+      options: this.#options,
+      source: this.#source,
+      history: beam.history,
+      promptTokens: this.#promptTokens,
+    };
+    processScores(context, logits);
     for (const { score: rank, token } of this.#rank(row, logits)) {
       const score = Math.fround(logits[token]! + beam.score);
       this.#candidates.push({ rank, score, logProb: unprocessed?.[token] ?? 0, beam: row, token });
     }
   }
 
+  setLastStep(): void {
+    this.#isLast = true;
+  }
+
   advance(): void {
-    const candidates = this.#candidates.sort(compareCandidates).slice(0, this.#candidateCount());
+    const { ofStep } = this.#candidateCounts;
+    const candidates = this.#candidates.sort(compareCandidates).slice(0, ofStep);
     this.#candidates = [];
     if (candidates.length === 0) {
       this.#giveUp();
@@ -91,15 +119,10 @@ export class BeamStrategy implements Strategy {
 
   #rank(row: number, scores: Float32Array) {
     const { score } = this.#beams[row]!;
-    if (!this.#options.doSample) return topTokens(scores, score, this.#candidateCount());
+    if (!this.#options.doSample) return topTokens(scores, score, this.#candidateCounts.ofRow);
     const noisy = scores.slice();
     addGumbelNoise(noisy, this.#options.seed, this.#generated, row);
-    return topTokens(noisy, score, this.#candidateCount());
-  }
-
-  /** Enough that numBeams are left when every end token of every beam is among them. */
-  #candidateCount(): number {
-    return Math.max(2, 1 + this.#options.eosTokenIds.length) * this.#options.numBeams;
+    return topTokens(noisy, score, this.#candidateCounts.ofRow);
   }
 
   #normalised(score: number, length: number): number {
@@ -113,24 +136,31 @@ export class BeamStrategy implements Strategy {
   }
 
   #ends(candidate: Candidate): boolean {
-    return this.#generated >= this.#options.maxNewTokens || this.#stopsWith(candidate);
+    const isLast = this.#isLast || this.#generated >= this.#options.maxNewTokens;
+    return isLast || this.#stopsWith(candidate);
+  }
+
+  #reasonOf(candidate: Candidate): FinishReason {
+    if (this.#stopsWith(candidate)) return 'stop';
+    return this.#generated >= this.#options.maxNewTokens ? 'length' : 'time';
   }
 
   /** An ending among the first numBeams candidates becomes a hypothesis. */
   #finish(first: readonly Candidate[]): void {
     for (const candidate of first) {
       if (!this.#ends(candidate)) continue;
-      const reason = this.#stopsWith(candidate) ? 'stop' : 'length';
-      this.#addHypothesis(this.#extend(candidate), reason);
+      this.#addHypothesis(this.#extend(candidate), this.#reasonOf(candidate));
     }
   }
 
-  #addHypothesis({ history, logProbs, score: sum }: Beam, finishReason: 'stop' | 'length'): void {
+  #addHypothesis(beam: Beam, finishReason: FinishReason): void {
+    const { history, logProbs, alternatives, score: sum } = beam;
     // A forced prefix does not count.
     const score = this.#normalised(sum, Math.max(history.length - this.#promptTokens, 1));
     const sequence = {
       tokenIds: Int32Array.from(history.slice(1)),
       ...(this.#options.logProbs && { logProbs: Float32Array.from(logProbs) }),
+      ...flatAlternatives(alternatives, this.#options.topLogProbs),
       score,
       finishReason,
     };
@@ -145,6 +175,7 @@ export class BeamStrategy implements Strategy {
     return {
       history: [...parent.history, token],
       logProbs: this.#options.logProbs ? [...parent.logProbs, logProb] : [],
+      alternatives: [...parent.alternatives, this.#alternatives[beam] ?? []],
       stopState: this.#stops.push(parent.stopState, token),
       score,
     };
@@ -169,7 +200,7 @@ export class BeamStrategy implements Strategy {
 
   /** No beam has an allowed token left: the beams themselves are what can be returned. */
   #giveUp(): void {
-    for (const beam of this.#beams) this.#addHypothesis(beam, 'length');
+    for (const beam of this.#beams) this.#addHypothesis(beam, 'blocked');
     this.#stop();
   }
 

@@ -4,31 +4,37 @@
  * log-probabilities.
  */
 import type { ResolvedOptions } from '../../decode/request-reader.ts';
+import {
+  editAfterFilters,
+  editBeforeFilters,
+  editBeforePenalty,
+  type RowContext,
+} from './row-edits.ts';
 import { FORBIDDEN, rankedTokens, rowMax, softmaxWeights, topTokens } from './row-math.ts';
 
-/**
- * All processing that `options` ask for, in place. `history`: the decoder's prompt, of
- * `promptTokens`, and what was generated after it.
- */
-export function processScores(
-  options: ResolvedOptions,
-  history: readonly number[],
-  promptTokens: number,
-  scores: Float32Array,
-): void {
+/** All processing that the row's options ask for, in place. */
+export function processScores(row: RowContext, scores: Float32Array): void {
+  const { options, history, promptTokens } = row;
   const { repetitionPenalty, noRepeatNgramSize, minNewTokens, eosTokenIds } = options;
+  editBeforePenalty(row, scores);
   if (repetitionPenalty !== 1) penaliseRepetition(scores, history, repetitionPenalty);
   if (noRepeatNgramSize > 0) forbidRepeatedNgrams(scores, history, noRepeatNgramSize);
   if (history.length - promptTokens < minNewTokens) {
     for (const token of eosTokenIds) scores[token] = FORBIDDEN;
   }
+  editBeforeFilters(row, scores);
   if (options.doSample) keepForSampling(options, scores);
+  editAfterFilters(row, scores, leastTokens(options));
+}
+
+/** Samples of a beam must be able to end and to go on, so beam search keeps more than one token. */
+function leastTokens({ numBeams, eosTokenIds }: ResolvedOptions): number {
+  return numBeams > 1 ? eosTokenIds.length + 1 : 1;
 }
 
 function keepForSampling(options: ResolvedOptions, scores: Float32Array): void {
-  const { temperature, topK, topP, minP, numBeams, eosTokenIds } = options;
-  // Samples of a beam must be able to end and to go on, so beam search keeps more than one token.
-  const least = numBeams > 1 ? eosTokenIds.length + 1 : 1;
+  const { temperature, topK, topP, minP } = options;
+  const least = leastTokens(options);
   if (temperature !== 1) for (let i = 0; i < scores.length; ++i) scores[i]! /= temperature;
   if (topK > 0) keepTopK(scores, Math.max(topK, least));
   if (topP < 1) keepTopP(scores, topP, least);

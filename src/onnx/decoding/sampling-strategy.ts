@@ -2,10 +2,12 @@
 import type { FinishedSequence, ResolvedOptions } from '../../decode/request-reader.ts';
 import { processScores } from './logits-processors.ts';
 import { sampleUniform } from './random.ts';
-import { argmax, isUsable, logSumExp, softmaxWeights } from './row-math.ts';
+import { argmax, logSumExp, softmaxWeights, type ScoredToken } from './row-math.ts';
 import type { StopState, StopStrings } from './stop-strings.ts';
 import {
-  nonFiniteLogits,
+  alternativesOf,
+  checkUsable,
+  flatAlternatives,
   type Continuation,
   type OnToken,
   type Strategy,
@@ -21,7 +23,9 @@ interface Sample {
   /** Chosen by the running step; -1: none is allowed. */
   token: number;
   logProb: number;
-  reason: 'stop' | 'length';
+  readonly alternatives: (readonly ScoredToken[])[];
+  newest: readonly ScoredToken[];
+  reason: FinishedSequence['finishReason'];
 }
 
 export class SamplingStrategy implements Strategy {
@@ -34,9 +38,12 @@ export class SamplingStrategy implements Strategy {
   /** Samples that go on. Before the first step they share one row, then each has its own. */
   #live: readonly Sample[];
   #isFirst = true;
+  #isLast = false;
+  readonly #source: Int32Array;
 
-  constructor({ options, prompt, stops }: StrategyRequest, onToken: OnToken) {
+  constructor({ options, prompt, source, stops }: StrategyRequest, onToken: OnToken) {
     this.#options = options;
+    this.#source = source;
     this.#stops = stops;
     this.#onToken = onToken;
     this.#promptTokens = prompt.length;
@@ -47,6 +54,8 @@ export class SamplingStrategy implements Strategy {
       stopState: stops.after(prompt),
       token: -1,
       logProb: 0,
+      alternatives: [],
+      newest: [],
       reason: 'length',
     }));
     this.#live = this.#samples;
@@ -54,15 +63,27 @@ export class SamplingStrategy implements Strategy {
   }
 
   score(row: number, logits: Float32Array): void {
-    if (!isUsable(logits)) throw nonFiniteLogits();
+    checkUsable(logits, this.#options);
     const readers = this.#isFirst ? this.#live : [this.#live[row]!];
     const unprocessed = this.#options.logProbs ? logits.slice() : undefined;
     const logSum = unprocessed ? logSumExp(unprocessed) : 0;
-    processScores(this.#options, readers[0]!.history, this.#promptTokens, logits);
+    const alternatives = alternativesOf(logits, this.#options.topLogProbs);
+    const context = {
+      options: this.#options,
+      source: this.#source,
+      history: readers[0]!.history,
+      promptTokens: this.#promptTokens,
+    };
+    processScores(context, logits);
     for (const sample of readers) {
+      sample.newest = alternatives;
       sample.token = this.#choose(sample, logits);
       sample.logProb = unprocessed ? Math.fround(unprocessed[sample.token]! - logSum) : 0;
     }
+  }
+
+  setLastStep(): void {
+    this.#isLast = true;
   }
 
   advance(): void {
@@ -76,9 +97,10 @@ export class SamplingStrategy implements Strategy {
   }
 
   sequences(): FinishedSequence[] {
-    return this.#samples.map(({ history, logProbs, reason }) => ({
+    return this.#samples.map(({ history, logProbs, alternatives, reason }) => ({
       tokenIds: Int32Array.from(history.slice(1)),
       ...(this.#options.logProbs && { logProbs: Float32Array.from(logProbs) }),
+      ...flatAlternatives(alternatives, this.#options.topLogProbs),
       finishReason: reason,
     }));
   }
@@ -95,15 +117,26 @@ export class SamplingStrategy implements Strategy {
 
   /** Takes the chosen token; false if the sample ends with it. */
   #append(sample: Sample): boolean {
-    const { token, logProb } = sample;
-    if (token < 0) return false;
+    const { token, logProb, newest } = sample;
+    if (token < 0) {
+      sample.reason = 'blocked';
+      return false;
+    }
     sample.history.push(token);
     sample.logProbs.push(logProb);
+    sample.alternatives.push(newest);
     sample.stopState = this.#stops.push(sample.stopState, token);
+    this.#onToken(sample.index, token, logProb, newest);
+    const reason = this.#endOf(sample);
+    sample.reason = reason ?? 'length';
+    return reason === undefined;
+  }
+
+  #endOf(sample: Sample): Sample['reason'] | undefined {
     const { eosTokenIds, maxNewTokens } = this.#options;
-    if (sample.stopState.stopped || eosTokenIds.includes(token)) sample.reason = 'stop';
-    this.#onToken(sample.index, token, logProb);
-    return sample.reason !== 'stop' && this.#generated(sample) < maxNewTokens;
+    if (sample.stopState.stopped || eosTokenIds.includes(sample.token)) return 'stop';
+    if (this.#generated(sample) >= maxNewTokens) return 'length';
+    return this.#isLast ? 'time' : undefined;
   }
 }
 

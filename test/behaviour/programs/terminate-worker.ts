@@ -51,7 +51,7 @@ async function decodeInEveryWay(engine: Engine, request: GenerationRequest): Pro
     Promise.all([engine.generate(request), engine.generate({ ...request, numBeams: 3 })]),
     Promise.all([read(), engine.generate({ ...request, logitsProcessors })]),
   ]);
-  await unread.return();
+  await unread.return(undefined as never);
 }
 
 // tsx does not reach the entry file of a worker on its own.

@@ -17,24 +17,32 @@ export async function unlessAbandoned<T>(
   reasons: readonly Abandonment[],
   abandon: () => void,
 ): Promise<T> {
-  let forget: (() => void)[] = [];
+  const forget: (() => void)[] = [];
   const abandoned = new Promise<never>((_, reject) => {
     const giveUp = (toError: () => WgqaError): void => {
       abandon();
       reject(toError());
     };
-    forget = reasons.map(({ signal, toError }) => {
-      if (signal?.aborted) giveUp(toError);
-      return onAbort(signal, () => {
-        giveUp(toError);
-      });
-    });
+    try {
+      for (const { signal, toError } of reasons) {
+        if (signal?.aborted) giveUp(toError);
+        forget.push(
+          onAbort(signal, () => {
+            giveUp(toError);
+          }),
+        );
+      }
+    } catch (error) {
+      // A signal that is none: nobody could stop the work any more.
+      abandon();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    }
   });
   try {
     return await Promise.race([running, abandoned]);
   } finally {
-    for (const each of forget) each();
     running.catch(() => undefined);
+    for (const each of forget) each();
   }
 }
 
