@@ -12,6 +12,14 @@ import { countNativeTests } from './lib/ctest-output.mjs';
 
 /** @typedef {import('./lib/ctest-output.mjs').Counts} Counts */
 
+/** What depends on how the processor multiplies: run once more with the instructions of AVX2 alone. */
+const TESTS_OF_PRODUCTS = [
+  'test/golden',
+  'test/behaviour/reduced-precision',
+  'test/decode/by-layer',
+  'test/decode/mixed',
+];
+
 /**
  * @param {string} preset
  * @returns {Promise<Counts>}
@@ -40,9 +48,10 @@ async function runNativeTests(preset) {
 
 /**
  * @param {readonly string[]} jestArguments
+ * @param {Record<string, string>} environment beside this process's own
  * @returns {Promise<Counts>}
  */
-async function runJest(jestArguments) {
+async function runJest(jestArguments, environment = {}) {
   const report = path.join(BUILD, 'jest.json');
   rmSync(report, { force: true });
   mkdirSync(BUILD, { recursive: true });
@@ -57,7 +66,7 @@ async function runJest(jestArguments) {
       `--outputFile=${report}`,
       ...jestArguments,
     ],
-    { cwd: ROOT },
+    { cwd: ROOT, env: { ...process.env, ...environment } },
   );
   const counts = readJestReport(report);
   if (status !== 0 && counts.failed === 0) counts.failed = 1;
@@ -104,6 +113,10 @@ if (only !== 'js') {
   results.push(checkRegisters(BUILD));
 }
 if (only !== 'native') results.push(await runJest(jestArguments));
+if (only === undefined && process.arch === 'x64' && !process.env['WGQA_ISA']) {
+  console.log('as on a processor with AVX2 alone:');
+  results.push(await runJest(TESTS_OF_PRODUCTS, { WGQA_ISA: 'avx2' }));
+}
 const total = results.reduce((sum, counts) => ({
   passed: sum.passed + counts.passed,
   failed: sum.failed + counts.failed,

@@ -14,9 +14,9 @@ std::vector<Backend> backends() {
   // The highest is the first one above.
   for (const InstructionSet set : usableInstructionSets()) {
     if (set == instructionSet()) continue;
-    all.push_back({.name = "cpu/" + std::string(nameOf(set)),
-                   .make = makeCpuOps,
-                   .enter = [set] { return std::make_shared<InstructionSetLimit>(set); }});
+    all.push_back({.name = "cpu/" + std::string(nameOf(set)), .make = makeCpuOps, .enter = [set] {
+                     return std::make_shared<InstructionSetLimit>(set);
+                   }});
   }
   return all;
 }

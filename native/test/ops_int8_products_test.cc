@@ -43,12 +43,11 @@ class Product {
     const auto packed = ops->pack(
         {weight_.data(), DType::float32, {shape_.outFeatures, shape_.inFeatures}}, DType::int8);
     std::vector<float> out = out_;
-    const Linear product{
-        .x = {x_.data(), DType::float32, {shape_.rows, shape_.inFeatures}},
-        .weight = packed.get(),
-        .out = {out.data(), DType::float32, {shape_.rows, shape_.outFeatures}},
-        .alpha = 0.7f,
-        .beta = 0.3f};
+    const Linear product{.x = {x_.data(), DType::float32, {shape_.rows, shape_.inFeatures}},
+                         .weight = packed.get(),
+                         .out = {out.data(), DType::float32, {shape_.rows, shape_.outFeatures}},
+                         .alpha = 0.7f,
+                         .beta = 0.3f};
     ops->linear({&product, 1});
     return out;
   }
@@ -69,8 +68,7 @@ WGQA_TEST(int8ProductsAreTheSameOnEveryInstructionSet) {
       const std::vector<float> expected = product.on(InstructionSet::baseline);
       for (const InstructionSet set : usableInstructionSets()) {
         const std::vector<float> got = product.on(set);
-        const bool same =
-            std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0;
+        const bool same = std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0;
         if (!same) note(describe(shape) + " differs with " + std::string(nameOf(set)));
         CHECK(same);
       }

@@ -51,7 +51,8 @@ struct BlockKernel {
 /// AVX512-VNNI or Arm's dot product for int8. Null where it lacks them.
 const BlockKernel* dotKernel(DType dtype);
 
-/// On any processor, for weights in float32, bfloat16 or int8, whose elements are widened on the way.
+/// On any processor, for weights in float32, bfloat16 or int8, whose elements are widened on the
+/// way.
 const BlockKernel& wideKernel(DType dtype);
 
 /// The faster one.

@@ -120,8 +120,7 @@ class Products {
     return own.rows;
   }
 
-  void multiplyBlocks(std::int64_t begin, std::int64_t end, const Rows& rows,
-                      float* sums) const {
+  void multiplyBlocks(std::int64_t begin, std::int64_t end, const Rows& rows, float* sums) const {
     for (const Linear& p : products_) {
       const std::int64_t blocks = weightOf(p).blocks();
       for (std::int64_t i = std::max<std::int64_t>(begin, 0); i < std::min(end, blocks); ++i) {
@@ -137,13 +136,14 @@ class Products {
     const std::int64_t features = weight.kernel->features;
     const std::int64_t first = block * features;
     const bool isQuantised = weight.dtype == DType::int8;
-    weight.kernel->multiply({.x = rows.x.x,
-                             .xStride = rows.x.stride,
-                             .rows = rows.end - rows.begin,
-                             .words = weight.words(),
-                             .weight = weight.memory.data + block * weight.blockBytes(),
-                             .offsets = weight.offsets.empty() ? nullptr : weight.offsets.data() + first,
-                             .sums = sums});
+    weight.kernel->multiply(
+        {.x = rows.x.x,
+         .xStride = rows.x.stride,
+         .rows = rows.end - rows.begin,
+         .words = weight.words(),
+         .weight = weight.memory.data + block * weight.blockBytes(),
+         .offsets = weight.offsets.empty() ? nullptr : weight.offsets.data() + first,
+         .sums = sums});
     const ProductSums result{.sums = sums,
                              .sumsStride = features,
                              .rowScales = isQuantised ? rows.x.scales : nullptr,
@@ -166,8 +166,8 @@ class Products {
   const ConstTensorView& x_;
   std::int64_t rowBytes_;  // of prepared ones
   std::int64_t pieces_;
-  std::int64_t mostRows_;  // of a piece
-  bool ownRows_;           // whether threads prepare rows for themselves
+  std::int64_t mostRows_;         // of a piece
+  bool ownRows_;                  // whether threads prepare rows for themselves
   ThreadSlices<std::byte> room_;  // sums; own scales and rows
   PreparedRows all_;
   OwnPiece* ownPieces_ = nullptr;  // one for each thread

@@ -17,9 +17,8 @@ namespace wgqa::cpu::HWY_NAMESPACE {
 
 template <class From, class To>
 void convert(const From* HWY_RESTRICT from, To* HWY_RESTRICT to, std::int64_t count) {
-  forVectors(count, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
-    store(load(from + i, valid), to + i, valid);
-  });
+  forVectors(count, [&](std::int64_t i, std::size_t valid)
+                        HWY_ATTR { store(load(from + i, valid), to + i, valid); });
 }
 
 template <class From>

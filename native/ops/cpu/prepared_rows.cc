@@ -42,9 +42,7 @@ namespace {
 
 HWY_EXPORT(widenBytes);
 
-bool isQuantised(RowForm form) {
-  return form != RowForm::floats && form != RowForm::bfloat16Pairs;
-}
+bool isQuantised(RowForm form) { return form != RowForm::floats && form != RowForm::bfloat16Pairs; }
 
 // Elements of `type`, padded with zeros.
 void convertInto(std::byte* to, std::int64_t bytes, const ConstTensorView& x, DType type) {

@@ -22,9 +22,8 @@ HWY_INLINE FloatVector loadIntegers(const std::int32_t* from, std::size_t valid)
 template <class SumAt>
 HWY_INLINE void addRow(const ProductSums& p, float* out, const SumAt& sumAt) {
   if (p.beta == 0.0f) {
-    return forVectors(p.columns, [&](std::int64_t i, std::size_t valid) HWY_ATTR {
-      store(sumAt(i, valid), out + i, valid);
-    });
+    return forVectors(p.columns, [&](std::int64_t i, std::size_t valid)
+                                     HWY_ATTR { store(sumAt(i, valid), out + i, valid); });
   }
   const auto beta = hn::Set(FloatTag(), p.beta);
   forVectors(p.columns, [&](std::int64_t i, std::size_t valid) HWY_ATTR {

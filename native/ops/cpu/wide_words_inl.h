@@ -29,8 +29,8 @@ HWY_INLINE Sum inOneRegister(Sum sum) {
   return sum;
 }
 
-/// Rows that a kernel multiplies at a time: with kVectors vectors of a block, as many as leave every
-/// sum in a register.
+/// Rows that a kernel multiplies at a time: with kVectors vectors of a block, as many as leave
+/// every sum in a register.
 inline constexpr int kRowTile = 6;
 
 struct FloatWords {
@@ -57,8 +57,7 @@ struct OneFloat : FloatWords {
 struct TwoBFloat16 : FloatWords {
   static constexpr int kWideWords = 2;
   static HWY_INLINE WordVector widened(WordVector words, int index) {
-    return index == 0 ? hn::ShiftLeft<16>(words)
-                      : hn::And(words, hn::Set(WordTag(), 0xffff0000u));
+    return index == 0 ? hn::ShiftLeft<16>(words) : hn::And(words, hn::Set(WordTag(), 0xffff0000u));
   }
 };
 
@@ -76,7 +75,8 @@ constexpr std::int32_t highShort(std::uint32_t pair) {
 HWY_INLINE IntegerVector plusPairs(IntegerVector sum, WordVector x, WordVector weight) {
   const std::uint32_t a = hn::GetLane(x);
   const std::uint32_t b = hn::GetLane(weight);
-  return hn::Add(sum, hn::Set(IntegerTag(), lowShort(a) * lowShort(b) + highShort(a) * highShort(b)));
+  return hn::Add(sum,
+                 hn::Set(IntegerTag(), lowShort(a) * lowShort(b) + highShort(a) * highShort(b)));
 }
 
 /// Bytes 0 and 2 of each word (index 0), or 1 and 3, as 16-bit integers.
