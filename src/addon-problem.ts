@@ -42,9 +42,9 @@ function cureOf(reason: string, file: string, root: string): string {
   );
 }
 
-/** As Debian and Ubuntu name packages of libraries: libdnnl.so.3 is in libdnnl3. */
+/** As Debian and Ubuntu name packages of libraries: libdnnl.so.3.6 is in libdnnl3.6. */
 function debianPackage(library: string): string {
-  const [, name = '', version = ''] = /^(.*?)\.so\.?(\d*)/.exec(library) ?? [];
+  const [, name = '', version = ''] = /^(.*?)\.so\.?([\d.]*)/.exec(library) ?? [];
   const separator = /\d$/.test(name) ? '-' : '';
   return `what Debian and Ubuntu call ${name.toLowerCase()}${separator}${version} (or with t64 at its end)`;
 }

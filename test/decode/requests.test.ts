@@ -145,10 +145,10 @@ describe('the beginning', () => {
   test('a text is bounded by the limit of tokens before it is encoded', async () => {
     const limited = new Engine(textModel, { limits: { inputTokens: 4 } });
     for (const field of ['prompt', 'forcedPrefix'] as const) {
-      const request = { prompt: 'a', [field]: 'a'.repeat(129) };
+      const request = { prompt: 'a', [field]: 'a'.repeat(161) };
       const error = await errorOf(() => limited.generate(request));
       expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', field });
-      expect(error.message).toContain('128 characters');
+      expect(error.message).toContain('160 characters');
     }
     const error = await errorOf(() => limited.generate({ prompt: 'abcabcabc' }));
     expect(error.message).toContain('4 tokens');

@@ -127,6 +127,15 @@ describe.each(VARIANTS)('$name', (variant) => {
   });
 });
 
+test.each(['gelu', 'gated-silu'])('the activation %s', async (feed_forward_proj) => {
+  await using model = await tinyModel({ ...TINY_V10, feed_forward_proj });
+  const { logits } = await model.forward(BATCH);
+  const { directory, source } = await encode(model);
+  const decoder = await openGraph(directory, 'decoder_model');
+  const whole = await decoder.run({ ...source, input_ids: columns(0, 5) });
+  expectClose('logits', toTensor(whole['logits']), logits, TOLERANCE);
+});
+
 /** Columns [begin, end) of [rows, columns, width]. */
 function slice(
   { data, shape }: { data: Float32Array; shape: readonly number[] },
