@@ -1,7 +1,8 @@
 /** Hugging Face's tokenizers, loaded when first needed: it is native code, and not for every platform. */
+import type * as tokenizers from 'tokenizers';
 import { WgqaError } from '../errors.ts';
 
-export type Library = typeof import('tokenizers');
+export type Library = typeof tokenizers;
 
 /** @throws WgqaError `NATIVE_UNAVAILABLE` where it has no build for this platform */
 export async function loadLibrary(): Promise<Library> {
