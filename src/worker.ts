@@ -1,5 +1,5 @@
 /** Threads of this package's own files, compiled or not. */
-import { Worker, type TransferListItem } from 'node:worker_threads';
+import { Worker, type Transferable } from 'node:worker_threads';
 
 /**
  * Starts the file `name` beside the module `from` (its `import.meta.url`) as a thread. In a clone the
@@ -9,7 +9,7 @@ export function startWorker(
   from: string,
   name: string,
   workerData: unknown,
-  transferList: TransferListItem[] = [],
+  transferList: Transferable[] = [],
 ): Worker {
   const options = { workerData, transferList };
   const entry = new URL(`./${name}${from.slice(-3)}`, from);

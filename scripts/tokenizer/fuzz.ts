@@ -4,13 +4,13 @@
  *
  *   npx tsx scripts/tokenizer/fuzz.ts [--count 10000] [--seed 1]
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { WgqaError } from '../../src/errors.ts';
 import { loadTokenizer } from '../../src/tokenizer/index.ts';
-import { mutate, randomFrom, TEXTS } from '../../test/tokenizer/mutations.ts';
+import { mutate, randomFrom, randomTexts } from '../../test/tokenizer/mutations.ts';
 
 const { values } = parseArgs({
   options: {
@@ -27,7 +27,7 @@ for (let i = 0; i < Number(values.count); ++i) {
   const started = performance.now();
   const outcome = await use();
   outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-  if (performance.now() - started > 5000) console.log(`slow: file ${i}`);
+  if (performance.now() - started > 5000) keep(`slow-${i}`);
 }
 rmSync(directory, { recursive: true });
 console.log(Object.fromEntries([...outcomes].sort((a, b) => b[1] - a[1])));
@@ -35,15 +35,24 @@ console.log(Object.fromEntries([...outcomes].sort((a, b) => b[1] - a[1])));
 async function use(): Promise<string> {
   try {
     const tokenizer = await loadTokenizer(directory);
-    for (const text of TEXTS) {
+    for (const text of randomTexts(random)) {
       const ids = await tokenizer.encodeAsync(text);
       const stream = tokenizer.createTextStream();
       const streamed = [...ids].map((id) => stream.push([id])).join('') + stream.end();
-      if (streamed !== tokenizer.decode(ids)) return `a stream differs: ${JSON.stringify(text)}`;
+      if (streamed === tokenizer.decode(ids)) continue;
+      keep('stream');
+      return `a stream differs: ${JSON.stringify(text)}`;
     }
     return 'used';
   } catch (error) {
     if (error instanceof WgqaError) return error.code;
     return `untyped: ${String(error)}`;
   }
+}
+
+/** Copies the file that is in use to where it can be looked at. */
+function keep(name: string): void {
+  const copy = join(tmpdir(), `wgqa-fuzz-${name}.json`);
+  copyFileSync(join(directory, 'tokenizer.json'), copy);
+  console.log(copy);
 }

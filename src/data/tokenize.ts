@@ -1,4 +1,4 @@
-import { WgqaError } from '../errors.ts';
+import { invalidArgument, WgqaError } from '../errors.ts';
 import { checkOptions, integerIn, signalRule, type Rules } from '../options.ts';
 import type { Example } from './dataset.ts';
 import type { TextPair } from './pairs.ts';
@@ -65,6 +65,7 @@ async function* groups(
   let group: TextPair[] = [];
   let characters = 0;
   for await (const pair of pairs) {
+    if (!isPair(pair)) throw invalidArgument('pairs', 'pairs of texts: { source, target }', pair);
     group.push(pair);
     characters += pair.source.length + pair.target.length;
     if (group.length < GROUP_PAIRS && characters < GROUP_CHARACTERS) continue;
@@ -73,6 +74,12 @@ async function* groups(
     characters = 0;
   }
   if (group.length > 0) yield group;
+}
+
+function isPair(value: unknown): value is TextPair {
+  if (typeof value !== 'object' || value === null) return false;
+  const { source, target } = value as Record<string, unknown>;
+  return typeof source === 'string' && typeof target === 'string';
 }
 
 type EncodeAll = (texts: string[]) => Promise<Int32Array[]>;

@@ -15,7 +15,8 @@ const SIMPLE_KINDS = ['Metaspace', 'ByteLevel', 'WordPiece', 'BPEDecoder', 'Fuse
 export function decoderKind(decoder: Component): DecoderKind {
   if (decoder === null || SIMPLE_KINDS.includes(String(decoder['type']))) return 'tokens';
   const parts = decoderParts(decoder);
-  if (!isTokenByToken(parts)) return 'whole';
+  const cutsMore = parts.some(({ type, start }) => type === 'Strip' && start !== 1);
+  if (cutsMore || !isTokenByToken(parts)) return 'whole';
   const makesBytes = parts.some((part) => part['type'] === 'ByteFallback');
   if (!makesBytes) return 'tokens';
   // A replacement could make or break the name of a byte.

@@ -1,9 +1,9 @@
-import type { Decoder } from 'tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { chooseTokenizer, resolveFiles, type ResolveModelOptions } from '../hub/index.ts';
 import { malformed } from './description/index.ts';
+import { booleanRule, checkOptions, type Rules } from '../options.ts';
 import { decoderKind, type DecoderKind } from './decoders.ts';
-import { loadLibrary, type Library } from './library.ts';
+import { loadLibrary, type Decoder, type Library } from './library.ts';
 import type { EncodeRequest, LoadedTokenizer } from './protocol.ts';
 import { hasTokenizer } from './sources/files.ts';
 import { TextStream } from './text-stream.ts';
@@ -19,6 +19,9 @@ export interface DecodeOptions {
   /** Whether to leave out special tokens such as padding and the end token. Default true. */
   readonly skipSpecialTokens?: boolean;
 }
+
+const ENCODE_RULES = { addSpecialTokens: booleanRule } satisfies Rules;
+const DECODE_RULES = { skipSpecialTokens: booleanRule } satisfies Rules;
 
 /** In UTF-16 units. A text of this length takes seconds: beyond it, it is no prompt. */
 export const MAX_TEXT_CHARACTERS = 1_000_000;
@@ -106,12 +109,14 @@ export class Tokenizer {
    *
    * @throws WgqaError `INVALID_ARGUMENT` when an id is no non-negative integer.
    */
-  decode(ids: Iterable<number>, { skipSpecialTokens = true }: DecodeOptions = {}): string {
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const { skipSpecialTokens = true } = checkOptions(options, DECODE_RULES);
     return this.#decodeIds(this.#keepIds(ids, skipSpecialTokens));
   }
 
   /** A stream that returns text while tokens arrive. */
-  createTextStream({ skipSpecialTokens = true }: DecodeOptions = {}): TextStream {
+  createTextStream(options: DecodeOptions = {}): TextStream {
+    const { skipSpecialTokens = true } = checkOptions(options, DECODE_RULES);
     return new TextStream({
       kind: this.#decoderKind,
       decodeIds: (ids) => this.#decodeIds(ids),
@@ -143,13 +148,13 @@ export class Tokenizer {
     return this.#pieces;
   }
 
-  #request(texts: readonly string[], { addSpecialTokens = true }: EncodeOptions): EncodeRequest {
-    if (!Array.isArray(texts)) throw invalidArgument('texts', 'an array of strings', texts);
-    if (typeof addSpecialTokens !== 'boolean') {
-      throw invalidArgument('addSpecialTokens', 'true | false', addSpecialTokens);
-    }
-    texts.forEach(checkText);
-    return { kind: 'encode', handle: this.#handle, texts: [...texts], addSpecialTokens };
+  #request(texts: readonly string[], options: EncodeOptions): EncodeRequest {
+    const isList: boolean = Array.isArray(texts);
+    if (!isList) throw invalidArgument('texts', 'an array of strings', texts);
+    const { addSpecialTokens = true } = checkOptions(options, ENCODE_RULES);
+    const copy = [...texts];
+    copy.forEach(checkText);
+    return { kind: 'encode', handle: this.#handle, texts: copy, addSpecialTokens };
   }
 
   #decodeIds(ids: readonly number[]): string {
@@ -168,6 +173,7 @@ export class Tokenizer {
 
   #keepIds(ids: Iterable<number>, skipSpecialTokens: boolean): number[] {
     const kept: number[] = [];
+    if (!isIterable(ids)) throw invalidArgument('ids', 'token ids', ids);
     for (const id of ids) {
       if (!Number.isInteger(id) || id < 0)
         throw invalidArgument('ids', 'non-negative integers', id);
@@ -176,6 +182,10 @@ export class Tokenizer {
     }
     return kept;
   }
+}
+
+function isIterable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }
 
 function checkText(text: unknown): void {

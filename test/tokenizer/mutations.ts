@@ -1,11 +1,23 @@
 /** Tokenizer files as an attacker might make them: good ones with something changed at random. */
-import { byteFallbackTokenizer, byteLevelTokenizer, unigramTokenizer } from './fixtures.ts';
+import { byteFallbackTokenizer, byteLevelTokenizer, unigramTokenizer } from './layouts.ts';
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type Random = (limit: number) => number;
 
 const replace = (pattern: object, content: string) => ({ type: 'Replace', pattern, content });
 const sequence = (list: string, ...parts: object[]) => ({ type: 'Sequence', [list]: parts });
+
+/** A character map of one entry: "A" becomes "a" (a double array of 512 units, then the text). */
+const CHARS_MAP = (() => {
+  const key = 'A'.charCodeAt(0);
+  const units = new Uint32Array(512);
+  units[0] = 256 << 10;
+  units[256 ^ key] = (1 << 10) | (1 << 8) | key;
+  units[256 ^ key ^ 1] = 0x80000000;
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(units.byteLength);
+  return Buffer.concat([size, Buffer.from(units.buffer), Buffer.from('a\0')]).toString('base64');
+})();
 
 /** A tokenizer with every kind of part somewhere. */
 function wordPieceTokenizer(): object {
@@ -69,7 +81,46 @@ function prefixedBpe(): object {
   };
 }
 
-export const BASES: readonly (() => object)[] = [
+const CHAINS = {
+  normalizer: ['normalizers', wordPieceTokenizer],
+  pre_tokenizer: ['pretokenizers', wordPieceTokenizer],
+  decoder: ['decoders', prefixedBpe],
+} as const;
+const MORE_PARTS = {
+  normalizer: [
+    ...['NFC', 'NFD', 'NFKC', 'NFKD', 'Nmt', 'ByteLevel', 'StripAccents'].map((type) => ({ type })),
+    replace({ String: ' ' }, '▁'),
+    replace({ Regex: ' {2,}' }, ' '),
+    replace({ Regex: '\\A | \\z|[a-c]+' }, ''),
+    { type: 'Precompiled', precompiled_charsmap: CHARS_MAP },
+  ],
+  pre_tokenizer: [
+    { type: 'ByteLevel', add_prefix_space: true },
+    { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false },
+    { type: 'Split', pattern: { Regex: '\\s+(?!\\S)|\\s+' }, behavior: 'Contiguous', invert: true },
+    ...['Whitespace', 'WhitespaceSplit'].map((type) => ({ type })),
+  ],
+  decoder: [
+    ...['ByteFallback', 'ByteLevel'].map((type) => ({ type })),
+    { type: 'Metaspace', replacement: '▁' },
+    { type: 'WordPiece', prefix: 'a' },
+    replace({ String: 'a' }, ''),
+  ],
+};
+
+/** A tokenizer with parts in any order. */
+function chained(random: Random): object {
+  const json = BASES[random(BASES.length)]!() as Record<string, object>;
+  for (const [key, [list, base]] of Object.entries(CHAINS)) {
+    const known = (base() as Record<string, Record<string, object[]>>)[key]![list]!;
+    const parts = [...known, ...MORE_PARTS[key as keyof typeof MORE_PARTS]];
+    const chain = Array.from({ length: random(6) }, () => parts[random(parts.length)]!);
+    if (chain.length > 0) json[key] = sequence(list, ...chain);
+  }
+  return json;
+}
+
+const BASES: readonly (() => object)[] = [
   unigramTokenizer,
   byteFallbackTokenizer,
   byteLevelTokenizer,
@@ -88,15 +139,26 @@ const VALUES: readonly Json[] = [
   ...[[], {}, [[]], ['a', 0], { Regex: '(a|a)*b' }, { String: '' }, { id: 'B' }],
 ];
 
-/** A file with one to three changes. */
+/** Texts of all kinds of characters. */
+export function randomTexts(random: Random): string[] {
+  const parts =
+    'a|b|c|A|B|ab|abb| |  |▁|\u0001|\u200b|é|e\u0301|\u0301|ﬁ|\ufdfa|ｶﾞ|각|İ|ß|日|😀|👩\u200d👧|🇩🇪|\ufffd|\ud800|</s>|[M]|1|_|!|\n'.split(
+      '|',
+    );
+  const text = () => Array.from({ length: random(12) }, () => parts[random(parts.length)]).join('');
+  return [...TEXTS, ...Array.from({ length: 12 }, text)];
+}
+
+/** A good file whose parts stand in any order, or one with one to three changes. */
 export function mutate(random: Random): object {
-  const json = structuredClone(BASES[random(BASES.length)]!()) as { [key: string]: Json };
+  if (random(3) === 0) return chained(random);
+  const json = structuredClone(BASES[random(BASES.length)]!()) as Record<string, Json>;
   const changes = 1 + random(3);
   for (let i = 0; i < changes; ++i) changeOnce(json, random);
   return json;
 }
 
-function changeOnce(json: { [key: string]: Json }, random: Random): void {
+function changeOnce(json: Record<string, Json>, random: Random): void {
   const places = placesOf(json);
   const [holder, key] = places[random(places.length)]!;
   const value = holder[key]!;
@@ -124,7 +186,7 @@ function placesOf(json: Json): [Record<string, Json>, string][] {
     .flatMap((key) => [[holder, key], ...placesOf(holder[key]!)]);
 }
 
-export const TEXTS = [
+const TEXTS = [
   '',
   'ab abb  c_a1!',
   'a</s>é日😀\u0301[M] <0x41>',

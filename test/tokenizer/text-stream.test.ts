@@ -84,3 +84,39 @@ test('after end() a stream starts anew', async () => {
   expect(stream.push(ids) + stream.end()).toBe('c ab');
   expect(stream.push(ids) + stream.end()).toBe('c ab');
 });
+
+test('where a decoder looks at all tokens, text comes at the end', async () => {
+  const json = byteFallbackTokenizer();
+  const { decoders } = json['decoder'] as { decoders: Record<string, unknown>[] };
+  decoders.at(-1)!['start'] = 3;
+  const tokenizer = await load(json);
+  const ids = tokenizer.encode('     a', { addSpecialTokens: false });
+  expect(tokenizer.decode(ids)).toBe('   a');
+  expect(streamed(tokenizer, ids).at(-1)).toBe('   a');
+});
+
+test('bytes in a row are one text, which an invalid byte makes invalid', async () => {
+  const tokenizer = await load(byteFallbackTokenizer());
+  const byte = (value: number) => tokenizer.idOf(`<0x${value.toString(16).toUpperCase()}>`)!;
+  const ids = [...Buffer.from('é')].map(byte);
+  const a = tokenizer.idOf('a')!;
+  expect(streamed(tokenizer, [...ids, a])).toEqual(['', '', 'éa', '']);
+  expect(streamed(tokenizer, [...ids, byte(0xff), a])).toEqual([
+    '',
+    '',
+    '',
+    '\ufffd'.repeat(3) + 'a',
+    '',
+  ]);
+});
+
+test('bytes that are no text take no more work the more they are', async () => {
+  const tokenizer = await load(byteLevelTokenizer());
+  const invalid = tokenizer.encode('日')[0]!;
+  const ids = new Array<number>(20_000).fill(invalid);
+  const started = performance.now();
+  const pieces = streamed(tokenizer, ids);
+  expect(performance.now() - started).toBeLessThan(10_000);
+  expect(pieces.join('')).toBe('\ufffd'.repeat(20_000));
+  expect(pieces.slice(0, 100).join('').length).toBeGreaterThan(80);
+});

@@ -120,7 +120,7 @@ function readNames(source: JsonObject, entries: Map<string, Entry>, model: Check
     const known = entries.get(content);
     if (known === undefined && !isListed && !model.idOf.has(content)) return;
     const flags = isObject(value) ? value : (known?.token ?? { content });
-    const normalized = flags['normalized'] ?? false;
+    const normalized = flags.normalized ?? false;
     const token = readToken(
       { ...flags, normalized, special: true },
       'tokenizer_config.json: token',

@@ -128,7 +128,11 @@ const NORMALIZERS: Readers = {
         : booleanAt(part['strip_accents'], `${field}.strip_accents`, true),
   }),
   Strip: flags(['strip_left', true], ['strip_right', true]),
-  Prepend: (part, field) => ({ prepend: text(part, 'prepend', field) }),
+  Prepend: (part, field) => {
+    const prepend = text(part, 'prepend', field);
+    // Of nothing before a text, the library loses track and reads beyond its end.
+    return prepend === '' ? null : { prepend };
+  },
   Precompiled: precompiled,
   Replace: replace,
 };

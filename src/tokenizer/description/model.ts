@@ -113,7 +113,9 @@ function checkMerges(
   if (!Array.isArray(merges) || merges.length > 4 * MAX_VOCAB_SIZE) {
     throw malformed(`${FIELD}.merges`, 'must be a list of pairs of pieces');
   }
-  const pairs = merges.filter((merge) => typeof merge !== 'string' || !/^#version/.test(merge));
+  const pairs = merges.filter(
+    (merge) => typeof merge !== 'string' || !merge.startsWith('#version'),
+  );
   return pairs.map((merge: unknown, i) => {
     const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
     const [first, second, ...others] = Array.isArray(parts) ? (parts as unknown[]) : [];

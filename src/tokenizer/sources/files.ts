@@ -88,7 +88,7 @@ async function readBounded(
   let file: FileHandle | undefined;
   try {
     // Opening a pipe that nobody writes to would otherwise wait for ever.
-    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stats = await file.stat();
     if (!stats.isFile()) throw malformed(name, 'must be a regular file');
     if (stats.size > maxBytes) {
