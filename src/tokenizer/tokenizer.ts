@@ -1,10 +1,9 @@
-import type { Decoder } from 'tokenizers';
 import { invalidArgument, WgqaError } from '../errors.ts';
 import { chooseTokenizer, resolveFiles, type ResolveModelOptions } from '../hub/index.ts';
 import { malformed } from './description/index.ts';
 import { booleanRule, checkOptions, type Rules } from '../options.ts';
 import { decoderKind, type DecoderKind } from './decoders.ts';
-import { loadLibrary, type Library } from './library.ts';
+import { loadLibrary, type Decoder, type Library } from './library.ts';
 import type { EncodeRequest, LoadedTokenizer } from './protocol.ts';
 import { hasTokenizer } from './sources/files.ts';
 import { TextStream } from './text-stream.ts';

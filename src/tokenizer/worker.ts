@@ -3,10 +3,9 @@
  * The library itself works in libuv's threads; of these, it takes two at a time.
  */
 import { workerData, type MessagePort } from 'node:worker_threads';
-import type { Tokenizer } from 'tokenizers';
 import { cloneError, invalidArgument, WgqaError } from '../errors.ts';
 import { describeTokenizer, malformed, type Description } from './description/index.ts';
-import { loadLibrary } from './library.ts';
+import { loadLibrary, type LibraryTokenizer } from './library.ts';
 import type {
   EncodeRequest,
   FromThread,
@@ -24,7 +23,7 @@ const MAX_NORMALIZED = 2_000_000;
 const MAX_GROWN = 20_000_000;
 
 interface Loaded {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: LibraryTokenizer;
   /** By how many times normalising may lengthen a text. */
   readonly growth: number;
 }
@@ -49,7 +48,7 @@ async function load(directory: string): Promise<LoadedTokenizer> {
 }
 
 /** Tokens that are searched for in normalised text are normalised themselves, and decoded so. */
-function decodedTexts(tokenizer: Tokenizer, { tokens, normalizedIds }: Description) {
+function decodedTexts(tokenizer: LibraryTokenizer, { tokens, normalizedIds }: Description) {
   const normalizer = tokenizer.getNormalizer();
   const texts = new Map<number, string>();
   if (normalizer === null) return texts;
@@ -92,7 +91,7 @@ async function encodeText(
   }
 }
 
-function checkNormalizedLength(tokenizer: Tokenizer, growth: number, text: string): void {
+function checkNormalizedLength(tokenizer: LibraryTokenizer, growth: number, text: string): void {
   if (text.length * growth <= MAX_NORMALIZED) return;
   const allowed = `at most ${MAX_NORMALIZED} characters once it is normalised`;
   if (text.length * growth > MAX_GROWN) throw invalidArgument('text', allowed, text);
