@@ -15,13 +15,21 @@ const SIMPLE_KINDS = ['Metaspace', 'ByteLevel', 'WordPiece', 'BPEDecoder', 'Fuse
 export function decoderKind(decoder: Component): DecoderKind {
   if (decoder === null || SIMPLE_KINDS.includes(String(decoder['type']))) return 'tokens';
   const parts = decoderParts(decoder);
-  const cutsMore = parts.some(({ type, start }) => type === 'Strip' && start !== 1);
-  if (cutsMore || !isTokenByToken(parts)) return 'whole';
+  if (!isTokenByToken(parts) || spacesCut(parts) > 1) return 'whole';
   const makesBytes = parts.some((part) => part['type'] === 'ByteFallback');
   if (!makesBytes) return 'tokens';
   // A replacement could make or break the name of a byte.
   const replaced = parts.filter((part) => part['type'] === 'Replace');
   return replaced.every(({ content }) => String(content).length <= 1) ? 'byteRuns' : 'whole';
+}
+
+/** How many spaces a decoder may cut from the start of a text; Metaspace cuts its first token's. */
+function spacesCut(parts: readonly NonNullable<Component>[]): number {
+  const cuts = parts.map(({ type, start, prepend_scheme: scheme }) => {
+    if (type === 'Strip') return Number(start);
+    return type === 'Metaspace' && scheme !== 'never' ? 1 : 0;
+  });
+  return cuts.reduce((sum, cut) => sum + cut, 0);
 }
 
 /** The parts of a sequence, or the one that stands in its place. */

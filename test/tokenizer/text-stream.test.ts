@@ -85,14 +85,26 @@ test('after end() a stream starts anew', async () => {
   expect(stream.push(ids) + stream.end()).toBe('c ab');
 });
 
-test('where a decoder looks at all tokens, text comes at the end', async () => {
+test.each([
+  [
+    'cuts several spaces',
+    (decoders: Record<string, unknown>[]) => (decoders.at(-1)!['start'] = 3),
+    3,
+  ],
+  [
+    'cuts one twice',
+    (decoders: Record<string, unknown>[]) =>
+      (decoders[0] = { type: 'Metaspace', replacement: '▁' }),
+    4,
+  ],
+])('where a decoder %s, text comes at the end', async (_, change, spaces) => {
   const json = byteFallbackTokenizer();
-  const { decoders } = json['decoder'] as { decoders: Record<string, unknown>[] };
-  decoders.at(-1)!['start'] = 3;
+  change((json['decoder'] as { decoders: Record<string, unknown>[] }).decoders);
   const tokenizer = await load(json);
   const ids = tokenizer.encode('     a', { addSpecialTokens: false });
-  expect(tokenizer.decode(ids)).toBe('   a');
-  expect(streamed(tokenizer, ids).at(-1)).toBe('   a');
+  const text = `${' '.repeat(spaces)}a`;
+  expect(tokenizer.decode(ids)).toBe(text);
+  expect(streamed(tokenizer, ids).at(-1)).toBe(text);
 });
 
 test('bytes in a row are one text, which an invalid byte makes invalid', async () => {
