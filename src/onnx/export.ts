@@ -43,7 +43,7 @@ import { MAX_PROTOBUF_BYTES, onnxFiles, type OnnxModel } from './write-graph.ts'
 export interface ExportOnnxOptions {
   /**
    * 'int8': weights in int8 with a scale per column, inputs of products quantised when they are
-   * there; files are named `*_quantized.onnx`. Default: float32.
+   * there, exact with and without VNNI; files are named `*_quantized.onnx`. Default: float32.
    */
   readonly quantize?: 'int8';
   /**

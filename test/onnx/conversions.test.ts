@@ -21,8 +21,8 @@ import { randomRows } from '../support/tiny-model.ts';
 
 /** Both sides compute in float32, in different orders: the row "end to end" of CONTRIBUTING.md. */
 const TOLERANCE = 1e-4;
-/** As in export.test.ts: inputs have one scale per tensor. A wrong scale gives some 100 %. */
-const INT8_TOLERANCE = 8e-2;
+/** Inputs have one scale per tensor: 1.0 % to 2.2 % were measured. See export.test.ts. */
+const INT8_TOLERANCE = 3e-2;
 
 /** Of six heads and two decoder layers. */
 const KV_HEADS = { 'decoder.self': [1, 6], 'decoder.cross': [3, 2] } as const;

@@ -22,10 +22,11 @@ import { makeVariant, VARIANTS } from '../support/variants.ts';
 /** Both sides compute in float32, in different orders: the row "end to end" of CONTRIBUTING.md. */
 const TOLERANCE = 1e-4;
 /**
- * Inputs have one scale per tensor, and the weights of these random models no structure: 1.5 % to
- * 5.4 % were measured. A wrong scale or zero point gives some 100 %.
+ * Inputs have one scale per tensor, and the weights of these random models no structure: 1.9 % to
+ * 5.5 % were measured, the same with and without VNNI. Products that saturate gave 9 % to 71 %, a
+ * wrong scale or zero point some 100 %.
  */
-const INT8_TOLERANCE = 8e-2;
+const INT8_TOLERANCE = 7e-2;
 
 const temporary = useTemporaryDirectories();
 
