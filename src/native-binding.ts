@@ -246,7 +246,8 @@ export interface NativeGenerationOptions {
   topLogProbs: number;
   /** From submission until no step is added; 0: none. */
   maxTimeMilliseconds: number;
-  edits: NativeRowEdits;
+  /** Without them all are off. */
+  edits: NativeRowEdits | undefined;
 }
 
 /** Options of Hugging Face that few requests have; each can be off. */

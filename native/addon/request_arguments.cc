@@ -80,7 +80,9 @@ GenerationOptions generationOptionsOf(const Napi::Object& object) {
   options.logProbs = booleanField(object, "logProbs");
   options.topLogProbs = integerField(object, "topLogProbs");
   options.maxTimeMilliseconds = numberField(object, "maxTimeMilliseconds");
-  options.edits = editsOf(objectOf(object.Get("edits"), "edits"));
+  if (const Napi::Value edits = object.Get("edits"); !edits.IsUndefined()) {
+    options.edits = editsOf(objectOf(edits, "edits"));
+  }
   return options;
 }
 

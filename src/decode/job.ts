@@ -8,7 +8,7 @@ import type {
 import { fromNative } from '../native.ts';
 import type { ChunkQueue } from './chunk-queue.ts';
 import { invalidArgument } from '../errors.ts';
-import { insideProcessor } from './processor-scope.ts';
+import { insideProcessor, isPromise } from './processor-scope.ts';
 import type { DecodeTask } from './request-reader.ts';
 import { SequenceChunks } from './sequence-chunks.ts';
 import type { LogitsContext, TokenAlternative, TokenChunk } from './types.ts';
@@ -124,7 +124,8 @@ export class Job {
     for (const [row, tokenIds] of histories.entries()) {
       const context = { tokenIds, logits: logits.subarray(row * vocab, (row + 1) * vocab), row };
       for (const process of this.#task.processors) {
-        takeLogits(context, await insideProcessor(this.#native, () => process(context)));
+        const returned = insideProcessor(this.#native, process, () => process(context));
+        takeLogits(context, isPromise(returned) ? await returned : returned);
       }
     }
   }

@@ -61,8 +61,36 @@ export interface RowEditOptions {
   readonly renormalizeLogits?: boolean;
 }
 
-/** @throws WgqaError INVALID_ARGUMENT naming the option that has an id beyond the vocabulary */
-export function resolveRowEdits(options: RowEditOptions, vocab: number): NativeRowEdits {
+const FIELDS: readonly (keyof RowEditOptions)[] = [
+  'sequenceBias',
+  'encoderRepetitionPenalty',
+  'encoderNoRepeatNgramSize',
+  'badWordsIds',
+  'forcedBosTokenId',
+  'forcedEosTokenId',
+  'removeInvalidValues',
+  'exponentialDecayLengthPenalty',
+  'suppressTokens',
+  'beginSuppressTokens',
+  'typicalP',
+  'epsilonCutoff',
+  'etaCutoff',
+  'renormalizeLogits',
+];
+
+/**
+ * Nothing where no option of this file is given: most requests have none, and pay for none.
+ * @throws WgqaError INVALID_ARGUMENT naming the option that has an id beyond the vocabulary
+ */
+export function resolveRowEdits(
+  options: RowEditOptions,
+  vocab: number,
+): NativeRowEdits | undefined {
+  const isGiven = FIELDS.some((field) => options[field] !== undefined);
+  return isGiven ? editsOf(options, vocab) : undefined;
+}
+
+function editsOf(options: RowEditOptions, vocab: number): NativeRowEdits {
   const ids = (field: string, list: readonly number[]): Int32Array => {
     const bad = list.find((id) => id >= vocab);
     if (bad !== undefined) throw invalidArgument(field, `token ids from 0 to ${vocab - 1}`, bad);

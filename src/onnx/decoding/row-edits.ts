@@ -15,11 +15,15 @@ export interface RowContext {
   readonly promptTokens: number;
 }
 
+type RowEdits = NonNullable<ResolvedOptions['edits']>;
+
 const LARGEST = 2 ** 128 - 2 ** 104;
 
 /** Before the repetition penalty: sequence_bias, encoder_repetition_penalty. */
 export function editBeforePenalty(row: RowContext, scores: Float32Array): void {
-  const { biased, biases, encoderRepetitionPenalty } = row.options.edits;
+  const { edits } = row.options;
+  if (edits === undefined) return;
+  const { biased, biases, encoderRepetitionPenalty } = edits;
   for (const [i, sequence] of sequencesOf(biased).entries()) {
     if (leadsTo(row, sequence)) scores[sequence.at(-1)!]! += biases[i]!;
   }
@@ -34,6 +38,7 @@ export function editBeforePenalty(row: RowContext, scores: Float32Array): void {
 /** After forbidden tokens, before the temperature. */
 export function editBeforeFilters(row: RowContext, scores: Float32Array): void {
   const { edits, eosTokenIds } = row.options;
+  if (edits === undefined) return;
   const forbid = (token: number): void => {
     scores[token] = FORBIDDEN;
   };
@@ -45,9 +50,9 @@ export function editBeforeFilters(row: RowContext, scores: Float32Array): void {
     if (sequence.length === 1 && eosTokenIds.includes(sequence[0]!)) continue;
     if (leadsTo(row, sequence)) forbid(sequence.at(-1)!);
   }
-  forceEnds(row, scores);
+  forceEnds(row, edits, scores);
   if (edits.removeInvalidValues) removeInvalid(scores);
-  raiseEndTokens(row, scores);
+  raiseEndTokens(row, edits, scores);
   edits.suppressTokens.forEach(forbid);
   const isForced = row.promptTokens === 1 && edits.forcedBosTokenId !== undefined;
   if (row.history.length === row.promptTokens + Number(isForced)) {
@@ -58,6 +63,7 @@ export function editBeforeFilters(row: RowContext, scores: Float32Array): void {
 /** After min-p, the last filter; `least` tokens stay. */
 export function editAfterFilters(row: RowContext, scores: Float32Array, least: number): void {
   const { edits, doSample } = row.options;
+  if (edits === undefined) return;
   const isOpen = (): boolean => rowMax(scores) > FORBIDDEN;
   if (doSample && isOpen()) {
     if (edits.typicalP < 1) keepTypical(scores, edits.typicalP, least);
@@ -70,7 +76,7 @@ export function editAfterFilters(row: RowContext, scores: Float32Array, least: n
   if (edits.renormalizeLogits && isOpen()) addToRow(scores, -logSumExp(scores));
 }
 
-function sequencesOf({ ids, offsets }: ResolvedOptions['edits']['badWords']): Int32Array[] {
+function sequencesOf({ ids, offsets }: RowEdits['badWords']): Int32Array[] {
   return Array.from({ length: offsets.length - 1 }, (_, i) =>
     ids.subarray(offsets[i], offsets[i + 1]),
   );
@@ -99,8 +105,9 @@ function continuations(
   });
 }
 
-function forceEnds({ options, history, promptTokens }: RowContext, scores: Float32Array): void {
-  const { forcedBosTokenId, forcedEosTokenIds } = options.edits;
+function forceEnds(row: RowContext, edits: RowEdits, scores: Float32Array): void {
+  const { options, history, promptTokens } = row;
+  const { forcedBosTokenId, forcedEosTokenIds } = edits;
   const force = (tokens: Iterable<number>): void => {
     scores.fill(FORBIDDEN);
     for (const token of tokens) scores[token] = 0;
@@ -117,8 +124,8 @@ function removeInvalid(scores: Float32Array): void {
   }
 }
 
-function raiseEndTokens(row: RowContext, scores: Float32Array): void {
-  const { eosTokenIds, edits } = row.options;
+function raiseEndTokens(row: RowContext, edits: RowEdits, scores: Float32Array): void {
+  const { eosTokenIds } = row.options;
   if (edits.exponentialDecay === undefined) return;
   const { start, factor } = edits.exponentialDecay;
   const beyond = row.history.length - (row.promptTokens + start);

@@ -77,7 +77,7 @@ export function flatAlternatives(rows: readonly (readonly ScoredToken[])[], coun
 
 /** What a row cannot be decoded with, unless removeInvalidValues mends it. */
 export function checkUsable(logits: Float32Array, { edits }: ResolvedOptions): void {
-  if (!edits.removeInvalidValues && !isUsable(logits)) throw nonFiniteLogits();
+  if (!edits?.removeInvalidValues && !isUsable(logits)) throw nonFiniteLogits();
 }
 
 function nonFiniteLogits(): WgqaError {
